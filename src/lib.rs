@@ -1,0 +1,91 @@
+//! npchat: a federated, private message relay, wire-compatible with go-npchat.
+//!
+//! Anybody posts an opaque message to `/{id}`, where the id is the hash of the recipient's public key. The owner of the key
+//! logs in over a WebSocket at the same path by signing a challenge, and gets what was stored and what comes. There are no
+//! accounts and no plaintext, and no promise to keep mail past its time to live.
+//!
+//! The crate is a library, and the server `npchatd`, which is its command line. A server is started in three lines:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), npchat::server::StartError> {
+//! let server = npchat::server::Server::start(&npchat::config::Config::default())?;
+//! println!("{:?}", server.addresses());
+//! server.wait()
+//! # }
+//! ```
+//!
+//! # The way of a message
+//!
+//! ```text
+//! socket → worker (one read into the worker's scratch) → transport → connection (which stage am I in?)
+//!   → http (head, body) → relay (whose mailbox?) → mailboxes (stored; live sessions' workers are told)
+//!   → session (takes it from the mailbox, frames it) → outbound → one write → socket
+//! ```
+//!
+//! In at one end, out at the other, nothing passed back up. A message lives in one place, its mailbox, from the post until
+//! a session has had it or its time is over. Live sessions hold cursors into the mailbox, so a session that ends, however it
+//! ends, gives nothing back: what it has not had is still there, in order, with its old deadline.
+//!
+//! # Rooms
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`config`] | what an operator can set, with defaults, units and one place of validation |
+//! | [`limits`] | what nobody needs to set: compile-time constants and the relations between them |
+//! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key |
+//! | [`server`] | binds, raises the file limit, starts workers, turns signals into a drain |
+//! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
+//! | `worker/` | its parts: slots (slab with generations), inbox (coalesced wake-ups), visits, the expiry's share |
+//! | `transport` | the socket's bytes; the only file that names a connected socket |
+//! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
+//! | [`outbound`] | what waits for the kernel, and where each message in it ends |
+//! | [`http`] | request head, body, response. Bytes in, values out |
+//! | [`websocket`] | adapter over tungstenite's `WebSocketContext`, and the judgement of frame headers |
+//! | [`service`] | the seam between connections and what they are for: posts, conversations |
+//! | [`session`], [`handshake`] | what npchat says over a WebSocket: challenge, login, deliver, confirm; its JSON |
+//! | [`relay`] | what a request means: post, attach. The one door to the mailboxes |
+//! | [`mailboxes`] | sharded map of mailboxes, messages, the memory budget |
+//! | [`wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
+//! | [`identity`], [`auth`] | ids and public keys; challenges, the rotating signing key, verification |
+//! | [`refusal`] | why a request is refused, why a connection ends |
+//! | [`metrics`], [`token`] | counters each worker owns; names of connections |
+//! | `sync` | the locks and atomics that a model checker takes the place of |
+//!
+//! # Walls
+//!
+//! 1. Only `worker`, `server` and `transport` touch a socket or a clock. All else takes bytes and `now`, so that all of
+//!    [`connection`] can be driven without a socket, at any speed.
+//! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
+//!    allocation but the message itself.
+//! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each behind its
+//!    own mutex, held for a map operation only. So the sender's answer is the truth without a round trip between workers.
+//! 4. A stage owns what it needs and nothing else. The upgrade consumes the HTTP stage, in place, in the same slot. An idle
+//!    connection owns no buffers: scratch belongs to the worker.
+//! 5. Every queue has a cap. The message that doesn't fit gets an honest refusal, nothing stored is evicted.
+//! 6. Everything that may take long has a budget for one turn; what is left over goes on a list for the next turn, because
+//!    edge-triggered readiness comes once.
+//! 7. A token is an index and a generation, so that news for a connection that is gone is seen as such.
+//! 8. Errors name whose fault it is: one closed enum of [`refusal::Refusal`]s, one of [`refusal::CloseReason`]s, a counter
+//!    each.
+//!
+//! # Locks, and why a wake-up can't be lost
+//!
+//! No code holds two locks. A post appends to the mailbox and, under the same lock, marks each session that has not been
+//! told yet and hands out its address; the session's worker is told at the end of the turn. The mark is cleared under the lock
+//! when the session has taken everything. So between a post and the session's look there is always either a mark with a wake-up
+//! on its way, or a session that knows that mail is left. An inbox entry for a session that is gone finds nothing, and nothing
+//! is lost by it.
+//!
+//! # What a bug does
+//!
+//! A panic while a connection is being served ends that connection, is logged with its place and nothing else, and is counted
+//! as [`refusal::CloseReason::Internal`]; its session's mail is still in the mailbox. A panic while a shard is locked
+//! leaves queues in an unknown state, so the next one to lock that shard ends the process. A worker that fails otherwise stops
+//! the server, with an error.
+#![forbid(unsafe_code)]
+
+pub mod identity;
+pub mod limits;
+pub mod metrics;
+pub mod refusal;
+pub mod token;

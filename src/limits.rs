@@ -1,0 +1,109 @@
+//! What nobody needs to set: compile-time limits, unit last in each name, relations asserted at compile time.
+//!
+//! What an operator may want to change is in [`crate::config`].
+
+/// Scratch that a worker reads into: one `recv` fills at most this much.
+pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Longest request head, from the first byte of the request line to the empty line.
+pub const HEAD_MAX_BYTES: usize = 8 * 1024;
+/// Most header fields in one request.
+pub const HEAD_MAX_FIELDS: usize = 64;
+/// Longest request target.
+pub const TARGET_MAX_BYTES: usize = 256;
+/// Most bytes of chunk extensions in one body (RFC 9112 §7.1.1 asks for a limit on their total).
+pub const CHUNK_EXTENSION_MAX_BYTES: usize = 256;
+/// Longest trailer section after the last chunk.
+pub const TRAILER_MAX_BYTES: usize = 1024;
+/// Body of a request that isn't a message (a GET with content, say): read and discarded up to here.
+pub const DISCARDED_BODY_MAX_BYTES: u64 = 64 * 1024;
+
+/// Requests that one connection may have answered in one turn.
+pub const REQUESTS_PER_TURN: usize = 64;
+/// WebSocket frames that one connection may have handled in one turn.
+pub const FRAMES_PER_TURN: usize = 256;
+/// Steps of a login, each a signature made or verified, that a worker may take in one turn while others wait.
+pub const LOGIN_STEPS_PER_TURN: usize = 16;
+/// Connections that may wait in the kernel for a listener's accept.
+pub const LISTEN_BACKLOG: usize = 4096;
+/// New connections that a worker may accept in one turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Steps of the wheel of deadlines that a worker may take in one turn.
+pub const DEADLINES_PER_TURN: usize = 1024;
+/// Messages that one lock of a shard may expire.
+pub const EXPIRIES_PER_LOCK: usize = 256;
+/// Messages that a session is given, or that are passed over for it, under one lock: a queue of empty ones is long.
+pub const MESSAGES_PER_TAKE: usize = 256;
+/// Messages that one worker may expire in one turn.
+pub const EXPIRIES_PER_TURN: usize = 4096;
+
+/// Output of one connection, past which it produces no more until the kernel has taken some.
+pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
+
+/// Largest text that may be a challenge request or a solution.
+pub const HANDSHAKE_MAX_BYTES: usize = 2 * 1024;
+/// Challenges that one connection may ask for.
+pub const CHALLENGES_PER_CONNECTION: u8 = 16;
+/// Sessions that may be logged in for one id.
+pub const SESSIONS_PER_MAILBOX: usize = 64;
+/// Fragments that one WebSocket message may come in, whatever its size.
+pub const FRAGMENTS_PER_MESSAGE: u32 = 1024;
+/// A message may come in one fragment more for each so many bytes: who sends much in small pieces is no flood.
+pub const FRAGMENT_EARNED_EACH_BYTES: u64 = 64;
+/// Control frames that a connection may send in a burst, and how many it earns back each second.
+pub const CONTROL_FRAMES_BURST: u32 = 64;
+/// Control frames a second that a connection may send for ever.
+pub const CONTROL_FRAMES_PER_SECOND: u32 = 16;
+/// Read buffer of a WebSocket context: enough for a login answer's pieces, allocated only while input is pending.
+pub const WEBSOCKET_READ_BUFFER_BYTES: usize = 256;
+
+/// Accounting overhead charged for each stored message beside its body: slab entry, shared header, its share of the mailbox.
+pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
+/// How long a message that must not be stored (`TTL: 0`) may wait for the live session that it was handed to.
+pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
+
+/// First request's head must be complete so long after the accept, a later one's so long after its first byte.
+pub const HEAD_DEADLINE_SECONDS: u64 = 10;
+/// A body may take this long before its rate counts.
+pub const BODY_GRACE_SECONDS: u64 = 10;
+/// Slowest rate of a body, and of a client that takes its answers, once the grace is over.
+pub const MIN_RATE_BYTES_PER_SECOND: u64 = 1024;
+/// A connection between two requests is closed after this long.
+pub const KEEP_ALIVE_SECONDS: u64 = 75;
+/// From the upgrade to the login.
+pub const LOGIN_DEADLINE_SECONDS: u64 = 10;
+/// Output that the kernel doesn't take may wait this long before its rate counts.
+pub const WRITE_STALL_SECONDS: u64 = 30;
+/// From the last byte sent to the end of a closing connection.
+pub const LINGER_SECONDS: u64 = 5;
+/// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.
+pub const LINGER_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Tick of a worker's deadlines.
+pub const DEADLINE_TICK_MILLIS: u64 = 100;
+/// A busy worker looks for expired messages this often.
+pub const EXPIRY_TICK_MILLIS: u64 = 1000;
+/// How long accepting pauses when the process is out of files or memory.
+pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
+
+/// Shards of the mailbox map for each worker: enough that two workers seldom meet at one lock.
+pub const SHARDS_PER_WORKER: usize = 32;
+/// Most shards altogether.
+pub const SHARDS_MAX: usize = 1024;
+/// Files kept for what isn't a connection: listeners, pollers, standard streams, certificate reloads.
+pub const RESERVED_FILES: u64 = 64;
+
+const _: () = {
+    assert!(HEAD_MAX_BYTES < READ_SCRATCH_BYTES);
+    assert!(TARGET_MAX_BYTES < HEAD_MAX_BYTES);
+    assert!(TRAILER_MAX_BYTES < HEAD_MAX_BYTES);
+    assert!(CHUNK_EXTENSION_MAX_BYTES < TRAILER_MAX_BYTES);
+    assert!(EXPIRIES_PER_LOCK <= EXPIRIES_PER_TURN);
+    assert!(HANDSHAKE_MAX_BYTES < OUTBOUND_HIGH_WATER_BYTES);
+    assert!(SHARDS_MAX.is_power_of_two());
+    assert!(SESSIONS_PER_MAILBOX <= u8::MAX as usize);
+    assert!(LINGER_SECONDS <= WRITE_STALL_SECONDS);
+    assert!(DEADLINE_TICK_MILLIS <= EXPIRY_TICK_MILLIS);
+    // Tokens and sizes pack into 64 bits.
+    assert!(usize::BITS == 64);
+};
