@@ -89,3 +89,4 @@ pub mod limits;
 pub mod metrics;
 pub mod refusal;
 pub mod token;
+pub mod wheel;
