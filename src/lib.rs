@@ -86,7 +86,9 @@
 
 pub mod identity;
 pub mod limits;
+pub mod mailboxes;
 pub mod metrics;
 pub mod refusal;
+mod sync;
 pub mod token;
 pub mod wheel;

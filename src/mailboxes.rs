@@ -1,0 +1,283 @@
+//! The mailboxes: every message lives in one place, its recipient's queue, until it is confirmed or expires.
+//!
+//! Live sessions hold positions in that queue, so one that ends has nothing to give back. What a session says to its
+//! client, and how a worker is woken, is not here.
+
+use std::fmt;
+use std::process;
+use std::sync::Arc;
+use std::time::Instant;
+
+use siphasher::sip::SipHasher13;
+
+use crate::identity::RecipientId;
+use crate::limits::SHARDS_MAX;
+use crate::sync::{Mutex, MutexGuard};
+use crate::token::SessionAddress;
+
+use self::shard::{Key, Shard};
+
+pub use self::budget::{Budget, Charge};
+pub use self::mailbox::Sequence;
+
+mod audience;
+mod budget;
+mod mailbox;
+mod shard;
+mod slab;
+#[cfg(test)]
+mod tests;
+
+/// All mailboxes, shared by all workers.
+///
+/// They are split into shards by a keyed hash of the id, since ids are chosen by strangers. Each shard has a mutex, held
+/// for a map operation only, and no two are ever held at once. Every operation is amortised O(1) in the
+/// messages, and linear in the sessions of the one mailbox.
+///
+/// 1. [`Mailboxes::post`] names the sessions to wake: those that have been told of no mail since they had all of it.
+/// 2. A session that has attached or was woken calls [`Attachment::take`] until it says that nothing is left. Only
+///    then will a post name it again.
+/// 3. What its client has proved to have read it confirms with [`Attachment::confirm`]. A message goes when every session
+///    has confirmed it. What no session has confirmed stays for the next one, in order, with its old deadline.
+/// 4. Each shard is given to [`Mailboxes::expire`] about once a second.
+pub struct Mailboxes {
+    shards: Box<[Padded<Mutex<Shard>>]>,
+    hasher: SipHasher13,
+    budget: Arc<Budget>,
+    epoch: Instant,
+}
+
+impl Mailboxes {
+    /// No mailboxes, in `shards` shards, rounded up to a power of two from 1 to [`SHARDS_MAX`].
+    ///
+    /// `keys` are secret and random; `budget` is charged for each message its body and
+    /// [`MESSAGE_OVERHEAD_BYTES`](crate::limits::MESSAGE_OVERHEAD_BYTES); deadlines count from `epoch`, which no `now` comes before.
+    #[must_use]
+    pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {
+        let hasher = SipHasher13::new_with_keys(keys[0], keys[1]);
+        let shard = || Padded(Mutex::new(Shard::new(caps, hasher, Arc::clone(&budget))));
+        Self {
+            shards: (0..shards.clamp(1, SHARDS_MAX).next_power_of_two())
+                .map(|_| shard())
+                .collect(),
+            hasher,
+            budget,
+            epoch,
+        }
+    }
+
+    /// Leaves a message for `id`, and appends to `wake` the sessions that must now [`Attachment::take`] it.
+    ///
+    /// A message that must not be stored is dropped with `Ok` if no session is there, as PROTOCOL.md part 1 has it: the
+    /// sender is told the same either way.
+    ///
+    /// # Errors
+    /// [`PostError`], and nothing is stored, charged or woken.
+    pub fn post(
+        &self,
+        id: &RecipientId,
+        body: Arc<[u8]>,
+        hold: Hold,
+        now: Instant,
+        wake: &mut Vec<SessionAddress>,
+    ) -> Result<(), PostError> {
+        let (shard, key) = self.locate(id);
+        self.lock(shard).post(&key, body, hold, self.millis(now), wake)
+    }
+
+    /// Adds a live session to the mailbox of `id`, made if there is none. It takes its mail at once, unwoken.
+    ///
+    /// It is given what no session has confirmed, mail in flight to another one included, which may be dead.
+    ///
+    /// # Errors
+    /// [`TooManySessions`] if [`Caps::sessions`] are attached already.
+    pub fn attach(self: &Arc<Self>, id: &RecipientId, address: SessionAddress) -> Result<Attachment, TooManySessions> {
+        let (shard, key) = self.locate(id);
+        let (mailbox, session) = self.lock(shard).attach(&key, address)?;
+        Ok(Attachment {
+            mailboxes: Arc::clone(self),
+            shard,
+            mailbox,
+            session,
+        })
+    }
+
+    /// Frees messages of a shard whose deadline has passed, by at most a second; whether more are due now.
+    ///
+    /// Takes at most [`EXPIRIES_PER_LOCK`](crate::limits::EXPIRIES_PER_LOCK) steps of the wheel and at most `budget`,
+    /// which it lessens by the steps taken. A shard that there isn't has nothing due.
+    pub fn expire(&self, shard: usize, now: Instant, budget: &mut usize) -> bool {
+        let shard = self.shards.get(shard);
+        shard.is_some_and(|shard| shard.lock().expire(self.millis(now), budget))
+    }
+
+    /// What messages are charged to; bodies that are still coming in [`Budget::reserve`] from the same.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Counts what is held. Locks one shard after another, so the sums are of no one moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats_by_shard().fold(Stats::default(), |sum, shard| Stats {
+            mailboxes: sum.mailboxes + shard.mailboxes,
+            messages: sum.messages + shard.messages,
+            sessions: sum.sessions + shard.sessions,
+        })
+    }
+
+    /// Counts what each shard holds.
+    pub fn stats_by_shard(&self) -> impl Iterator<Item = Stats> + '_ {
+        self.shards.iter().map(|shard| shard.lock().stats())
+    }
+
+    fn locate(&self, id: &RecipientId) -> (u32, Key) {
+        let hash = self.hasher.hash(id.as_bytes());
+        // The table within a shard uses the lowest bits and the highest seven.
+        let shard = hash >> 32 & (self.shards.len() as u64 - 1);
+        (shard as u32, Key { id: *id, hash })
+    }
+
+    fn lock(&self, shard: u32) -> MutexGuard<'_, Shard> {
+        self.shards[shard as usize].lock()
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Tells of no mail, and of no key.
+impl fmt::Debug for Mailboxes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailboxes").finish_non_exhaustive()
+    }
+}
+
+/// A live session's place in its mailbox, which it leaves when this is dropped. No mail is lost by leaving.
+#[derive(Debug)]
+pub struct Attachment {
+    mailboxes: Arc<Mailboxes>,
+    shard: u32,
+    mailbox: u32,
+    session: u32,
+}
+
+impl Attachment {
+    /// Appends the next messages to `into`, in the order in which they were posted; whether mail is left.
+    ///
+    /// Stops before the message that would bring the bodies over `max_bytes`, but gives one at least, and at
+    /// [`MESSAGES_PER_TAKE`](crate::limits::MESSAGES_PER_TAKE). Nothing is given at or after its deadline. While mail is left no post wakes this session:
+    /// it comes again by itself.
+    #[must_use]
+    pub fn take(&self, now: Instant, max_bytes: usize, into: &mut Vec<Delivery>) -> bool {
+        let now = self.mailboxes.millis(now);
+        let mut shard = self.mailboxes.lock(self.shard);
+        shard.take(self.mailbox, self.session, now, max_bytes, into)
+    }
+
+    /// The client has everything up to and including the delivery `upto`.
+    ///
+    /// One that this session wasn't given yet is ignored, and so is one from before the last confirmed.
+    pub fn confirm(&self, upto: Sequence) {
+        self.mailboxes
+            .lock(self.shard)
+            .confirm(self.mailbox, self.session, upto);
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.mailboxes.lock(self.shard).detach(self.mailbox, self.session);
+    }
+}
+
+/// What one mailbox may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Messages waiting.
+    pub mailbox_messages: u32,
+    /// Sum of their bodies, in bytes.
+    pub mailbox_bytes: u32,
+    /// Live sessions, see [`SESSIONS_PER_MAILBOX`](crate::limits::SESSIONS_PER_MAILBOX).
+    pub sessions: usize,
+}
+
+/// How long a message may wait (PROTOCOL.md part 1, Sending).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Until it is had, for at most `ttl` seconds. Zero is the same as [`Hold::LiveOnly`].
+    Store {
+        /// Seconds from now. Counts as less where the deadline would be more than 136 years after the epoch.
+        ttl: u32,
+    },
+    /// Not at all: only sessions that are attached now are given it, within
+    /// [`LIVE_ONLY_HOLD_SECONDS`](crate::limits::LIVE_ONLY_HOLD_SECONDS).
+    LiveOnly,
+}
+
+/// Why a message isn't taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostError {
+    /// The mailbox is at one of its [`Caps`].
+    MailboxFull,
+    /// The memory budget of all mailboxes is spent.
+    BudgetSpent,
+}
+
+/// The mailbox has as many sessions as [`Caps::sessions`] allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManySessions;
+
+/// A message given to a session.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The message, as it was posted.
+    pub body: Arc<[u8]>,
+    /// What to confirm it by.
+    pub sequence: Sequence,
+}
+
+/// Shows no part of the message, so that none gets into a log by accident.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("bytes", &self.body.len())
+            .field("sequence", &self.sequence)
+            .finish()
+    }
+}
+
+/// What all mailboxes hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Mailboxes with a message or a session.
+    pub mailboxes: u64,
+    /// Messages, expired ones that aren't freed yet included.
+    pub messages: u64,
+    /// Attached sessions.
+    pub sessions: u64,
+}
+
+/// Keeps what different workers write apart: two cache lines, for they are fetched in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+impl<T> Padded<Mutex<T>> {
+    /// A panic under the lock is a bug that may have left a queue half linked. No promise could be kept from there, so the
+    /// process ends, and says why.
+    fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(|_| {
+            tracing::error!("a shard of the mailboxes is in an unknown state: the process ends");
+            process::abort()
+        })
+    }
+}

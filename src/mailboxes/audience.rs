@@ -1,0 +1,161 @@
+//! The live sessions of one mailbox: how far each has been given its mail, and how far it has confirmed it.
+//!
+//! Positions only: the messages themselves, and when they go, are the shard's.
+
+use crate::token::SessionAddress;
+
+use super::mailbox::{Message, Sequence};
+use super::slab::{NONE, Slab};
+
+/// What a mailbox keeps while at least one session is attached to it.
+///
+/// No position in here lies before the oldest message held ([`Audience::move_up`]), so positions compare by their
+/// distance from that one, and wrapping does no harm.
+#[derive(Debug)]
+pub(super) struct Audience {
+    listeners: Vec<Listener>,
+    /// Everything before this has been had by a session, one that has gone perhaps.
+    had: Sequence,
+    /// The first message that isn't before `had`, or [`NONE`].
+    had_cursor: u32,
+    /// Where the mailbox stood when the first session attached.
+    opened_at: Sequence,
+    next_key: u32,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Listener {
+    address: SessionAddress,
+    /// The next message to give it, or [`NONE`] when it has been given everything.
+    pub(super) cursor: u32,
+    /// It has confirmed everything before this.
+    confirmed: Sequence,
+    /// The first message that came while it was there.
+    attached_at: Sequence,
+    key: u32,
+    /// It has been told of mail and hasn't yet taken the last of it.
+    pub(super) notified: bool,
+}
+
+impl Audience {
+    /// An empty audience of a mailbox that holds `head` and the messages after it, and will give `next` to the next.
+    pub(super) fn new(head: u32, oldest: Sequence, next: Sequence) -> Self {
+        Self {
+            listeners: Vec::with_capacity(1),
+            had: oldest,
+            had_cursor: head,
+            opened_at: next,
+            next_key: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.listeners.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    pub(super) fn opened_at(&self) -> Sequence {
+        self.opened_at
+    }
+
+    /// The first message that no session has had, or [`NONE`]: where a new session begins.
+    pub(super) fn had_cursor(&self) -> u32 {
+        self.had_cursor
+    }
+
+    /// Adds a session, which begins at [`Audience::had_cursor`], and names it by a key.
+    ///
+    /// `confirmed` is where that is, `next` what the mailbox will give to its next message.
+    pub(super) fn attach(&mut self, address: SessionAddress, confirmed: Sequence, next: Sequence) -> u32 {
+        while self.listeners.iter().any(|listener| listener.key == self.next_key) {
+            self.next_key = self.next_key.wrapping_add(1);
+        }
+        let key = self.next_key;
+        self.next_key = key.wrapping_add(1);
+        self.listeners.push(Listener {
+            address,
+            cursor: self.had_cursor,
+            confirmed,
+            attached_at: next,
+            key,
+            notified: self.had_cursor != NONE,
+        });
+        key
+    }
+
+    pub(super) fn detach(&mut self, key: u32) {
+        self.listeners.retain(|listener| listener.key != key);
+    }
+
+    pub(super) fn listener(&mut self, key: u32) -> Option<&mut Listener> {
+        self.listeners.iter_mut().find(|listener| listener.key == key)
+    }
+
+    /// Has every session be given the message at `index`, which is the newest, and wakes those that don't know of mail.
+    pub(super) fn announce(&mut self, index: u32, wake: &mut Vec<SessionAddress>) {
+        if self.had_cursor == NONE {
+            self.had_cursor = index;
+        }
+        for listener in &mut self.listeners {
+            if listener.cursor == NONE {
+                listener.cursor = index;
+            }
+            if !listener.notified {
+                listener.notified = true;
+                wake.push(listener.address);
+            }
+        }
+    }
+
+    /// The session `key` has had everything before `position`, which lies between `oldest` and its cursor.
+    pub(super) fn confirm(&mut self, key: u32, position: Sequence, oldest: Sequence, messages: &Slab<Message>) {
+        let Some(listener) = self.listener(key) else { return };
+        listener.confirmed = listener.confirmed.max_from(position, oldest);
+        self.had = self.had.max_from(position, oldest);
+        while let Some(message) = messages.get(self.had_cursor)
+            && message.sequence.is_before(self.had, oldest)
+        {
+            self.had_cursor = message.next;
+        }
+    }
+
+    /// Everything before this is needed by no session, nor by one to come.
+    pub(super) fn needed_from(&self, oldest: Sequence) -> Sequence {
+        let confirmed = self.listeners.iter().map(|listener| listener.confirmed);
+        confirmed
+            .min_by_key(|position| position.since(oldest))
+            .unwrap_or(self.had)
+    }
+
+    /// The message at `index` is going; `successor` is the one after it.
+    pub(super) fn pass_over(&mut self, index: u32, successor: u32) {
+        let cursors = self.listeners.iter_mut().map(|listener| &mut listener.cursor);
+        for cursor in cursors.chain([&mut self.had_cursor]) {
+            if *cursor == index {
+                *cursor = successor;
+            }
+        }
+    }
+
+    /// The oldest message held is no more at `oldest`, but at `new_oldest`.
+    pub(super) fn move_up(&mut self, oldest: Sequence, new_oldest: Sequence) {
+        let positions = self
+            .listeners
+            .iter_mut()
+            .flat_map(|listener| [&mut listener.confirmed, &mut listener.attached_at]);
+        for position in positions.chain([&mut self.had, &mut self.opened_at]) {
+            *position = position.max_from(new_oldest, oldest);
+        }
+    }
+}
+
+impl Listener {
+    /// Whether the message is for this session: one that must not be stored is only for those who were there.
+    pub(super) fn is_given(&self, message: &Message, oldest: Sequence) -> bool {
+        !message.live_only || !message.sequence.is_before(self.attached_at, oldest)
+    }
+}

@@ -1,0 +1,135 @@
+//! The memory budget: one number that everything stored or being received is charged against.
+//!
+//! It counts what it is told, by the message; it measures nothing and evicts nothing.
+
+use std::sync::Arc;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+use super::Padded;
+
+/// How many bytes may be held altogether, and how many are.
+///
+/// Charged from every worker, without a lock.
+#[derive(Debug)]
+pub struct Budget {
+    limit: u64,
+    used: Padded<AtomicU64>,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes, of which nothing is used.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: Padded(AtomicU64::new(0)),
+        }
+    }
+
+    /// Charges `bytes` if that many are left, else nothing. [`Budget::release`] gives them back.
+    #[must_use]
+    pub fn try_charge(&self, bytes: u64) -> bool {
+        // The count guards no other memory, so no ordering is needed beyond its own.
+        self.used
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|&sum| sum <= self.limit)
+            })
+            .is_ok()
+    }
+
+    /// Gives back `bytes` that were charged.
+    pub fn release(&self, bytes: u64) {
+        let used = self.used.0.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(bytes <= used, "more is given back than was charged");
+    }
+
+    /// Charges `bytes` for as long as the result lives: for a body that is still coming in. `None` if they aren't left.
+    #[must_use]
+    pub fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
+        self.try_charge(bytes).then(|| Charge {
+            budget: Arc::clone(self),
+            bytes,
+        })
+    }
+
+    /// Bytes charged now.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.used.0.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may be charged.
+    #[must_use]
+    pub const fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+/// Bytes charged to a [`Budget`], given back when this is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// How many bytes are charged.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_charge_over_the_limit_charges_nothing() {
+        let budget = Budget::new(10);
+        assert!(budget.try_charge(10));
+        assert!(!budget.try_charge(1));
+        assert!(!budget.try_charge(u64::MAX));
+        budget.release(4);
+        assert!(!budget.try_charge(5));
+        assert_eq!((budget.used(), budget.limit()), (6, 10));
+    }
+
+    #[test]
+    fn a_reservation_ends_when_it_is_dropped() {
+        let budget = Arc::new(Budget::new(10));
+        let charge = budget.reserve(7).unwrap();
+        assert!(budget.reserve(4).is_none());
+        assert_eq!((charge.bytes(), budget.used()), (7, 7));
+        drop(charge);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn workers_that_charge_at_once_never_pass_the_limit_nor_lose_an_update() {
+        let budget = Budget::new(100);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5000 {
+                        if budget.try_charge(30) {
+                            assert!(budget.used() <= budget.limit());
+                            budget.release(30);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,373 @@
+//! What is done to the mailboxes of one shard while its lock is held: map operations only.
+//!
+//! No lock, no clock: `now_millis` counts from the epoch of all shards.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use crate::identity::RecipientId;
+use crate::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE};
+use crate::token::SessionAddress;
+use crate::wheel::{Step, Wheel};
+
+use super::audience::Audience;
+use super::mailbox::{Deadline, Mailbox, Message, Sequence};
+use super::slab::{NONE, Slab};
+use super::{Budget, Caps, Delivery, Hold, PostError, Stats, TooManySessions};
+
+/// An id and its keyed hash.
+pub(super) struct Key {
+    pub(super) id: RecipientId,
+    pub(super) hash: u64,
+}
+
+/// Mailboxes by id, their messages, and when those expire.
+pub(super) struct Shard {
+    /// Indices of mailboxes.
+    table: HashTable<u32>,
+    mailboxes: Slab<Mailbox>,
+    messages: Slab<Message>,
+    wheel: Wheel,
+    sessions: u64,
+    hasher: SipHasher13,
+    budget: Arc<Budget>,
+    caps: Caps,
+}
+
+impl Shard {
+    pub(super) fn new(caps: Caps, hasher: SipHasher13, budget: Arc<Budget>) -> Self {
+        Self {
+            table: HashTable::new(),
+            mailboxes: Slab::new(),
+            messages: Slab::new(),
+            wheel: Wheel::new(0),
+            sessions: 0,
+            hasher,
+            budget,
+            caps,
+        }
+    }
+
+    /// [`super::Mailboxes::post`].
+    pub(super) fn post(
+        &mut self,
+        key: &Key,
+        body: Arc<[u8]>,
+        hold: Hold,
+        now_millis: u64,
+        wake: &mut Vec<SessionAddress>,
+    ) -> Result<(), PostError> {
+        let found = self.find(key);
+        let (ttl, live_only) = match hold {
+            Hold::LiveOnly | Hold::Store { ttl: 0 } => {
+                if found.is_none_or(|index| self.mailboxes[index].audience.is_none()) {
+                    return Ok(());
+                }
+                (LIVE_ONLY_HOLD_SECONDS, true)
+            }
+            Hold::Store { ttl } => (ttl, false),
+        };
+        if let Err(error) = self.admit(found, body.len(), now_millis) {
+            if let Some(index) = found {
+                // Making room may have emptied it.
+                self.free_if_idle(index);
+            }
+            return Err(error);
+        }
+        let index = found.unwrap_or_else(|| self.create(key));
+        self.append(index, body, Deadline::after(now_millis, ttl), live_only, wake);
+        Ok(())
+    }
+
+    /// [`super::Mailboxes::attach`]; the index of the mailbox and the session's key in it.
+    pub(super) fn attach(&mut self, key: &Key, address: SessionAddress) -> Result<(u32, u32), TooManySessions> {
+        let found = self.find(key);
+        let audience = found.and_then(|index| self.mailboxes[index].audience.as_deref());
+        if audience.map_or(0, Audience::len) >= self.caps.sessions || self.mailboxes.is_full() {
+            return Err(TooManySessions);
+        }
+        let index = found.unwrap_or_else(|| self.create(key));
+        let mailbox = &mut self.mailboxes[index];
+        let (head, oldest, next) = (mailbox.head, mailbox.oldest(&self.messages), mailbox.next_sequence);
+        let cursor = mailbox.audience.as_ref().map_or(head, |audience| audience.had_cursor());
+        let confirmed = mailbox.sequence_at(cursor, &self.messages);
+        let audience = mailbox
+            .audience
+            .get_or_insert_with(|| Box::new(Audience::new(head, oldest, next)));
+        self.sessions += 1;
+        Ok((index, audience.attach(address, confirmed, next)))
+    }
+
+    /// [`super::Attachment`] dropped.
+    pub(super) fn detach(&mut self, index: u32, key: u32) {
+        let Some(audience) = &mut self.mailboxes[index].audience else {
+            return;
+        };
+        audience.detach(key);
+        self.sessions -= 1;
+        let is_last = audience.is_empty();
+        self.drop_had(index);
+        if is_last {
+            self.drop_live_only(index);
+            self.mailboxes[index].audience = None;
+            self.free_if_idle(index);
+        }
+    }
+
+    /// [`super::Attachment::take`].
+    pub(super) fn take(
+        &mut self,
+        index: u32,
+        key: u32,
+        now_millis: u64,
+        max_bytes: usize,
+        into: &mut Vec<Delivery>,
+    ) -> bool {
+        let mut room = max_bytes;
+        let mut is_first = true;
+        for _ in 0..MESSAGES_PER_TAKE {
+            let Some(next) = self.next_for(index, key) else {
+                return false;
+            };
+            let message = &self.messages[next];
+            if message.is_expired(now_millis) {
+                self.remove(next);
+                continue;
+            }
+            let mailbox = &mut self.mailboxes[index];
+            let oldest = mailbox.oldest(&self.messages);
+            let Some(listener) = mailbox.audience.as_mut().and_then(|audience| audience.listener(key)) else {
+                return false;
+            };
+            if listener.is_given(message, oldest) {
+                if message.body.len() > room && !is_first {
+                    return true;
+                }
+                is_first = false;
+                room = room.saturating_sub(message.body.len());
+                into.push(Delivery {
+                    body: Arc::clone(&message.body),
+                    sequence: message.sequence,
+                });
+            }
+            listener.cursor = message.next;
+        }
+        self.next_for(index, key).is_some()
+    }
+
+    /// [`super::Attachment::confirm`].
+    pub(super) fn confirm(&mut self, index: u32, key: u32, upto: Sequence) {
+        let mailbox = &mut self.mailboxes[index];
+        let oldest = mailbox.oldest(&self.messages);
+        let Some(listener) = mailbox.audience.as_mut().and_then(|audience| audience.listener(key)) else {
+            return;
+        };
+        let cursor = listener.cursor;
+        let given = mailbox.sequence_at(cursor, &self.messages);
+        if !upto.is_before(given, oldest) {
+            return;
+        }
+        if let Some(audience) = &mut mailbox.audience {
+            audience.confirm(key, upto.next(), oldest, &self.messages);
+        }
+        self.drop_had(index);
+    }
+
+    /// [`super::Mailboxes::expire`].
+    pub(super) fn expire(&mut self, now_millis: u64, budget: &mut usize) -> bool {
+        let now_tick = u32::try_from(now_millis / 1000).unwrap_or(u32::MAX);
+        for _ in 0..EXPIRIES_PER_LOCK.min(*budget) {
+            match self.wheel.pop_expired(&mut self.messages, now_tick) {
+                Step::Expired(message) => {
+                    let mailbox = self.messages[message].mailbox;
+                    self.remove(message);
+                    self.free_if_idle(mailbox);
+                }
+                Step::Cascaded => {}
+                Step::Idle => return false,
+            }
+            *budget -= 1;
+        }
+        self.wheel.next_tick().is_some_and(|tick| tick <= now_tick)
+    }
+
+    /// What this shard holds.
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            mailboxes: u64::from(self.mailboxes.len()),
+            messages: u64::from(self.messages.len()),
+            sessions: self.sessions,
+        }
+    }
+
+    fn find(&self, key: &Key) -> Option<u32> {
+        let found = self.table.find(key.hash, |&index| self.mailboxes[index].id == key.id);
+        found.copied()
+    }
+
+    fn create(&mut self, key: &Key) -> u32 {
+        let index = self.mailboxes.insert(Mailbox::new(key.id));
+        let (mailboxes, hasher) = (&self.mailboxes, &self.hasher);
+        let hash = |&index: &u32| hasher.hash(mailboxes[index].id.as_bytes());
+        self.table.insert_unique(key.hash, index, hash);
+        index
+    }
+
+    fn free_if_idle(&mut self, index: u32) {
+        let mailbox = &self.mailboxes[index];
+        if mailbox.is_idle() {
+            let hash = self.hasher.hash(mailbox.id.as_bytes());
+            if let Ok(entry) = self.table.find_entry(hash, |&other| other == index) {
+                entry.remove();
+            }
+            self.mailboxes.remove(index);
+        }
+    }
+
+    /// Charges the budget for one more message of `len` bytes, in this mailbox or in a new one.
+    fn admit(&mut self, index: Option<u32>, len: usize, now_millis: u64) -> Result<(), PostError> {
+        if !self.has_room(index, len) {
+            if let Some(index) = index {
+                self.drop_expired_head(index, now_millis);
+            }
+            if !self.has_room(index, len) {
+                return Err(PostError::MailboxFull);
+            }
+        }
+        let has_slots = !self.messages.is_full() && !self.mailboxes.is_full();
+        if has_slots && self.budget.try_charge(cost(len)) {
+            Ok(())
+        } else {
+            Err(PostError::BudgetSpent)
+        }
+    }
+
+    fn has_room(&self, index: Option<u32>, len: usize) -> bool {
+        let (mut count, mut bytes, mut span) = (0, 0, 0);
+        if let Some(mailbox) = index.and_then(|index| self.mailboxes.get(index)) {
+            count = mailbox.count;
+            bytes = mailbox.bytes;
+            span = mailbox.next_sequence.since(mailbox.oldest(&self.messages));
+        }
+        // A queue that spans every sequence there is couldn't tell its end from its beginning.
+        count < self.caps.mailbox_messages && len <= (self.caps.mailbox_bytes - bytes) as usize && span < u32::MAX
+    }
+
+    fn append(
+        &mut self,
+        index: u32,
+        body: Arc<[u8]>,
+        deadline: Deadline,
+        live_only: bool,
+        wake: &mut Vec<SessionAddress>,
+    ) {
+        let mailbox = &mut self.mailboxes[index];
+        let message = Message::new(index, body, deadline, live_only);
+        let message = mailbox.append(message, &mut self.messages);
+        self.wheel.insert(&mut self.messages, message, deadline.tick);
+        if let Some(audience) = &mut mailbox.audience {
+            audience.announce(message, wake);
+        }
+    }
+
+    /// The message at the session's cursor. If there is none, the session will have to be woken for the next one.
+    fn next_for(&mut self, index: u32, key: u32) -> Option<u32> {
+        let listener = self.mailboxes[index].audience.as_mut()?.listener(key)?;
+        listener.notified = listener.cursor != NONE;
+        listener.notified.then_some(listener.cursor)
+    }
+
+    /// Drops what every session has confirmed, or, when none is left, what any has had.
+    fn drop_had(&mut self, index: u32) {
+        let mailbox = &self.mailboxes[index];
+        let oldest = mailbox.oldest(&self.messages);
+        let Some(needed_from) = mailbox.audience.as_ref().map(|audience| audience.needed_from(oldest)) else {
+            return;
+        };
+        self.drop_head_while(index, |message| message.sequence.is_before(needed_from, oldest));
+    }
+
+    /// Room for a mailbox that is full: what has expired, as far as it is first in line.
+    fn drop_expired_head(&mut self, index: u32, now_millis: u64) {
+        self.drop_head_while(index, |message| message.is_expired(now_millis));
+    }
+
+    fn drop_head_while(&mut self, index: u32, goes: impl Fn(&Message) -> bool) {
+        loop {
+            let head = self.mailboxes[index].head;
+            if !self.messages.get(head).is_some_and(&goes) {
+                return;
+            }
+            self.remove(head);
+        }
+    }
+
+    /// Drops what must not be stored, now that the last session has gone.
+    ///
+    /// It all came while that session or one before it was there, so the walk passes only over what came since the first.
+    fn drop_live_only(&mut self, index: u32) {
+        let mailbox = &mut self.mailboxes[index];
+        let oldest = mailbox.oldest(&self.messages);
+        let Some(audience) = mailbox.audience.as_ref().filter(|_| mailbox.holds_live_only) else {
+            return;
+        };
+        let opened_at = audience.opened_at();
+        mailbox.holds_live_only = false;
+        let mut cursor = mailbox.tail;
+        while let Some(message) = self.messages.get(cursor)
+            && !message.sequence.is_before(opened_at, oldest)
+        {
+            let (this, live_only) = (cursor, message.live_only);
+            cursor = message.prev;
+            if live_only {
+                self.remove(this);
+            }
+        }
+    }
+
+    /// Ends a message, whatever the reason. Its mailbox stays, even if it's idle now.
+    fn remove(&mut self, index: u32) {
+        self.wheel.cancel(&mut self.messages, index);
+        let mailbox = self.messages[index].mailbox;
+        if let Some(message) = self.mailboxes[mailbox].unlink(index, &mut self.messages) {
+            self.budget.release(cost(message.body.len()));
+        }
+    }
+}
+
+/// What a message with a body of `len` bytes is charged.
+const fn cost(len: usize) -> u64 {
+    (len as u64).saturating_add(MESSAGE_OVERHEAD_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_never_spans_more_sequences_than_can_be_told_apart() {
+        let caps = Caps {
+            mailbox_messages: 10,
+            mailbox_bytes: 10,
+            sessions: 1,
+        };
+        let mut shard = Shard::new(caps, SipHasher13::new(), Arc::new(Budget::new(10_000)));
+        let key = Key {
+            id: RecipientId::from_bytes([1; 32]),
+            hash: shard.hasher.hash(&[1; 32]),
+        };
+        let post = |shard: &mut Shard| {
+            let hold = Hold::Store { ttl: 1 };
+            shard.post(&key, Arc::new([]), hold, 0, &mut Vec::new())
+        };
+        assert_eq!(post(&mut shard), Ok(()));
+        let mailbox = &mut shard.mailboxes[0];
+        let oldest = mailbox.oldest(&shard.messages);
+        // As if four billion short-lived messages had come and gone behind the first.
+        mailbox.next_sequence = Sequence(oldest.0.wrapping_sub(2));
+        assert_eq!(post(&mut shard), Ok(()));
+        assert_eq!(post(&mut shard), Err(PostError::MailboxFull));
+    }
+}

@@ -1,0 +1,247 @@
+//! What mailboxes promise, said with plain lists and sets: for each id its messages, and who was given and had each.
+//!
+//! It doesn't know when an expired message is freed, only from when on it may be: so what is held lies between two bounds.
+
+use std::collections::BTreeSet;
+
+use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES};
+use npchat::mailboxes::{Caps, Hold, PostError};
+
+pub(crate) struct Message {
+    pub(crate) serial: u32,
+    pub(crate) len: usize,
+    mailbox: u8,
+    deadline_millis: u64,
+    live_only: bool,
+    /// It is for these sessions whatever they confirm: they were there when it came, or came before any had it.
+    meant_for: BTreeSet<u32>,
+    given: BTreeSet<u32>,
+    had: BTreeSet<u32>,
+    /// Dropped for good, by confirmation or because it must not be stored.
+    gone: bool,
+}
+
+pub(crate) struct Session {
+    pub(crate) serial: u32,
+    pub(crate) mailbox: u8,
+    /// Whether a post must wake it: not known from its attaching to its first take.
+    must_wake: Option<bool>,
+}
+
+/// Messages and bytes of bodies.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Held {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Held {
+    fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.bytes += message.len as u64;
+    }
+
+    pub(crate) fn cost(self) -> u64 {
+        self.bytes + self.messages * MESSAGE_OVERHEAD_BYTES
+    }
+
+    fn fits(self, len: usize, caps: Caps) -> bool {
+        self.messages < u64::from(caps.mailbox_messages) && self.bytes + len as u64 <= u64::from(caps.mailbox_bytes)
+    }
+}
+
+pub(crate) struct Model {
+    pub(crate) now_millis: u64,
+    pub(crate) sessions: Vec<Session>,
+    messages: Vec<Message>,
+    caps: Caps,
+    limit: u64,
+    /// Everything whose tick had come at this time was freed then.
+    settled_millis: u64,
+}
+
+impl Model {
+    pub(crate) fn new(caps: Caps, limit: u64) -> Self {
+        Self {
+            now_millis: 0,
+            sessions: Vec::new(),
+            messages: Vec::new(),
+            caps,
+            limit,
+            settled_millis: 0,
+        }
+    }
+
+    /// What is surely held, and what may be, of one mailbox or of all.
+    pub(crate) fn held(&self, mailbox: Option<u8>) -> (Held, Held) {
+        let (mut least, mut most) = (Held::default(), Held::default());
+        for message in self.messages.iter().filter(|message| !message.gone) {
+            if mailbox.is_some_and(|mailbox| mailbox != message.mailbox) {
+                continue;
+            }
+            let is_expired = message.deadline_millis <= self.now_millis;
+            if message.deadline_millis.div_ceil(1000) * 1000 > self.settled_millis {
+                most.add(message);
+            }
+            // One that must not be stored may go sooner than when those who weren't there have had what is around it.
+            if !is_expired && (!message.live_only || self.is_awaited(message)) {
+                least.add(message);
+            }
+        }
+        (least, most)
+    }
+
+    /// Checks a post's answer, and the budget's count from before it; the sessions that it must wake, and those it may.
+    pub(crate) fn post(
+        &mut self,
+        serial: u32,
+        mailbox: u8,
+        len: usize,
+        hold: Hold,
+        used: u64,
+        got: Result<(), PostError>,
+    ) -> Wake {
+        let (ttl, live_only) = match hold {
+            Hold::LiveOnly | Hold::Store { ttl: 0 } => (LIVE_ONLY_HOLD_SECONDS, true),
+            Hold::Store { ttl } => (ttl, false),
+        };
+        let mut wake = Wake::default();
+        if live_only && self.audience(mailbox).is_empty() {
+            assert_eq!(got, Ok(()));
+            return wake;
+        }
+        let cost = len as u64 + MESSAGE_OVERHEAD_BYTES;
+        let (least, most) = self.held(Some(mailbox));
+        let may_be_full = !most.fits(len, self.caps);
+        let must_be_full = !least.fits(len, self.caps);
+        let may_be_spent = used + cost > self.limit;
+        let must_be_spent = self.held(None).0.cost() + cost > self.limit;
+        match got {
+            Ok(()) => assert!(!must_be_full && !must_be_spent, "taken over a cap"),
+            Err(PostError::MailboxFull) => assert!(may_be_full, "refused below the caps"),
+            Err(PostError::BudgetSpent) => assert!(may_be_spent && !must_be_full, "refused within the budget"),
+        }
+        if got.is_err() {
+            return wake;
+        }
+        self.messages.push(Message {
+            serial,
+            len,
+            mailbox,
+            deadline_millis: self.now_millis + u64::from(ttl) * 1000,
+            live_only,
+            meant_for: self.audience(mailbox),
+            given: BTreeSet::new(),
+            had: BTreeSet::new(),
+            gone: false,
+        });
+        for session in self.sessions.iter_mut().filter(|session| session.mailbox == mailbox) {
+            match session.must_wake.replace(false) {
+                Some(true) => wake.must.push(session.serial),
+                Some(false) => {}
+                None => wake.may.push(session.serial),
+            }
+        }
+        wake
+    }
+
+    /// Whether there was room for another session.
+    pub(crate) fn attach(&mut self, serial: u32, mailbox: u8) -> bool {
+        if self.audience(mailbox).len() == self.caps.sessions {
+            return false;
+        }
+        let waiting = self
+            .messages
+            .iter_mut()
+            .filter(|message| message.mailbox == mailbox && !message.gone);
+        for message in waiting.filter(|message| !message.live_only && message.had.is_empty()) {
+            message.meant_for.insert(serial);
+        }
+        self.sessions.push(Session {
+            serial,
+            mailbox,
+            must_wake: None,
+        });
+        true
+    }
+
+    pub(crate) fn detach(&mut self, at: usize) {
+        let mailbox = self.sessions.remove(at).mailbox;
+        self.drop_had(mailbox);
+    }
+
+    /// Serials that the session must now be given, and whether mail is left then.
+    pub(crate) fn take(&mut self, at: usize, max_bytes: usize) -> (Vec<u32>, bool) {
+        let now = self.now_millis;
+        let session = &mut self.sessions[at];
+        let mut room = max_bytes;
+        let mut serials = Vec::new();
+        for message in &mut self.messages {
+            let is_due = message.meant_for.contains(&session.serial) && !message.given.contains(&session.serial);
+            if !is_due || message.gone || message.deadline_millis <= now {
+                continue;
+            }
+            if message.len > room && !serials.is_empty() {
+                session.must_wake = Some(false);
+                return (serials, true);
+            }
+            room = room.saturating_sub(message.len);
+            message.given.insert(session.serial);
+            serials.push(message.serial);
+        }
+        session.must_wake = Some(true);
+        (serials, false)
+    }
+
+    /// The session has had everything that it was given, up to this serial.
+    pub(crate) fn confirm(&mut self, at: usize, serial: u32) {
+        let Session {
+            serial: session,
+            mailbox,
+            ..
+        } = self.sessions[at];
+        for message in self.messages.iter_mut().filter(|message| message.serial <= serial) {
+            if message.given.contains(&session) {
+                message.had.insert(session);
+            }
+        }
+        self.drop_had(mailbox);
+    }
+
+    /// Everything that is due has been expired.
+    pub(crate) fn settle(&mut self) {
+        self.settled_millis = self.now_millis;
+    }
+
+    fn drop_had(&mut self, mailbox: u8) {
+        let audience = self.audience(mailbox);
+        for message in self.messages.iter_mut().filter(|message| message.mailbox == mailbox) {
+            let is_awaited = message
+                .meant_for
+                .iter()
+                .any(|one| audience.contains(one) && !message.had.contains(one));
+            message.gone |= if message.live_only {
+                audience.is_empty()
+            } else {
+                !message.had.is_empty() && !is_awaited
+            };
+        }
+    }
+
+    fn is_awaited(&self, message: &Message) -> bool {
+        let mut sessions = self.sessions.iter().map(|session| session.serial);
+        sessions.any(|session| message.meant_for.contains(&session) && !message.had.contains(&session))
+    }
+
+    fn audience(&self, mailbox: u8) -> BTreeSet<u32> {
+        let sessions = self.sessions.iter().filter(|session| session.mailbox == mailbox);
+        sessions.map(|session| session.serial).collect()
+    }
+}
+
+/// Sessions that a post wakes.
+#[derive(Default)]
+pub(crate) struct Wake {
+    pub(crate) must: Vec<u32>,
+    pub(crate) may: Vec<u32>,
+}
