@@ -84,6 +84,7 @@
 //! the server, with an error.
 #![forbid(unsafe_code)]
 
+pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod mailboxes;

@@ -1,0 +1,45 @@
+//! A request for a WebSocket: what it offers, and the key that the answer must carry (RFC 6455 §4.2).
+//!
+//! Extensions are never taken, so none is read. The WebSocket itself is [`crate::websocket`].
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tungstenite::handshake::derive_accept_key;
+
+use super::fields::Once;
+use crate::refusal::Refusal;
+
+/// The one subprotocol spoken here (PROTOCOL.md part 2).
+pub const SUBPROTOCOL: &str = "npchat.2";
+
+/// A GET of HTTP/1.1 whose `Connection` names `upgrade` and whose `Upgrade` names `websocket`.
+#[derive(Debug)]
+pub struct Upgrade<'b> {
+    /// Whether `Sec-WebSocket-Protocol` offers [`SUBPROTOCOL`].
+    pub offers_npchat_2: bool,
+    pub(super) version: Once<'b>,
+    pub(super) key: Once<'b>,
+    pub(super) has_body: bool,
+}
+
+impl Upgrade<'_> {
+    /// The value of `Sec-WebSocket-Accept`, which proves that this request was read as an upgrade.
+    ///
+    /// # Errors
+    /// [`Refusal::UnsupportedWebSocketVersion`] unless there is exactly one version and it is 13; then
+    /// [`Refusal::BadUpgrade`] unless there is exactly one key, the canonical base64 of 16 bytes, and no body.
+    pub fn accept_key(&self) -> Result<String, Refusal> {
+        let Once::Value(b"13") = self.version else {
+            return Err(Refusal::UnsupportedWebSocketVersion);
+        };
+        match self.key {
+            Once::Value(key) if is_nonce(key) && !self.has_body => Ok(derive_accept_key(key)),
+            _ => Err(Refusal::BadUpgrade),
+        }
+    }
+}
+
+fn is_nonce(key: &[u8]) -> bool {
+    // 24 characters can be the base64 of up to 18 bytes.
+    key.len() == 24 && STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
+}
