@@ -84,6 +84,8 @@
 //! the server, with an error.
 #![forbid(unsafe_code)]
 
+pub mod auth;
+pub mod handshake;
 pub mod http;
 pub mod identity;
 pub mod limits;

@@ -1,0 +1,122 @@
+//! As much of a JSON document as a handshake asks for: objects and strings. Everything else is checked and dropped.
+//!
+//! Stricter than `serde_json` alone, which lets the last of two equal members win and nests 128 deep. No limit
+//! of size here: the caller has one, and what is allocated is in proportion to it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Objects and arrays may stand in each other this deep, the outermost counted.
+pub const JSON_MAX_DEPTH: u8 = 32;
+
+/// A JSON value.
+#[derive(Debug)]
+pub(super) enum Json {
+    Object(BTreeMap<String, Self>),
+    Text(String),
+    /// An array, a number, `true`, `false` or `null`.
+    Other,
+}
+
+impl Json {
+    /// Reads a whole text: one value, white space around it, nothing else.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let depth_left = JSON_MAX_DEPTH;
+        let value = Strict { depth_left }.deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok()?;
+        Some(value)
+    }
+
+    /// The member of this name, if this is an object that has it.
+    pub(super) fn member(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => members.get(name),
+            _ => None,
+        }
+    }
+
+    /// The string, unescaped, if this is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Reads one value at whose place so many objects and arrays may still begin, one in the other.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth_left: u8,
+}
+
+impl Strict {
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        match self.depth_left.checked_sub(1) {
+            Some(depth_left) => Ok(Self { depth_left }),
+            None => Err(E::custom("nested too deep")),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let inner = self.inner()?;
+        let mut members = BTreeMap::new();
+        while let Some(name) = access.next_key::<String>()? {
+            match members.entry(name) {
+                Entry::Vacant(place) => place.insert(access.next_value_seed(inner)?),
+                Entry::Occupied(_) => return Err(A::Error::custom("a member twice")),
+            };
+        }
+        Ok(Json::Object(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let inner = self.inner()?;
+        while access.next_element_seed(inner)?.is_some() {}
+        Ok(Json::Other)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+}

@@ -1,0 +1,152 @@
+//! Every login answer of `vectors/login.json`, read and verified as the server does it, and by p256 as a second opinion.
+//!
+//! No server runs here: what a session makes of a bad answer is tested over a socket elsewhere.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these fail a test")]
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p256::ecdsa::signature::Verifier;
+use p256::ecdsa::{Signature, VerifyingKey};
+use serde_json::{Value, json};
+
+use npchat::auth::{self, Challenge};
+use npchat::handshake::{self, Handshake, HandshakeError, Solution};
+use npchat::identity::RecipientId;
+
+/// The server's own signature is no part of the vectors: any will do, as nothing here compares it.
+const CHALLENGE_SIGNATURE: [u8; 64] = [7; 64];
+
+struct Vectors {
+    text: [u8; 32],
+    cases: Vec<Case>,
+}
+
+struct Case {
+    name: String,
+    id: RecipientId,
+    public_key: String,
+    solution: String,
+    accept: bool,
+}
+
+impl Vectors {
+    fn load() -> Self {
+        let file: Value = serde_json::from_str(include_str!("vectors/login.json")).unwrap();
+        Self {
+            text: URL_SAFE_NO_PAD
+                .decode(file["txt"].as_str().unwrap())
+                .unwrap()
+                .try_into()
+                .unwrap(),
+            cases: file["cases"].as_array().unwrap().iter().map(Case::read).collect(),
+        }
+    }
+}
+
+impl Case {
+    fn read(case: &Value) -> Self {
+        let text = |name: &str| case[name].as_str().unwrap().to_owned();
+        Self {
+            name: text("name"),
+            id: RecipientId::parse(text("id").as_bytes()).unwrap(),
+            public_key: text("publicKey"),
+            solution: text("solution"),
+            accept: case["accept"].as_bool().unwrap(),
+        }
+    }
+
+    /// What a client with this answer sends.
+    fn message(&self, text: &[u8]) -> String {
+        json!({
+            "publicKey": self.public_key,
+            "challenge": { "txt": URL_SAFE_NO_PAD.encode(text), "sig": URL_SAFE_NO_PAD.encode(CHALLENGE_SIGNATURE) },
+            "solution": self.solution,
+        })
+        .to_string()
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<Box<Solution>, HandshakeError> {
+        match handshake::parse(self.message(text).as_bytes())? {
+            Some(Handshake::Solution(solution)) => Ok(solution),
+            other => panic!("{}: read as {other:?}", self.name),
+        }
+    }
+
+    /// The same answer without any of our code: p256, told to take no point but an uncompressed one.
+    fn second_opinion(&self, text: &[u8]) -> bool {
+        let key = URL_SAFE_NO_PAD.decode(&self.public_key).unwrap();
+        let solution = URL_SAFE_NO_PAD.decode(&self.solution).unwrap();
+        key.first() == Some(&0x04)
+            && VerifyingKey::from_sec1_bytes(&key).is_ok_and(|key| {
+                Signature::from_slice(&solution).is_ok_and(|signature| key.verify(text, &signature).is_ok())
+            })
+    }
+}
+
+#[test]
+fn every_answer_is_taken_or_refused_as_the_file_says_and_as_p256_says() {
+    let vectors = Vectors::load();
+    assert!(vectors.cases.len() >= 18);
+    for case in &vectors.cases {
+        let accepted = case.parse(&vectors.text).is_ok_and(|solution| {
+            assert_eq!(
+                solution.challenge,
+                Challenge {
+                    text: vectors.text,
+                    signature: CHALLENGE_SIGNATURE
+                }
+            );
+            solution.public_key.id() == case.id
+                && auth::verify(&solution.public_key, &solution.challenge.text, &solution.solution)
+        });
+        assert_eq!(accepted, case.accept, "{}", case.name);
+        assert_eq!(case.second_opinion(&vectors.text), case.accept, "{}: p256", case.name);
+    }
+}
+
+#[test]
+fn a_key_or_a_solution_of_the_wrong_form_is_told_apart() {
+    let vectors = Vectors::load();
+    let failure = |name: &str| {
+        let case = vectors.cases.iter().find(|case| case.name == name).unwrap();
+        case.parse(&vectors.text).err()
+    };
+    for name in [
+        "key compressed (02)",
+        "key hybrid (06)",
+        "key 64 bytes",
+        "key 66 bytes",
+        "key empty",
+        "key point at infinity",
+    ] {
+        assert_eq!(failure(name), Some(HandshakeError::BadKey), "{name}");
+    }
+    for name in ["63 bytes", "65 bytes", "empty"] {
+        assert_eq!(failure(name), Some(HandshakeError::BadSolution), "{name}");
+    }
+    for name in [
+        "r zero",
+        "s = n",
+        "signed by another key",
+        "key off the curve",
+        "key all zero coordinates",
+    ] {
+        assert_eq!(failure(name), None, "{name}: only its signature is bad");
+    }
+}
+
+#[test]
+fn an_answer_is_good_for_its_own_challenge_only() {
+    let vectors = Vectors::load();
+    for case in vectors.cases.iter().filter(|case| case.accept) {
+        let solution = case.parse(&vectors.text).unwrap();
+        let mut other_text = vectors.text;
+        other_text[31] ^= 1;
+        assert!(
+            !auth::verify(&solution.public_key, &other_text, &solution.solution),
+            "{}",
+            case.name
+        );
+    }
+}
