@@ -85,10 +85,13 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod certificate;
+pub mod config;
 pub mod handshake;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod machine;
 pub mod mailboxes;
 pub mod metrics;
 pub mod refusal;

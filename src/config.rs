@@ -1,0 +1,257 @@
+//! What an operator can set: the options with their units, their defaults, and the one place where they are validated.
+//!
+//! What nobody needs to set is in [`crate::limits`]. The command line is `bin/npchatd.rs`'s to read, not this module's.
+
+mod resolve;
+mod settings;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{error, fmt};
+
+use tracing::level_filters::LevelFilter;
+
+pub use self::settings::{Group, Key, Number, SETTINGS, Setting};
+pub use self::values::Unit;
+
+use crate::{limits, machine};
+
+/// Default memory budget where the machine doesn't tell how much it has.
+const FALLBACK_MEMORY_BYTES: u64 = 256 * values::MIB;
+
+/// All that an operator can set.
+///
+/// Each field's range is the one of its row in [`SETTINGS`]. A `Config` from [`Config::resolve`] keeps to all of them;
+/// one that was put together by hand is checked with [`Config::validate`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Worker threads.
+    pub workers: usize,
+    /// Time to live of a message whose sender asks for none, in whole seconds, at most [`Config::max_ttl`].
+    pub message_ttl: Duration,
+    /// Longest time to live that a sender may ask for, in whole seconds (RFC 8030 §5.2).
+    pub max_ttl: Duration,
+    /// Longest that an expired message may hold memory, in whole seconds. It is never delivered late.
+    pub clean_period: Duration,
+    /// Challenges that one signing key signs before a fresh one is made.
+    pub fresh_key: u32,
+    /// Largest body of a message in bytes, at most [`Config::mailbox_bytes`].
+    pub max_message: u32,
+    /// Most messages that one mailbox holds.
+    pub mailbox_messages: u32,
+    /// Most bytes that the bodies in one mailbox add up to.
+    pub mailbox_bytes: u32,
+    /// Memory budget in bytes: every stored and queued message with [`limits::MESSAGE_OVERHEAD_BYTES`].
+    pub memory: u64,
+    /// From the first signal to the end of the process, in whole seconds.
+    pub drain: Duration,
+    /// Certificate and key for TLS.
+    pub certificate: Option<CertificateFiles>,
+    /// What is logged.
+    pub log: LevelFilter,
+    /// Deadlines of connections. No option sets them.
+    pub timeouts: Timeouts,
+}
+
+impl Config {
+    /// Checks every number against its range, and the numbers against each other.
+    ///
+    /// # Errors
+    ///
+    /// The first setting, in the order of [`SETTINGS`], that is out of its range or contradicts another.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check(|_| None)
+    }
+
+    /// Checks like [`Config::validate`], and blames a setting under the name that `given` has for it, if any.
+    fn check(&self, given: impl Fn(Key) -> Option<&'static str>) -> Result<(), ConfigError> {
+        for setting in &SETTINGS {
+            if let Some(number) = &setting.number {
+                let value = (number.get)(self);
+                let name = given(setting.key).unwrap_or(setting.flag);
+                number
+                    .check(value, &number.unit.shown(value))
+                    .map_err(|problem| ConfigError { name, problem })?;
+            }
+        }
+        if self.listen == Listen::Addresses(Vec::new()) {
+            return Err(ConfigError {
+                name: Key::Listen.setting().flag,
+                problem: "at least one address is needed".to_owned(),
+            });
+        }
+        RELATIONS.iter().try_for_each(|relation| relation.check(self, &given))
+    }
+
+    /// The value of a setting as text with its unit, as `--check` prints it.
+    #[must_use]
+    pub fn shown(&self, setting: &Setting) -> String {
+        let none = || "none".to_owned();
+        let path = |path: &PathBuf| path.display().to_string();
+        let files = self.certificate.as_ref();
+        match setting.key {
+            Key::Port => match &self.listen {
+                Listen::Default { port } => port.to_string(),
+                Listen::Addresses(_) => none(),
+            },
+            Key::Listen => match &self.listen {
+                Listen::Default { .. } => "all addresses".to_owned(),
+                Listen::Addresses(list) => list.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(","),
+            },
+            Key::Certificate => files.map_or_else(none, |files| path(&files.certificate)),
+            Key::PrivateKey => files.map_or_else(none, |files| path(&files.private_key)),
+            Key::Log => self.log.to_string(),
+            _ => {
+                let shown = |number: &Number| number.unit.shown((number.get)(self));
+                setting.number.as_ref().map_or_else(none, shown)
+            }
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let memory = machine::memory_bytes().map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 2);
+        Self {
+            listen: Listen::Default { port: 8000 },
+            workers: machine::cores().min(settings::WORKERS_MAX),
+            message_ttl: Duration::from_secs(60),
+            max_ttl: Duration::from_secs(7 * values::DAY),
+            clean_period: Duration::from_secs(30),
+            fresh_key: 5,
+            max_message: 64 * 1024,
+            mailbox_messages: 4096,
+            mailbox_bytes: 8 * 1024 * 1024,
+            // Whole MiB, so that the number can be read.
+            memory: (memory / values::MIB * values::MIB).max(settings::MEMORY_MIN_BYTES),
+            drain: Duration::from_secs(10),
+            certificate: None,
+            log: LevelFilter::INFO,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Where the server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// Every address of the machine: `[::]` for IPv6 and IPv4, or `0.0.0.0` on a machine without IPv6.
+    Default {
+        /// TCP port; 0 takes any that is free.
+        port: u16,
+    },
+    /// These addresses, at least one; port 0 takes any that is free.
+    Addresses(Vec<SocketAddr>),
+}
+
+/// The two files that [`crate::certificate::load`] takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM file of the certificate chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub private_key: PathBuf,
+}
+
+/// Deadlines of connections. They aren't options; tests shorten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// See [`limits::HEAD_DEADLINE_SECONDS`].
+    pub head: Duration,
+    /// See [`limits::BODY_GRACE_SECONDS`].
+    pub body_grace: Duration,
+    /// See [`limits::KEEP_ALIVE_SECONDS`].
+    pub keep_alive: Duration,
+    /// See [`limits::LOGIN_DEADLINE_SECONDS`].
+    pub login: Duration,
+    /// See [`limits::WRITE_STALL_SECONDS`].
+    pub write_stall: Duration,
+    /// See [`limits::LINGER_SECONDS`].
+    pub linger: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(limits::HEAD_DEADLINE_SECONDS),
+            body_grace: Duration::from_secs(limits::BODY_GRACE_SECONDS),
+            keep_alive: Duration::from_secs(limits::KEEP_ALIVE_SECONDS),
+            login: Duration::from_secs(limits::LOGIN_DEADLINE_SECONDS),
+            write_stall: Duration::from_secs(limits::WRITE_STALL_SECONDS),
+            linger: Duration::from_secs(limits::LINGER_SECONDS),
+        }
+    }
+}
+
+/// A setting that is wrong: which one, by the name under which it was given, and why. Displayed on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    name: &'static str,
+    problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.problem)
+    }
+}
+
+impl error::Error for ConfigError {}
+
+/// One number that has to fit into another.
+struct Relation {
+    inner: Key,
+    outer: Key,
+    /// What the outer one needs beside the inner one.
+    extra: u64,
+}
+
+const RELATIONS: [Relation; 3] = [
+    Relation {
+        inner: Key::MessageTtl,
+        outer: Key::MaxTtl,
+        extra: 0,
+    },
+    Relation {
+        inner: Key::MaxMessage,
+        outer: Key::MailboxBytes,
+        extra: 0,
+    },
+    Relation {
+        inner: Key::MaxMessage,
+        outer: Key::Memory,
+        extra: limits::MESSAGE_OVERHEAD_BYTES,
+    },
+];
+
+impl Relation {
+    /// Blames the setting that was given: a default is nobody's fault.
+    fn check(&self, config: &Config, given: &impl Fn(Key) -> Option<&'static str>) -> Result<(), ConfigError> {
+        let (inner, outer) = (self.inner.setting(), self.outer.setting());
+        let (Some(inner_number), Some(outer_number)) = (&inner.number, &outer.number) else {
+            return Ok(());
+        };
+        let (inner_value, outer_value) = ((inner_number.get)(config), (outer_number.get)(config));
+        if inner_value.saturating_add(self.extra) <= outer_value {
+            return Ok(());
+        }
+        let (inner_text, outer_text) = (config.shown(inner), config.shown(outer));
+        Err(match (given(self.inner), given(self.outer)) {
+            (None, Some(name)) => ConfigError {
+                name,
+                problem: format!("{outer_text} is too little for {} of {inner_text}", inner.flag),
+            },
+            (name, _) => ConfigError {
+                name: name.unwrap_or(inner.flag),
+                problem: format!("{inner_text} is too much for {} of {outer_text}", outer.flag),
+            },
+        })
+    }
+}

@@ -1,0 +1,348 @@
+//! The table of settings: each one's flag, environment variable, range and help, told once.
+//!
+//! The command line, the environment, `--help` and `--check` are all made from it; what to do with a value given in two
+//! places is not said here.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::values::{self, Unit};
+use super::{Config, limits};
+
+pub(super) const WORKERS_MAX: usize = 1024;
+pub(super) const MEMORY_MIN_BYTES: u64 = values::MIB;
+
+const TTL_MAX_SECONDS: u64 = 10 * 365 * values::DAY;
+const HOUR_SECONDS: u64 = 60 * 60;
+const MESSAGE_MAX_BYTES: u64 = 16 * values::MIB;
+/// The numbers of a mailbox's messages wrap at 32 bits; they can be compared while they are within half of that.
+const MAILBOX_MESSAGES_MAX: u64 = 1_000_000_000;
+const MEMORY_MAX_BYTES: u64 = 1024 * values::TIB;
+
+/// One thing that an operator can set.
+#[derive(Debug)]
+pub struct Setting {
+    /// Which one.
+    pub key: Key,
+    /// Where `--help` lists it.
+    pub group: Group,
+    /// The flag, with its dashes.
+    pub flag: &'static str,
+    /// The environment variable. An empty one counts as unset.
+    pub variable: &'static str,
+    /// What stands for the value in `--help`.
+    pub placeholder: &'static str,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// Says what the default is where that depends on the machine or is no value.
+    pub computed_default: Option<&'static str>,
+    /// Set for a setting that is one number.
+    pub number: Option<Number>,
+}
+
+impl Setting {
+    /// The flag without its dashes: the setting's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.flag.trim_start_matches('-')
+    }
+
+    /// Whether the flag may be given more than once.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.key == Key::Listen
+    }
+
+    /// The default as `--help` tells it: of `defaults`, or in words.
+    #[must_use]
+    pub fn default_text(&self, defaults: &Config) -> String {
+        self.computed_default
+            .map_or_else(|| defaults.shown(self), str::to_owned)
+    }
+}
+
+/// Names a row of [`SETTINGS`], which stands at this index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each one's meaning is the help in its row")]
+pub enum Key {
+    Port,
+    Certificate,
+    PrivateKey,
+    MessageTtl,
+    CleanPeriod,
+    FreshKey,
+    Listen,
+    Workers,
+    MaxTtl,
+    MaxMessage,
+    MailboxMessages,
+    MailboxBytes,
+    Memory,
+    Drain,
+    Log,
+}
+
+impl Key {
+    /// The row of this key.
+    #[must_use]
+    pub fn setting(self) -> &'static Setting {
+        &SETTINGS[self as usize]
+    }
+}
+
+/// Where a setting comes from, for `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// go-npchat has it under the same name.
+    GoNpchat,
+    /// It is new here.
+    Ours,
+}
+
+/// A setting that is one number: what it counts, from where to where, and which field of [`Config`] it is.
+#[derive(Debug)]
+pub struct Number {
+    /// What it counts.
+    pub unit: Unit,
+    /// The least and the most that it may be.
+    pub range: RangeInclusive<u64>,
+    pub(super) get: fn(&Config) -> u64,
+    pub(super) set: fn(&mut Config, u64),
+}
+
+impl Number {
+    /// Reads a text and checks the range.
+    pub(super) fn parse(&self, text: &str) -> Result<u64, String> {
+        let quoted = values::Quoted(text);
+        let value = self
+            .unit
+            .parse(text)
+            .ok_or_else(|| format!("{quoted} is not {}", self.unit.examples()))?;
+        self.check(value, &quoted.to_string())?;
+        Ok(value)
+    }
+
+    /// Checks the range. A value out of it is told as `text`.
+    pub(super) fn check(&self, value: u64, text: &str) -> Result<(), String> {
+        if self.range.contains(&value) {
+            return Ok(());
+        }
+        Err(format!("{text} is not {}", self.unit.between(&self.range)))
+    }
+}
+
+/// All settings, in the order of `--help`.
+pub static SETTINGS: [Setting; 15] = [
+    Setting {
+        key: Key::Port,
+        group: Group::GoNpchat,
+        flag: "--port",
+        variable: "NPCHAT_PORT",
+        placeholder: "PORT",
+        help: "TCP port on all addresses, 0 for any",
+        computed_default: None,
+        number: None,
+    },
+    Setting {
+        key: Key::Certificate,
+        group: Group::GoNpchat,
+        flag: "--cert",
+        variable: "NPCHAT_CERT",
+        placeholder: "FILE",
+        help: "Certificate chain (PEM); TLS is not served yet",
+        computed_default: None,
+        number: None,
+    },
+    Setting {
+        key: Key::PrivateKey,
+        group: Group::GoNpchat,
+        flag: "--privkey",
+        variable: "NPCHAT_PRIVKEY",
+        placeholder: "FILE",
+        help: "Private key of the certificate (PEM)",
+        computed_default: None,
+        number: None,
+    },
+    Setting {
+        key: Key::MessageTtl,
+        group: Group::GoNpchat,
+        flag: "--msgttl",
+        variable: "NPCHAT_MSG_TTL",
+        placeholder: "DURATION",
+        help: "Time to live if the sender asks for none",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Seconds,
+            range: 1..=TTL_MAX_SECONDS,
+            get: |config| config.message_ttl.as_secs(),
+            set: |config, value| config.message_ttl = Duration::from_secs(value),
+        }),
+    },
+    Setting {
+        key: Key::CleanPeriod,
+        group: Group::GoNpchat,
+        flag: "--cleanperiod",
+        variable: "NPCHAT_CLEAN_PERIOD",
+        placeholder: "DURATION",
+        help: "Longest that an expired message holds memory",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Seconds,
+            range: 1..=HOUR_SECONDS,
+            get: |config| config.clean_period.as_secs(),
+            set: |config, value| config.clean_period = Duration::from_secs(value),
+        }),
+    },
+    Setting {
+        key: Key::FreshKey,
+        group: Group::GoNpchat,
+        flag: "--freshkey",
+        variable: "NPCHAT_FRESHKEY",
+        placeholder: "COUNT",
+        help: "Challenges signed before a fresh signing key",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Count,
+            range: 1..=u32::MAX as u64,
+            get: |config| config.fresh_key.into(),
+            set: |config, value| config.fresh_key = narrow(value),
+        }),
+    },
+    Setting {
+        key: Key::Listen,
+        group: Group::Ours,
+        flag: "--listen",
+        variable: "NPCHAT_LISTEN",
+        placeholder: "ADDRESS",
+        help: "Address instead of --port; repeatable",
+        computed_default: None,
+        number: None,
+    },
+    Setting {
+        key: Key::Workers,
+        group: Group::Ours,
+        flag: "--workers",
+        variable: "NPCHAT_WORKERS",
+        placeholder: "COUNT",
+        help: "Worker threads",
+        computed_default: Some("one a core"),
+        number: Some(Number {
+            unit: Unit::Count,
+            range: 1..=WORKERS_MAX as u64,
+            get: |config| config.workers as u64,
+            set: |config, value| config.workers = usize::try_from(value).unwrap_or(WORKERS_MAX),
+        }),
+    },
+    Setting {
+        key: Key::MaxTtl,
+        group: Group::Ours,
+        flag: "--max-ttl",
+        variable: "NPCHAT_MAX_TTL",
+        placeholder: "DURATION",
+        help: "Longest time to live that a sender may ask for",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Seconds,
+            range: 1..=TTL_MAX_SECONDS,
+            get: |config| config.max_ttl.as_secs(),
+            set: |config, value| config.max_ttl = Duration::from_secs(value),
+        }),
+    },
+    Setting {
+        key: Key::MaxMessage,
+        group: Group::Ours,
+        flag: "--max-message",
+        variable: "NPCHAT_MAX_MESSAGE",
+        placeholder: "SIZE",
+        help: "Largest message",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Bytes,
+            range: 1..=MESSAGE_MAX_BYTES,
+            get: |config| config.max_message.into(),
+            set: |config, value| config.max_message = narrow(value),
+        }),
+    },
+    Setting {
+        key: Key::MailboxMessages,
+        group: Group::Ours,
+        flag: "--mailbox-messages",
+        variable: "NPCHAT_MAILBOX_MESSAGES",
+        placeholder: "COUNT",
+        help: "Most messages in one mailbox",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Count,
+            range: 1..=MAILBOX_MESSAGES_MAX,
+            get: |config| config.mailbox_messages.into(),
+            set: |config, value| config.mailbox_messages = narrow(value),
+        }),
+    },
+    Setting {
+        key: Key::MailboxBytes,
+        group: Group::Ours,
+        flag: "--mailbox-bytes",
+        variable: "NPCHAT_MAILBOX_BYTES",
+        placeholder: "SIZE",
+        help: "Most bytes of messages in one mailbox",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Bytes,
+            range: 1..=u32::MAX as u64,
+            get: |config| config.mailbox_bytes.into(),
+            set: |config, value| config.mailbox_bytes = narrow(value),
+        }),
+    },
+    Setting {
+        key: Key::Memory,
+        group: Group::Ours,
+        flag: "--memory",
+        variable: "NPCHAT_MEMORY",
+        placeholder: "SIZE",
+        help: "Budget for all messages with their overhead",
+        computed_default: Some("half of the memory"),
+        number: Some(Number {
+            unit: Unit::Bytes,
+            range: MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES,
+            get: |config| config.memory,
+            set: |config, value| config.memory = value,
+        }),
+    },
+    Setting {
+        key: Key::Drain,
+        group: Group::Ours,
+        flag: "--drain",
+        variable: "NPCHAT_DRAIN",
+        placeholder: "DURATION",
+        help: "Longest that the server takes to stop",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Seconds,
+            range: 0..=HOUR_SECONDS,
+            get: |config| config.drain.as_secs(),
+            set: |config, value| config.drain = Duration::from_secs(value),
+        }),
+    },
+    Setting {
+        key: Key::Log,
+        group: Group::Ours,
+        flag: "--log",
+        variable: "NPCHAT_LOG",
+        placeholder: "LEVEL",
+        help: "off, error, warn, info, debug or trace",
+        computed_default: None,
+        number: None,
+    },
+];
+
+/// A value whose row keeps it within 32 bits.
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+const _: () = {
+    assert!(MESSAGE_MAX_BYTES <= u32::MAX as u64);
+    assert!(MAILBOX_MESSAGES_MAX < 1 << 31);
+    assert!(TTL_MAX_SECONDS <= u32::MAX as u64);
+    assert!(limits::MESSAGE_OVERHEAD_BYTES < MEMORY_MIN_BYTES);
+};
