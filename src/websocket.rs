@@ -1,0 +1,202 @@
+//! Frames in, frames out: an adapter over tungstenite's `WebSocketContext` on in-memory input and output (RFC 6455).
+//!
+//! It judges each frame's header before the context sees it, so that a frame that breaks the rules or a limit costs no
+//! memory. What the messages say is [`crate::session`]'s.
+
+mod frame;
+
+use std::io::{self, Read, Write};
+use std::time::Instant;
+
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Bytes, Error, Message, Utf8Bytes};
+
+use self::frame::{CONTROL_PAYLOAD_MAX_BYTES, FrameMeter, Piece};
+pub use self::frame::{Opcode, write_close, write_frame};
+use crate::limits::{CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND, WEBSOCKET_READ_BUFFER_BYTES};
+use crate::refusal::CloseReason;
+
+/// What a client said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A whole text message.
+    Text(Utf8Bytes),
+    /// A whole binary message.
+    Binary(Bytes),
+    /// A ping, which has been answered.
+    Ping,
+    /// A pong, with its payload.
+    Pong(Bytes),
+    /// A Close frame, which has been answered: nothing more is to be read or written.
+    Close,
+}
+
+/// The server's end of one WebSocket.
+///
+/// Calling contract:
+/// 1. [`WebSocket::receive`] is called with the unread input until it says that there is no event left in it; it takes
+///    what it has understood off the front.
+/// 2. An error is final: the caller writes the Close ([`write_close`]) and reads no more.
+/// 3. [`WebSocket::settle`] is called at the end of the turn: between messages it gives the context's memory back.
+#[derive(Debug)]
+pub struct WebSocket {
+    /// Only while a message is coming in: between messages a WebSocket owns no buffer.
+    context: Option<Box<WebSocketContext>>,
+    meter: FrameMeter,
+    control: ControlRate,
+    message_max_bytes: u32,
+}
+
+impl WebSocket {
+    /// A WebSocket right after its upgrade, taking messages of up to `message_max_bytes`.
+    #[must_use]
+    pub fn new(message_max_bytes: u32, now: Instant) -> Self {
+        Self {
+            context: None,
+            meter: FrameMeter::default(),
+            control: ControlRate::full(now),
+            message_max_bytes,
+        }
+    }
+
+    /// Takes input off the front until a message or control frame is whole. `None`: all input is taken, more is needed.
+    ///
+    /// Answers to pings and Close frames are appended to `out`.
+    ///
+    /// # Errors
+    /// The reason to close, with the status of RFC 6455 §7.4.1.
+    pub fn receive(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+        now: Instant,
+    ) -> Result<Option<Event>, CloseReason> {
+        while !input.is_empty() {
+            let Piece { length, starts_control } = self.meter.next_piece(input, self.message_max_bytes)?;
+            if starts_control && !self.control.spend(now) {
+                return Err(CloseReason::FrameFlood);
+            }
+            let (piece, rest) = input.split_at(length);
+            *input = rest;
+            if let Some(message) = self.feed(piece, out)? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many frames have begun so far, wrapping: the caller's budget counts by it.
+    #[must_use]
+    pub fn frames(&self) -> u32 {
+        self.meter.frames()
+    }
+
+    /// Gives the context back when no message is under way.
+    pub fn settle(&mut self) {
+        if self.meter.is_between_messages() {
+            self.context = None;
+        }
+    }
+
+    /// Gives the context one frame or a piece of one. It can't want more than that to finish, nor leave any of it.
+    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<Option<Event>, CloseReason> {
+        let max = self.message_max_bytes as usize;
+        let context = self
+            .context
+            .get_or_insert_with(|| Box::new(WebSocketContext::new(Role::Server, Some(config(max)))));
+        let mut stream = Memory { input: piece, out };
+        let event = match context.read(&mut stream) {
+            Ok(Message::Text(text)) => Event::Text(text),
+            Ok(Message::Binary(bytes)) => Event::Binary(bytes),
+            Ok(Message::Ping(_)) => Event::Ping,
+            Ok(Message::Pong(payload)) => Event::Pong(payload),
+            // A code that may not be sent is answered with 1002 by the context itself, any other with its like.
+            Ok(Message::Close(_)) => Event::Close,
+            Ok(Message::Frame(_)) => return Ok(None),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(reason_of(&error)),
+        };
+        // Its answer to a ping or a Close waits inside the context until the next call.
+        match context.flush(&mut stream) {
+            Ok(()) | Err(Error::ConnectionClosed) => Ok(Some(event)),
+            Err(error) => Err(reason_of(&error)),
+        }
+    }
+}
+
+fn config(message_max_bytes: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(WEBSOCKET_READ_BUFFER_BYTES)
+        // Control frames go straight into the output, so that they keep their place among the messages.
+        .write_buffer_size(0)
+        .max_message_size(Some(message_max_bytes))
+        // It holds for control frames too, which are no messages.
+        .max_frame_size(Some(message_max_bytes.max(CONTROL_PAYLOAD_MAX_BYTES.into())))
+}
+
+fn reason_of(error: &Error) -> CloseReason {
+    match error {
+        Error::Utf8(_) => CloseReason::InvalidUtf8,
+        Error::Capacity(_) => CloseReason::MessageTooBig,
+        _ => CloseReason::ProtocolError,
+    }
+}
+
+/// The context's stream: a piece of input that blocks at its end, and an output that takes everything.
+struct Memory<'a> {
+    input: &'a [u8],
+    out: &'a mut Vec<u8>,
+}
+
+impl Read for Memory<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(buffer)
+    }
+}
+
+impl Write for Memory<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A token bucket for control frames: each costs an answer or a look, and no honest client sends many.
+#[derive(Debug)]
+struct ControlRate {
+    tokens: u32,
+    refilled_at: Instant,
+}
+
+impl ControlRate {
+    fn full(now: Instant) -> Self {
+        Self {
+            tokens: CONTROL_FRAMES_BURST,
+            refilled_at: now,
+        }
+    }
+
+    fn spend(&mut self, now: Instant) -> bool {
+        let whole_seconds = now.saturating_duration_since(self.refilled_at).as_secs();
+        if whole_seconds > 0 {
+            let earned = u32::try_from(whole_seconds)
+                .unwrap_or(u32::MAX)
+                .saturating_mul(CONTROL_FRAMES_PER_SECOND);
+            self.tokens = self.tokens.saturating_add(earned).min(CONTROL_FRAMES_BURST);
+            self.refilled_at = now;
+        }
+        let affordable = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        affordable
+    }
+}
+
+#[cfg(test)]
+mod tests;

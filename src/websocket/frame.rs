@@ -1,0 +1,222 @@
+//! Frame headers (RFC 6455 §5.2): judging those that come, writing those that go.
+//!
+//! Payloads are not looked at here: unmasking, joining and UTF-8 are tungstenite's.
+
+use crate::limits::{FRAGMENT_EARNED_EACH_BYTES, FRAGMENTS_PER_MESSAGE};
+use crate::refusal::CloseReason;
+
+/// Opcodes that the server writes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// A text message in one frame.
+    Text = 0x1,
+    /// A binary message in one frame.
+    Binary = 0x2,
+    /// Close.
+    Close = 0x8,
+}
+
+/// Appends an unmasked, final frame.
+pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    const FIN: u8 = 0x80;
+    out.reserve(payload.len() + 10);
+    out.push(FIN | opcode as u8);
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ ..=125), _) => out.push(length),
+        (_, Ok(length)) => {
+            out.push(126);
+            out.extend_from_slice(&length.to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+}
+
+/// Appends the Close frame of a reason, its code as text.
+pub fn write_close(out: &mut Vec<u8>, reason: CloseReason) {
+    let mut payload = Vec::with_capacity(2 + reason.code().len());
+    payload.extend_from_slice(&reason.close_code().to_be_bytes());
+    payload.extend_from_slice(reason.code().as_bytes());
+    write_frame(out, Opcode::Close, &payload);
+}
+
+/// Walks a stream of frames, a piece of at most one frame at a time.
+#[derive(Debug, Default)]
+pub(super) struct FrameMeter {
+    /// The bytes of a header that has not come whole.
+    partial: PartialHeader,
+    /// Payload of the current frame that is still to come.
+    payload_left: u64,
+    /// Payload of the current message so far, all fragments, control frames not counted.
+    message_bytes: u64,
+    fragments: u32,
+    in_message: bool,
+    frames: u32,
+}
+
+/// Input that belongs to one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Bytes off the front of the input, at least one.
+    pub(super) length: usize,
+    /// Whether a control frame's header ends in this piece.
+    pub(super) starts_control: bool,
+}
+
+#[derive(Debug, Default)]
+struct PartialHeader {
+    bytes: [u8; MAX_HEADER_BYTES],
+    length: u8,
+}
+
+struct Header {
+    fin: bool,
+    opcode: u8,
+    payload: u64,
+}
+
+/// Two bytes, eight of length, four of mask.
+const MAX_HEADER_BYTES: usize = 14;
+/// Of a control frame (RFC 6455 §5.5).
+pub(super) const CONTROL_PAYLOAD_MAX_BYTES: u8 = 125;
+
+impl FrameMeter {
+    /// Says how much of the non-empty `input` to give on: to the end of the current frame, or all.
+    ///
+    /// # Errors
+    /// The frame breaks RFC 6455 §5 or a limit. Known from the header alone, before any memory is spent on its payload.
+    pub(super) fn next_piece(&mut self, input: &[u8], message_max_bytes: u32) -> Result<Piece, CloseReason> {
+        let mut length = 0;
+        let mut starts_control = false;
+        if self.payload_left == 0 {
+            let Some(header) = self.partial.complete(input, &mut length)? else {
+                return Ok(Piece { length, starts_control });
+            };
+            starts_control = header.is_control();
+            self.admit(&header, message_max_bytes)?;
+        }
+        let payload = usize::try_from(self.payload_left)
+            .unwrap_or(usize::MAX)
+            .min(input.len() - length);
+        self.payload_left -= payload as u64;
+        Ok(Piece {
+            length: length + payload,
+            starts_control,
+        })
+    }
+
+    /// Whether no frame and no fragmented message is under way.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.payload_left == 0 && self.partial.length == 0 && !self.in_message
+    }
+
+    pub(super) fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    fn admit(&mut self, header: &Header, message_max_bytes: u32) -> Result<(), CloseReason> {
+        self.frames = self.frames.wrapping_add(1);
+        if header.is_control() {
+            if !header.fin || header.payload > CONTROL_PAYLOAD_MAX_BYTES.into() {
+                return Err(CloseReason::ProtocolError);
+            }
+        } else {
+            let continues = header.opcode == 0;
+            if continues != self.in_message {
+                return Err(CloseReason::ProtocolError);
+            }
+            if !continues {
+                (self.message_bytes, self.fragments) = (0, 0);
+            }
+            self.message_bytes = self.message_bytes.saturating_add(header.payload);
+            if self.message_bytes > u64::from(message_max_bytes) {
+                return Err(CloseReason::MessageTooBig);
+            }
+            self.fragments += 1;
+            let earned = self.message_bytes / FRAGMENT_EARNED_EACH_BYTES;
+            if u64::from(self.fragments) > u64::from(FRAGMENTS_PER_MESSAGE) + earned {
+                return Err(CloseReason::FrameFlood);
+            }
+            self.in_message = !header.fin;
+        }
+        self.payload_left = header.payload;
+        Ok(())
+    }
+}
+
+impl PartialHeader {
+    /// Adds input until the header is whole; `taken` counts what it took.
+    fn complete(&mut self, input: &[u8], taken: &mut usize) -> Result<Option<Header>, CloseReason> {
+        loop {
+            let have = usize::from(self.length);
+            if have >= 2 {
+                self.check_first_bytes()?;
+                if have == self.wanted() {
+                    let header = self.parse()?;
+                    self.length = 0;
+                    return Ok(Some(header));
+                }
+            }
+            let wanted = if have < 2 { 2 } else { self.wanted() };
+            let count = (wanted - have).min(input.len() - *taken);
+            if count == 0 {
+                return Ok(None);
+            }
+            self.bytes[have..have + count].copy_from_slice(&input[*taken..*taken + count]);
+            *taken += count;
+            self.length += u8::try_from(count).unwrap_or(0);
+        }
+    }
+
+    fn check_first_bytes(&self) -> Result<(), CloseReason> {
+        const RESERVED_BITS: u8 = 0x70;
+        let known_opcode = matches!(self.bytes[0] & 0x0f, 0x0..=0x2 | 0x8..=0xa);
+        let masked = self.bytes[1] & 0x80 != 0;
+        if self.bytes[0] & RESERVED_BITS != 0 || !known_opcode || !masked {
+            return Err(CloseReason::ProtocolError);
+        }
+        Ok(())
+    }
+
+    fn length_bytes(&self) -> usize {
+        match self.bytes[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        }
+    }
+
+    fn wanted(&self) -> usize {
+        const MASK_BYTES: usize = 4;
+        2 + self.length_bytes() + MASK_BYTES
+    }
+
+    fn parse(&self) -> Result<Header, CloseReason> {
+        let short = u64::from(self.bytes[1] & 0x7f);
+        let long = self.bytes[2..2 + self.length_bytes()]
+            .iter()
+            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
+        let payload = match short {
+            // "The minimal number of bytes MUST be used to encode the length" (§5.2).
+            126 if long < 126 => return Err(CloseReason::ProtocolError),
+            127 if u16::try_from(long).is_ok() => return Err(CloseReason::ProtocolError),
+            126 | 127 => long,
+            _ => short,
+        };
+        Ok(Header {
+            fin: self.bytes[0] & 0x80 != 0,
+            opcode: self.bytes[0] & 0x0f,
+            payload,
+        })
+    }
+}
+
+impl Header {
+    fn is_control(&self) -> bool {
+        self.opcode & 0x8 != 0
+    }
+}

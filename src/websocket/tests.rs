@@ -1,0 +1,197 @@
+//! The adapter against frames written by hand, whole and in pieces.
+
+use super::*;
+use crate::limits::FRAGMENTS_PER_MESSAGE;
+
+const CAP: u32 = 1000;
+
+/// A client's frame, masked with a mask that is not zero.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [1, 2, 3, 4];
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | u8::try_from(length).unwrap()),
+        length => {
+            frame.push(0x80 | 0x7e);
+            frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// Everything that comes of an input given in pieces of `step` bytes, and what is answered.
+fn drive(bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, Vec<u8>) {
+    let now = Instant::now();
+    let (mut socket, mut events, mut out) = (WebSocket::new(CAP, now), Vec::new(), Vec::new());
+    for piece in bytes.chunks(step) {
+        let mut input = piece;
+        loop {
+            match socket.receive(&mut input, &mut out, now) {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => break,
+                Err(reason) => return (events, Some(reason), out),
+            }
+        }
+        socket.settle();
+    }
+    (events, None, out)
+}
+
+fn reason(bytes: &[u8]) -> Option<CloseReason> {
+    let whole = drive(bytes, usize::MAX);
+    assert_eq!(whole, drive(bytes, 1), "the split changed the result");
+    whole.1
+}
+
+#[test]
+fn messages_come_out_the_same_however_they_are_split() {
+    let mut bytes = frame(0x81, b"hello");
+    bytes.extend(frame(0x01, "fräg".as_bytes()));
+    bytes.extend(frame(0x89, b"ping"));
+    bytes.extend(frame(0x80, "mented €".as_bytes()));
+    bytes.extend(frame(0x82, &[0xff; 300]));
+    bytes.extend(frame(0x8a, b"7"));
+    let expected = vec![
+        Event::Text("hello".into()),
+        Event::Ping,
+        Event::Text("frägmented €".into()),
+        Event::Binary(vec![0xff; 300].into()),
+        Event::Pong("7".into()),
+    ];
+    for step in 1..40 {
+        assert_eq!(
+            drive(&bytes, step),
+            (expected.clone(), None, b"\x8a\x04ping".to_vec()),
+            "pieces of {step}"
+        );
+    }
+}
+
+#[test]
+fn a_frame_that_breaks_the_framing_rules_closes_with_1002() {
+    for (name, bytes) in [
+        ("unmasked", b"\x81\x02hi".to_vec()),
+        ("reserved bit", frame(0xc1, b"hi")),
+        ("reserved data opcode", frame(0x83, b"hi")),
+        ("reserved control opcode", frame(0x8b, b"hi")),
+        ("fragmented ping", frame(0x09, b"hi")),
+        ("oversize ping", frame(0x89, &[0; 126])),
+        ("stray continuation", frame(0x80, b"hi")),
+        (
+            "text inside a fragmented message",
+            [frame(0x01, b"a"), frame(0x81, b"b")].concat(),
+        ),
+        ("close with one byte", frame(0x88, b"x")),
+        ("length not minimal", b"\x81\xfe\x00\x02\x00\x00\x00\x00hi".to_vec()),
+    ] {
+        assert_eq!(reason(&bytes), Some(CloseReason::ProtocolError), "{name}");
+    }
+}
+
+#[test]
+fn a_close_code_that_may_not_be_sent_is_answered_with_1002() {
+    for code in [1004_u16, 1005, 1006, 1015, 999, 2000, 5000] {
+        let (events, _, out) = drive(&frame(0x88, &code.to_be_bytes()), usize::MAX);
+        assert_eq!(events, [Event::Close]);
+        assert_eq!(out[2..4], 1002_u16.to_be_bytes(), "{code}");
+    }
+}
+
+#[test]
+fn a_close_is_answered_in_kind() {
+    assert_eq!(
+        drive(&frame(0x88, b""), 1),
+        (vec![Event::Close], None, b"\x88\x00".to_vec())
+    );
+    assert_eq!(
+        drive(&frame(0x88, b"\x03\xe8bye"), 1),
+        (vec![Event::Close], None, b"\x88\x05\x03\xe8bye".to_vec())
+    );
+}
+
+#[test]
+fn text_that_is_not_utf8_closes_with_1007() {
+    assert_eq!(reason(&frame(0x81, b"\xff")), Some(CloseReason::InvalidUtf8));
+    assert_eq!(reason(&frame(0x88, b"\x03\xe8\xff")), Some(CloseReason::InvalidUtf8));
+}
+
+#[test]
+fn a_message_over_the_cap_closes_with_1009_at_its_header() {
+    assert_eq!(
+        reason(b"\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00abcd"),
+        Some(CloseReason::MessageTooBig)
+    );
+    assert_eq!(reason(b"\x82\xfe\x03\xe9abcd"), Some(CloseReason::MessageTooBig));
+    assert_eq!(
+        reason(&[frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat()),
+        Some(CloseReason::MessageTooBig)
+    );
+}
+
+#[test]
+fn the_cap_on_messages_does_not_hold_for_control_frames() {
+    let now = Instant::now();
+    let mut socket = WebSocket::new(1, now);
+    let bytes = [frame(0x89, &[b'p'; 125]), frame(0x81, b"a"), frame(0x88, b"\x03\xe8")].concat();
+    let mut input = bytes.as_slice();
+    let mut next = || socket.receive(&mut input, &mut Vec::new(), now);
+    assert_eq!(next(), Ok(Some(Event::Ping)));
+    assert_eq!(next(), Ok(Some(Event::Text("a".into()))));
+    assert_eq!(next(), Ok(Some(Event::Close)));
+}
+
+#[test]
+fn floods_of_empty_fragments_and_of_pings_close_with_1008() {
+    let fragments = frame(0x00, b"").repeat(FRAGMENTS_PER_MESSAGE as usize);
+    assert_eq!(
+        reason(&[frame(0x01, b""), fragments].concat()),
+        Some(CloseReason::FrameFlood)
+    );
+    let pings = frame(0x89, b"").repeat(CONTROL_FRAMES_BURST as usize + 1);
+    assert_eq!(reason(&pings), Some(CloseReason::FrameFlood));
+}
+
+#[test]
+fn the_control_rate_earns_back_what_time_gives() {
+    let start = Instant::now();
+    let mut rate = ControlRate::full(start);
+    for _ in 0..CONTROL_FRAMES_BURST {
+        assert!(rate.spend(start));
+    }
+    assert!(!rate.spend(start));
+    let later = start + std::time::Duration::from_secs(2);
+    for _ in 0..2 * CONTROL_FRAMES_PER_SECOND {
+        assert!(rate.spend(later));
+    }
+    assert!(!rate.spend(later));
+}
+
+#[test]
+fn between_messages_a_websocket_owns_no_buffer() {
+    let now = Instant::now();
+    let mut socket = WebSocket::new(CAP, now);
+    let whole = frame(0x81, b"hello");
+    let mut input = &whole[..4];
+    assert_eq!(socket.receive(&mut input, &mut Vec::new(), now), Ok(None));
+    socket.settle();
+    assert!(socket.context.is_some());
+    let mut input = &whole[4..];
+    assert_eq!(
+        socket.receive(&mut input, &mut Vec::new(), now),
+        Ok(Some(Event::Text("hello".into())))
+    );
+    socket.settle();
+    assert!(socket.context.is_none());
+}
+
+#[test]
+fn frames_written_have_the_shortest_length_form() {
+    for (length, header) in [(0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)] {
+        let mut out = Vec::new();
+        write_frame(&mut out, Opcode::Binary, &vec![7; length]);
+        assert_eq!(out.len(), header + length);
+        assert_eq!(out[0], 0x82);
+    }
+}
