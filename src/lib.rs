@@ -87,6 +87,7 @@
 pub mod auth;
 pub mod certificate;
 pub mod config;
+pub mod connection;
 pub mod handshake;
 pub mod http;
 pub mod identity;
@@ -96,6 +97,9 @@ pub mod mailboxes;
 pub mod metrics;
 pub mod outbound;
 pub mod refusal;
+pub mod relay;
+pub mod service;
+pub mod session;
 mod sync;
 pub mod token;
 pub mod websocket;

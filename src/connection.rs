@@ -1,0 +1,386 @@
+//! A connection without its socket: which stage it is in, and how one stage becomes the next with its leftovers.
+//!
+//! Bytes in, bytes out, and what to do with the socket. Nothing here touches a socket or a clock.
+
+mod closing;
+mod requests;
+
+use std::time::Instant;
+
+use self::closing::Closing;
+use self::requests::{Progress, Requests};
+use crate::auth::ChallengeSigner;
+use crate::config::Timeouts;
+use crate::http::HttpDate;
+use crate::limits::{FRAMES_PER_TURN, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::mailboxes::Delivery;
+use crate::metrics::Counters;
+use crate::outbound::{Outbound, Output};
+use crate::refusal::CloseReason;
+use crate::relay::Relay;
+use crate::service::{Conversation, Npchat, Service};
+use crate::session::write_failure;
+use crate::token::SessionAddress;
+use crate::websocket::{Event, WebSocket, write_close};
+
+/// One client's connection, from accept to free.
+///
+/// Calling contract:
+/// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
+///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out` is empty.
+/// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
+/// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
+/// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
+///    [`Connection::resume`] is called again soon, without waiting for any event.
+/// 5. At [`Connection::deadline`], which may change with every call, [`Connection::reach_deadline`] is called.
+#[derive(Debug)]
+pub struct Connection<S: Service = Npchat> {
+    stage: Stage<S>,
+    outbound: Outbound,
+    /// Input that the stage has not understood yet: the start of a head, or what a budget left over.
+    unread: Vec<u8>,
+    /// The stage can go on with `unread` as it is: it stopped for its budget, not for want of input.
+    runnable: bool,
+}
+
+/// What a connection is given for one turn.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The moment of this turn.
+    pub now: Instant,
+    /// The `Date` of this second.
+    pub date: &'a HttpDate,
+    /// Where the connection lives.
+    pub address: SessionAddress,
+    /// The relay.
+    pub relay: &'a Relay,
+    /// How long things may take.
+    pub timeouts: &'a Timeouts,
+    /// Steps of logins that the worker may still take in this turn.
+    pub login_steps: &'a mut usize,
+    /// The worker's signing key.
+    pub signer: &'a mut ChallengeSigner,
+    /// The worker's counters.
+    pub counters: &'a Counters,
+    /// Takes the output.
+    pub out: &'a mut Output,
+    /// Takes the addresses of sessions that have mail now.
+    pub wake: &'a mut Vec<SessionAddress>,
+    /// Scratch for mail on its way into `out`.
+    pub deliveries: &'a mut Vec<Delivery>,
+}
+
+/// What the socket needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: wait for an event, mail or the deadline.
+    Wait,
+    /// End our side of the stream, then ask again.
+    HalfClose,
+    /// The connection is over: close the socket, free the slot.
+    Free(CloseReason),
+}
+
+#[derive(Debug)]
+enum Stage<S: Service> {
+    Http(Requests<S>),
+    WebSocket(Upgraded<S::Conversation>),
+    Closing(Closing),
+}
+
+#[derive(Debug)]
+struct Upgraded<C> {
+    socket: WebSocket,
+    conversation: C,
+    login_deadline: Instant,
+}
+
+/// How a stage came to the end of what it can do now.
+enum Advance<S: Service> {
+    /// All input is understood, or the rest is a part of something.
+    NeedsInput,
+    /// The budget of this turn is spent.
+    BudgetSpent,
+    /// The stage is over; the next one goes on with the rest of the input.
+    Become(Stage<S>),
+}
+
+impl<S: Service> Connection<S> {
+    /// A connection that was accepted now.
+    #[must_use]
+    pub fn new(now: Instant, timeouts: &Timeouts) -> Self {
+        Self {
+            stage: Stage::Http(Requests::new(now, timeouts)),
+            outbound: Outbound::default(),
+            unread: Vec::new(),
+            runnable: false,
+        }
+    }
+
+    /// Takes what the peer sent.
+    pub fn receive(&mut self, input: &[u8], turn: &mut Turn<'_>) {
+        if self.unread.is_empty() {
+            let consumed = self.advance(input, turn);
+            self.unread.extend_from_slice(&input[consumed..]);
+        } else {
+            self.unread.extend_from_slice(input);
+            self.advance_unread(turn);
+        }
+    }
+
+    /// The peer has ended its side of the stream.
+    pub fn end_input(&mut self, turn: &mut Turn<'_>) {
+        match &mut self.stage {
+            Stage::Http(requests) => {
+                let reason = requests.end_input(turn);
+                self.close_after_end(reason, turn);
+            }
+            Stage::WebSocket(_) => self.close_after_end(CloseReason::Reset, turn),
+            Stage::Closing(closing) => closing.end_input(),
+        }
+    }
+
+    /// Goes on with what a budget or a full socket left over.
+    pub fn resume(&mut self, turn: &mut Turn<'_>) {
+        if self.runnable && self.has_room(turn) {
+            self.advance_unread(turn);
+        }
+        self.deliver(turn);
+    }
+
+    /// The mailbox of this session has mail.
+    pub fn note_mail(&mut self, turn: &mut Turn<'_>) {
+        if let Stage::WebSocket(upgraded) = &mut self.stage {
+            upgraded.conversation.note_mail();
+        }
+        self.deliver(turn);
+    }
+
+    /// The server is stopping: what is under way is answered, nothing new begins.
+    pub fn drain(&mut self, turn: &mut Turn<'_>) {
+        match &self.stage {
+            Stage::Http(requests) if requests.is_idle() && self.unread.is_empty() => {
+                self.close(CloseReason::Restart, turn);
+            }
+            Stage::WebSocket(_) => self.close(CloseReason::Restart, turn),
+            Stage::Http(_) | Stage::Closing(_) => {}
+        }
+    }
+
+    /// When something must have happened, if anything must.
+    #[must_use]
+    pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+        let stage = match &self.stage {
+            // What is left over waits for us, or for the peer to take its answers, which has a deadline of its own.
+            Stage::Http(_) if self.runnable || !self.outbound.is_empty() => None,
+            Stage::Http(requests) => Some(requests.deadline(timeouts)),
+            Stage::WebSocket(upgraded) if upgraded.conversation.is_logged_in() => None,
+            Stage::WebSocket(upgraded) => Some(upgraded.login_deadline),
+            Stage::Closing(closing) => closing.deadline(),
+        };
+        [stage, self.outbound.deadline(timeouts.write_stall)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Ends what is too late by now, if anything is.
+    pub fn reach_deadline(&mut self, turn: &mut Turn<'_>) {
+        if self.deadline(turn.timeouts).is_none_or(|deadline| turn.now < deadline) {
+            return;
+        }
+        let stalled = self
+            .outbound
+            .deadline(turn.timeouts.write_stall)
+            .is_some_and(|deadline| turn.now >= deadline);
+        match &mut self.stage {
+            // It takes nothing, so it can't be told either.
+            _ if stalled => self.stage = Stage::Closing(Closing::over(CloseReason::Stalled)),
+            Stage::Http(requests) => {
+                let reason = requests.reach_deadline(turn);
+                self.close(reason, turn);
+            }
+            Stage::WebSocket(_) => self.close(CloseReason::LoginTimeout, turn),
+            Stage::Closing(closing) => closing.give_up(),
+        }
+    }
+
+    /// Whether input may be given. If not, it waits in the kernel until output has gone.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        match &self.stage {
+            // A client that doesn't take its answers gets no further requests read.
+            Stage::Http(_) => self.outbound.is_empty() && !self.runnable,
+            Stage::WebSocket(_) => self.outbound.len() < OUTBOUND_HIGH_WATER_BYTES && !self.runnable,
+            Stage::Closing(closing) => closing.wants_input(),
+        }
+    }
+
+    /// Whether [`Connection::resume`] has something to do at once.
+    #[must_use]
+    pub fn wants_turn(&self) -> bool {
+        self.outbound.is_empty() && (self.runnable || self.has_mail())
+    }
+
+    /// The bytes to send now, those of `fresh` after what the kernel has not taken of earlier turns.
+    pub fn unsent<'a>(&'a mut self, fresh: &'a mut Output) -> &'a [u8] {
+        self.outbound.unsent(fresh)
+    }
+
+    /// The kernel took `count` bytes of what [`Connection::unsent`] gave.
+    pub fn sent(&mut self, count: usize, turn: &mut Turn<'_>) {
+        if let Some((messages, last)) = self.outbound.taken(count, turn.out, turn.now) {
+            turn.counters.delivered.add(messages as u64);
+            if let Stage::WebSocket(Upgraded { conversation, .. }) = &mut self.stage {
+                conversation.confirm(last);
+            }
+        }
+    }
+
+    /// What the socket needs after the output went as far as it did.
+    pub fn next_step(&mut self, turn: &Turn<'_>) -> Step {
+        match &mut self.stage {
+            Stage::Http(_) | Stage::WebSocket(_) => Step::Wait,
+            Stage::Closing(closing) => closing.next_step(self.outbound.is_empty(), turn.now, turn.timeouts),
+        }
+    }
+
+    fn has_mail(&self) -> bool {
+        matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.conversation.has_mail())
+    }
+
+    fn has_room(&self, turn: &Turn<'_>) -> bool {
+        self.outbound.is_empty() && turn.out.bytes.len() < OUTBOUND_HIGH_WATER_BYTES
+    }
+
+    fn advance_unread(&mut self, turn: &mut Turn<'_>) {
+        let mut unread = std::mem::take(&mut self.unread);
+        let consumed = self.advance(&unread, turn);
+        if consumed < unread.len() {
+            unread.drain(..consumed);
+            self.unread = unread;
+        }
+    }
+
+    /// Runs the stages over the input. Returns how much of it they took.
+    fn advance(&mut self, input: &[u8], turn: &mut Turn<'_>) -> usize {
+        let mut rest = input;
+        self.runnable = false;
+        loop {
+            let advance = match &mut self.stage {
+                Stage::Http(requests) => advance_http(requests, &mut rest, turn),
+                Stage::WebSocket(upgraded) => upgraded.advance(&mut rest, turn),
+                Stage::Closing(closing) => {
+                    closing.discard(rest.len());
+                    rest = &[];
+                    Advance::NeedsInput
+                }
+            };
+            match advance {
+                Advance::NeedsInput => break,
+                Advance::BudgetSpent => {
+                    self.runnable = true;
+                    break;
+                }
+                Advance::Become(stage) => self.stage = stage,
+            }
+        }
+        self.deliver(turn);
+        input.len() - rest.len()
+    }
+
+    fn deliver(&mut self, turn: &mut Turn<'_>) {
+        let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(turn.out.bytes.len());
+        if let Stage::WebSocket(upgraded) = &mut self.stage
+            && upgraded.conversation.has_mail()
+            && self.outbound.is_empty()
+            && room > 0
+        {
+            upgraded.conversation.deliver(room, turn);
+        }
+    }
+
+    /// Says what is to be said on closing, and begins to close.
+    fn close(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
+        // Who went without a Close gets none.
+        if matches!(self.stage, Stage::WebSocket(_)) && reason != CloseReason::Reset {
+            write_farewell(&mut turn.out.bytes, reason);
+        }
+        self.stage = Stage::Closing(Closing::after_output(reason));
+        self.unread = Vec::new();
+        self.runnable = false;
+    }
+
+    fn close_after_end(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
+        // The peer may have closed only its own side: what it is still owed goes out first.
+        self.close(reason, turn);
+        if let Stage::Closing(closing) = &mut self.stage {
+            closing.end_input();
+        }
+    }
+}
+
+fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], turn: &mut Turn<'_>) -> Advance<S> {
+    match requests.advance(rest, turn) {
+        Progress::NeedsInput => Advance::NeedsInput,
+        Progress::BudgetSpent => Advance::BudgetSpent,
+        Progress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
+        Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(conversation, turn))),
+    }
+}
+
+impl<C: Conversation> Upgraded<C> {
+    fn new(conversation: C, turn: &Turn<'_>) -> Self {
+        // A login answer must fit even where messages are kept very small.
+        let smallest_cap = u32::try_from(2 * HANDSHAKE_MAX_BYTES).unwrap_or(u32::MAX);
+        Self {
+            socket: WebSocket::new(turn.relay.max_message_bytes().max(smallest_cap), turn.now),
+            conversation,
+            login_deadline: turn.now + turn.timeouts.login,
+        }
+    }
+
+    fn advance<S: Service<Conversation = C>>(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Advance<S> {
+        let frames_before = self.socket.frames();
+        loop {
+            // Any text may cost a signature: with the budget spent it stays unread.
+            if *turn.login_steps == 0 && !rest.is_empty() {
+                self.socket.settle();
+                return Advance::BudgetSpent;
+            }
+            let heard = match self.socket.receive(rest, &mut turn.out.bytes, turn.now) {
+                Ok(None) => break,
+                Ok(Some(event)) => self.hear(&event, turn),
+                Err(reason) => Err(reason),
+            };
+            match heard {
+                Ok(true) => {}
+                Ok(false) => return Advance::Become(Stage::Closing(Closing::after_output(CloseReason::Done))),
+                Err(reason) => {
+                    write_farewell(&mut turn.out.bytes, reason);
+                    return Advance::Become(Stage::Closing(Closing::after_output(reason)));
+                }
+            }
+            let frames = self.socket.frames().wrapping_sub(frames_before) as usize;
+            if frames >= FRAMES_PER_TURN || turn.out.bytes.len() >= OUTBOUND_HIGH_WATER_BYTES {
+                self.socket.settle();
+                return Advance::BudgetSpent;
+            }
+        }
+        self.socket.settle();
+        Advance::NeedsInput
+    }
+
+    /// Whether the connection goes on.
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
+        self.conversation.hear(event, turn)?;
+        Ok(*event != Event::Close)
+    }
+}
+
+fn write_farewell(out: &mut Vec<u8>, reason: CloseReason) {
+    if reason.is_login_failure() {
+        write_failure(out, reason);
+    }
+    write_close(out, reason);
+}

@@ -1,0 +1,400 @@
+//! The HTTP stage: one request after the other, each answered before the next is read.
+//!
+//! Heads, bodies and answers as bytes are [`crate::http`]'s; what a message does is [`crate::relay`]'s.
+
+use std::time::Instant;
+
+use super::Turn;
+use crate::config::Timeouts;
+use crate::http::response::continue_100;
+use crate::http::{BodyDecoder, Framing, HeadScanner, Method, Reply, RequestHead, Target};
+use crate::limits::{DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_TURN};
+use crate::mailboxes::Charge;
+use crate::outbound::Pace;
+use crate::refusal::{CloseReason, Refusal};
+use crate::service::Service;
+
+/// The requests of a connection that hasn't been upgraded.
+#[derive(Debug)]
+pub(super) struct Requests<S: Service> {
+    phase: Phase<S>,
+    /// When the phase is too late; a body's deadline follows from its pace instead.
+    deadline: Instant,
+}
+
+/// How far the stage has come with its input.
+#[derive(Debug)]
+pub(super) enum Progress<C> {
+    /// All input is understood, or the rest is a part of a head.
+    NeedsInput,
+    /// This turn's budget is spent.
+    BudgetSpent,
+    /// The last answer has been written.
+    Close(CloseReason),
+    /// The WebSocket handshake has been answered: what follows is frames.
+    Upgrade(C),
+}
+
+#[derive(Debug)]
+enum Phase<S: Service> {
+    /// Accepted, and nothing has come: the time for the first head runs already.
+    Fresh,
+    /// Between two requests.
+    Idle,
+    Head(HeadScanner),
+    Body(Box<Receiving<S>>),
+}
+
+/// A request whose body hasn't come whole.
+#[derive(Debug)]
+struct Receiving<S: Service> {
+    decoder: BodyDecoder,
+    body: Vec<u8>,
+    purpose: Purpose<S>,
+    manner: Manner,
+    pace: Pace,
+    /// The memory that the body may take, until it is a message with a charge of its own.
+    charge: Option<Charge>,
+}
+
+/// What a request wants.
+#[derive(Debug)]
+enum Purpose<S: Service> {
+    Post(S::Post),
+    /// Its body, if any, is read and thrown away.
+    Answer(Answer),
+}
+
+/// Answers that need nothing but to be written.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Welcome,
+    Info,
+    Health,
+    Preflight,
+    Refused(Refusal, Option<&'static str>),
+}
+
+/// How the client wants to be answered.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    keep_alive: bool,
+    is_http_10: bool,
+    head_only: bool,
+}
+
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const WELCOME: &str = concat!(
+    "This is npchat ",
+    env!("CARGO_PKG_VERSION"),
+    ", a private message relay.\n",
+    "POST a message to /{id}; the owner of the id receives it over a WebSocket at the same path.\n"
+);
+const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
+const MAILBOX_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+
+impl<S: Service> Requests<S> {
+    pub(super) fn new(now: Instant, timeouts: &Timeouts) -> Self {
+        Self {
+            phase: Phase::Fresh,
+            deadline: now + timeouts.head,
+        }
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Idle)
+    }
+
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Instant {
+        match &self.phase {
+            Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline,
+            Phase::Body(receiving) => receiving.pace.deadline(timeouts.body_grace),
+        }
+    }
+
+    /// Takes requests off the front of `rest` and answers them, until input or budget ends.
+    pub(super) fn advance(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Progress<S::Conversation> {
+        for _ in 0..REQUESTS_PER_TURN {
+            if turn.out.bytes.len() >= OUTBOUND_HIGH_WATER_BYTES {
+                return Progress::BudgetSpent;
+            }
+            let head_only = self.is_head(rest);
+            match self.next_request(rest, turn) {
+                Ok(None) => {}
+                Ok(Some(progress)) => return progress,
+                Err(refusal) => {
+                    write_refusal(refusal, head_only, turn);
+                    return Progress::Close(CloseReason::Answered);
+                }
+            }
+        }
+        if rest.is_empty() {
+            Progress::NeedsInput
+        } else {
+            Progress::BudgetSpent
+        }
+    }
+
+    /// The peer has ended its side: a request that it hasn't finished will never be whole.
+    pub(super) fn end_input(&mut self, turn: &mut Turn<'_>) -> CloseReason {
+        if self.is_idle() {
+            return CloseReason::Done;
+        }
+        write_refusal(Refusal::RequestTimeout, false, turn);
+        CloseReason::Answered
+    }
+
+    /// Tells a client that is too late, unless it has never begun.
+    pub(super) fn reach_deadline(&mut self, turn: &mut Turn<'_>) -> CloseReason {
+        if self.is_idle() {
+            return CloseReason::Idle;
+        }
+        write_refusal(Refusal::RequestTimeout, false, turn);
+        CloseReason::Answered
+    }
+
+    /// Whether the request at hand is a HEAD, whose answer has no body even if it is a refusal (RFC 9110 §9.3.2).
+    fn is_head(&self, rest: &[u8]) -> bool {
+        match &self.phase {
+            Phase::Body(receiving) => receiving.manner.head_only,
+            Phase::Fresh | Phase::Idle | Phase::Head(_) => rest.starts_with(b"HEAD "),
+        }
+    }
+
+    /// One request, or as much of it as there is. `None`: it is answered, and the next may follow.
+    fn next_request(
+        &mut self,
+        rest: &mut &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Progress<S::Conversation>>, Refusal> {
+        if let Phase::Body(receiving) = &mut self.phase {
+            let progress = receiving.decoder.append(rest, &mut receiving.body)?;
+            receiving.pace.progress(progress.consumed);
+            *rest = &rest[progress.consumed..];
+            if !progress.is_done {
+                return Ok(Some(Progress::NeedsInput));
+            }
+            // The message is charged anew, so the two must not overlap.
+            receiving.charge = None;
+            let next = finish(&receiving.purpose, receiving.manner, &receiving.body, turn);
+            return Ok(self.after_answer(next, turn));
+        }
+        if self.is_idle() {
+            // Some clients end a body with an empty line too many: that begins no request (RFC 9112 §2.2).
+            while let Some(after) = rest.strip_prefix(b"\r\n") {
+                *rest = after;
+            }
+        }
+        let Some(length) = self.scan_head(rest, turn)? else {
+            return Ok(Some(Progress::NeedsInput));
+        };
+        let (head, after) = rest.split_at(length);
+        *rest = after;
+        let head = RequestHead::parse(head)?;
+        let manner = Manner::of(&head);
+        if let Some(upgrade) = &head.upgrade
+            && let Some(conversation) = S::open(&head.target)
+        {
+            let accept_key = upgrade.accept_key()?;
+            if turn.relay.is_draining() {
+                return Err(Refusal::Unavailable);
+            }
+            manner.reply(turn).switching(&mut turn.out.bytes, &accept_key, None);
+            return Ok(Some(Progress::Upgrade(conversation)));
+        }
+        let purpose = purpose_of(&head)?;
+        self.take_body(&head, purpose, manner, rest, turn)
+    }
+
+    fn scan_head(&mut self, rest: &[u8], turn: &Turn<'_>) -> Result<Option<usize>, Refusal> {
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let mut scanner = match &self.phase {
+            Phase::Head(scanner) => scanner.clone(),
+            Phase::Fresh | Phase::Idle | Phase::Body(_) => HeadScanner::default(),
+        };
+        let end = scanner.scan(rest)?;
+        if end.is_none() {
+            if let Phase::Idle = self.phase {
+                // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle time.
+                self.deadline = turn.now + turn.timeouts.head;
+            }
+            self.phase = Phase::Head(scanner);
+        }
+        Ok(end)
+    }
+
+    fn take_body(
+        &mut self,
+        head: &RequestHead<'_>,
+        purpose: Purpose<S>,
+        manner: Manner,
+        rest: &mut &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Progress<S::Conversation>>, Refusal> {
+        let max_bytes = match purpose {
+            Purpose::Post(_) => u64::from(turn.relay.max_message_bytes()),
+            Purpose::Answer(_) => DISCARDED_BODY_MAX_BYTES,
+        };
+        let mut decoder = BodyDecoder::new(head.framing, max_bytes)?;
+        let piece = decoder.decode(rest)?;
+        if piece.is_done {
+            *rest = &rest[piece.consumed..];
+            let next = finish(&purpose, manner, piece.data, turn);
+            return Ok(self.after_answer(next, turn));
+        }
+        let (purpose, charge) = set_memory_aside(purpose, head.framing, turn);
+        if head.expects_continue && rest.is_empty() {
+            // Who waits for a 100 and isn't going to get one need not send its body at all.
+            if let Purpose::Answer(answer) = purpose {
+                answer.write(
+                    Manner {
+                        keep_alive: false,
+                        ..manner
+                    },
+                    turn,
+                );
+                return Ok(Some(Progress::Close(CloseReason::Answered)));
+            }
+            continue_100(&mut turn.out.bytes);
+        }
+        let body = piece.data.to_vec();
+        let consumed = piece.consumed;
+        let mut pace = Pace::starting(turn.now);
+        pace.progress(consumed);
+        *rest = &rest[consumed..];
+        self.phase = Phase::Body(Box::new(Receiving {
+            decoder,
+            body,
+            purpose,
+            manner,
+            pace,
+            charge,
+        }));
+        Ok(None)
+    }
+
+    fn after_answer(&mut self, keep_alive: bool, turn: &Turn<'_>) -> Option<Progress<S::Conversation>> {
+        self.phase = Phase::Idle;
+        self.deadline = turn.now + turn.timeouts.keep_alive;
+        (!keep_alive).then_some(Progress::Close(CloseReason::Answered))
+    }
+}
+
+impl Manner {
+    fn of(head: &RequestHead<'_>) -> Self {
+        Self {
+            keep_alive: head.keep_alive,
+            is_http_10: head.is_http_10,
+            head_only: head.method == Method::Head,
+        }
+    }
+
+    fn reply<'d>(self, turn: &Turn<'d>) -> Reply<'d> {
+        Reply {
+            date: turn.date,
+            keep_alive: self.keep_alive,
+            is_http_10: self.is_http_10,
+            head_only: self.head_only,
+        }
+    }
+}
+
+impl Answer {
+    fn write(self, manner: Manner, turn: &mut Turn<'_>) {
+        let reply = manner.reply(turn);
+        let out = &mut turn.out.bytes;
+        match self {
+            Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
+            Self::Info => reply.text(out, 200, JSON, turn.relay.info()),
+            Self::Health if turn.relay.is_draining() => reply.text(out, 503, JSON, r#"{"status":"draining"}"#),
+            Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
+            Self::Preflight => reply.preflight(out),
+            Self::Refused(refusal, allow) => {
+                note_refusal(refusal, turn);
+                reply.refused(&mut turn.out.bytes, refusal, allow);
+            }
+        }
+    }
+}
+
+/// What the request is for. Refusals that keep the connection are answers; the others are errors.
+fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal> {
+    let allow = match head.target {
+        Target::Root | Target::Info | Target::Health => PAGE_METHODS,
+        Target::Mailbox { .. } | Target::Asterisk | Target::BadId => MAILBOX_METHODS,
+    };
+    let answer = match (head.method, head.target) {
+        (Method::Options, _) => Answer::Preflight,
+        (Method::Other, _) => Answer::Refused(Refusal::MethodNotAllowed, Some(allow)),
+        (Method::Post, _) => match S::admit(head) {
+            Ok(post) => return Ok(Purpose::Post(post)),
+            Err(Refusal::MethodNotAllowed) => Answer::Refused(Refusal::MethodNotAllowed, Some(allow)),
+            Err(refusal) => return Err(refusal),
+        },
+        (_, Target::Root) => Answer::Welcome,
+        (_, Target::Info) => Answer::Info,
+        (_, Target::Health) => Answer::Health,
+        (_, Target::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, None),
+        (_, Target::BadId | Target::Asterisk) => return Err(Refusal::BadId),
+    };
+    Ok(Purpose::Answer(answer))
+}
+
+/// Memory for a message that comes in pieces, charged before it comes; without it, the body is read for nothing.
+fn set_memory_aside<S: Service>(
+    purpose: Purpose<S>,
+    framing: Framing,
+    turn: &Turn<'_>,
+) -> (Purpose<S>, Option<Charge>) {
+    let Purpose::Post(_) = purpose else {
+        return (purpose, None);
+    };
+    let max_bytes = u64::from(turn.relay.max_message_bytes());
+    let bytes = if let Framing::Length(length) = framing {
+        length
+    } else {
+        max_bytes
+    };
+    match turn.relay.reserve(bytes) {
+        Ok(charge) => (purpose, Some(charge)),
+        Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, None)), None),
+    }
+}
+
+/// Answers a request that has come whole. Returns whether the connection is kept.
+fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], turn: &mut Turn<'_>) -> bool {
+    let manner = Manner {
+        // Asked only now: a drain may have begun since the head came, and waits for every connection to end.
+        keep_alive: manner.keep_alive && !turn.relay.is_draining(),
+        ..manner
+    };
+    match purpose {
+        Purpose::Answer(answer) => answer.write(manner, turn),
+        Purpose::Post(post) => {
+            if let Err(refusal) = S::post(post, body, &manner.reply(turn), turn) {
+                Answer::Refused(refusal, None).write(manner, turn);
+            }
+        }
+    }
+    manner.keep_alive
+}
+
+/// Writes a refusal after which the connection can't go on.
+fn write_refusal(refusal: Refusal, head_only: bool, turn: &mut Turn<'_>) {
+    note_refusal(refusal, turn);
+    let manner = Manner {
+        keep_alive: false,
+        is_http_10: false,
+        head_only,
+    };
+    manner.reply(turn).refused(&mut turn.out.bytes, refusal, None);
+}
+
+fn note_refusal(refusal: Refusal, turn: &Turn<'_>) {
+    turn.counters.refused(refusal);
+    tracing::debug!(refusal = refusal.code(), "refused");
+}

@@ -1,0 +1,162 @@
+//! What a request means: post a message, attach a session, tell about the relay. The one door to the mailboxes.
+//!
+//! It knows neither HTTP nor WebSocket: those say the answers in their own words.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::identity::RecipientId;
+use crate::limits::{SESSIONS_PER_MAILBOX, SHARDS_MAX, SHARDS_PER_WORKER};
+use crate::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError};
+use crate::refusal::{CloseReason, Refusal};
+use crate::token::SessionAddress;
+
+/// The relay that all workers share.
+#[derive(Debug)]
+pub struct Relay {
+    mailboxes: Arc<Mailboxes>,
+    budget: Arc<Budget>,
+    message_ttl_seconds: u32,
+    max_ttl_seconds: u32,
+    max_message_bytes: u32,
+    info: String,
+    draining: AtomicBool,
+}
+
+/// How long a sender wants its message kept (PROTOCOL.md part 1, Sending).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// As long as the relay keeps messages by default.
+    Default,
+    /// So many seconds, clamped to the relay's maximum; 0 is [`Wish::LiveOnly`].
+    Seconds(u64),
+    /// Not at all: for sessions that are live now.
+    LiveOnly,
+}
+
+impl Relay {
+    /// An empty relay. `secret` keys the map's hash, `started` is what `/info` tells as startTime (RFC 3339).
+    #[must_use]
+    pub fn new(config: &Config, secret: [u64; 2], epoch: Instant, started: &str) -> Self {
+        let budget = Arc::new(Budget::new(config.memory));
+        let caps = Caps {
+            mailbox_messages: config.mailbox_messages,
+            mailbox_bytes: config.mailbox_bytes,
+            sessions: SESSIONS_PER_MAILBOX,
+        };
+        let shards = config.workers.saturating_mul(SHARDS_PER_WORKER).min(SHARDS_MAX);
+        Self {
+            mailboxes: Arc::new(Mailboxes::new(caps, shards, secret, Arc::clone(&budget), epoch)),
+            budget,
+            message_ttl_seconds: whole_seconds(config.message_ttl),
+            max_ttl_seconds: whole_seconds(config.max_ttl),
+            max_message_bytes: config.max_message,
+            info: info(config, started),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a message: it is stored, or waits for the live sessions whose addresses are appended to `wake`.
+    ///
+    /// Returns the time to live that it got, in seconds.
+    ///
+    /// # Errors
+    /// [`Refusal::MailboxFull`] or [`Refusal::RelayFull`]; the message is then nowhere.
+    pub fn post(
+        &self,
+        id: &RecipientId,
+        body: Arc<[u8]>,
+        wish: Wish,
+        now: Instant,
+        wake: &mut Vec<SessionAddress>,
+    ) -> Result<u32, Refusal> {
+        let ttl = match wish {
+            Wish::Default => self.message_ttl_seconds,
+            Wish::Seconds(seconds) => {
+                u32::try_from(seconds).map_or(self.max_ttl_seconds, |seconds| seconds.min(self.max_ttl_seconds))
+            }
+            Wish::LiveOnly => 0,
+        };
+        let hold = if ttl == 0 { Hold::LiveOnly } else { Hold::Store { ttl } };
+        match self.mailboxes.post(id, body, hold, now, wake) {
+            Ok(()) => Ok(ttl),
+            Err(PostError::MailboxFull) => Err(Refusal::MailboxFull),
+            Err(PostError::BudgetSpent) => Err(Refusal::RelayFull),
+        }
+    }
+
+    /// Logs a session in: from now on its mail waits for it, what was stored first.
+    ///
+    /// # Errors
+    /// [`CloseReason::TooManySessions`].
+    pub fn attach(&self, id: &RecipientId, address: SessionAddress) -> Result<Attachment, CloseReason> {
+        self.mailboxes
+            .attach(id, address)
+            .map_err(|_| CloseReason::TooManySessions)
+    }
+
+    /// Sets memory aside for a body that comes in pieces.
+    ///
+    /// # Errors
+    /// [`Refusal::RelayFull`].
+    pub fn reserve(&self, bytes: u64) -> Result<Charge, Refusal> {
+        self.budget.reserve(bytes).ok_or(Refusal::RelayFull)
+    }
+
+    /// Largest message taken, in bytes.
+    #[must_use]
+    pub fn max_message_bytes(&self) -> u32 {
+        self.max_message_bytes
+    }
+
+    /// The answer to `/info`: JSON.
+    #[must_use]
+    pub fn info(&self) -> &str {
+        &self.info
+    }
+
+    /// From now on the relay answers what is under way and takes nothing new.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the relay is stopping.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// The mailboxes, for their expiry and for whoever counts them.
+    #[must_use]
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
+    }
+
+    /// Memory that messages hold now, in bytes, with their overhead.
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.budget.used()
+    }
+}
+
+fn whole_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn info(config: &Config, started: &str) -> String {
+    format!(
+        concat!(
+            r#"{{"status":"healthy","version":"{}","startTime":"{}","msgTtl":{},"maxTtl":{},"#,
+            r#""maxMessage":{},"mailboxMessages":{},"mailboxBytes":{}}}"#
+        ),
+        env!("CARGO_PKG_VERSION"),
+        started,
+        whole_seconds(config.message_ttl),
+        whole_seconds(config.max_ttl),
+        config.max_message,
+        config.mailbox_messages,
+        config.mailbox_bytes,
+    )
+}

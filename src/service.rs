@@ -1,0 +1,115 @@
+//! What a server does with what its clients ask, apart from how they ask it: the seam between the transport's half of the
+//! house (worker, connection, websocket) and the relay.
+//!
+//! There is one service in this crate, [`Npchat`]. Another one, like the echo of `examples/echo.rs`, runs on the very same
+//! connections. Everything is resolved at compile time.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::connection::Turn;
+use crate::http::{Framing, Reply, RequestHead, Target};
+use crate::identity::RecipientId;
+use crate::mailboxes::Sequence;
+use crate::refusal::{CloseReason, Refusal};
+use crate::relay::Wish;
+use crate::session::Session;
+use crate::websocket::Event;
+
+/// A service: what a POST means, and who is on the other end of a WebSocket.
+pub trait Service: Debug + Sized + 'static {
+    /// What is known of a POST from its head.
+    type Post: Debug + Send;
+    /// The server's side of one WebSocket.
+    type Conversation: Conversation + Send;
+
+    /// Whether a POST with this head is for this service.
+    ///
+    /// # Errors
+    /// [`Refusal::MethodNotAllowed`] keeps the connection, every other closes it.
+    fn admit(head: &RequestHead<'_>) -> Result<Self::Post, Refusal>;
+
+    /// Handles a POST that has come whole, and writes its answer into the turn's output.
+    ///
+    /// # Errors
+    /// A refusal that keeps the connection; nothing has been written then.
+    fn post(post: &Self::Post, body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal>;
+
+    /// Whom a WebSocket at this target talks to. `None`: there are no WebSockets.
+    fn open(target: &Target) -> Option<Self::Conversation>;
+}
+
+/// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.
+pub trait Conversation: Debug {
+    /// The client has sent a text or binary message.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<(), CloseReason>;
+
+    /// Whether the client has proved who it is; until then the login's deadline runs.
+    fn is_logged_in(&self) -> bool;
+
+    /// Whether [`Conversation::deliver`] has something to do. A conversation without mail leaves out this and what follows.
+    fn has_mail(&self) -> bool {
+        false
+    }
+
+    /// The mailbox has told that there is mail.
+    fn note_mail(&mut self) {}
+
+    /// Writes messages into the turn's output, at most about `room` bytes and at least one if one is there.
+    fn deliver(&mut self, _room: usize, _turn: &mut Turn<'_>) {}
+
+    /// The kernel has taken all messages up to this one.
+    fn confirm(&mut self, _upto: Sequence) {}
+}
+
+/// The relay of PROTOCOL.md.
+#[derive(Debug, Clone, Copy)]
+pub struct Npchat;
+
+/// Where a message goes, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Posting {
+    id: RecipientId,
+    wish: Wish,
+}
+
+impl Service for Npchat {
+    type Post = Posting;
+    type Conversation = Session;
+
+    fn admit(head: &RequestHead<'_>) -> Result<Posting, Refusal> {
+        let (id, live_only) = match head.target {
+            Target::Mailbox { id, live_only } => (id, live_only),
+            Target::Root | Target::Info | Target::Health => return Err(Refusal::MethodNotAllowed),
+            Target::Asterisk | Target::BadId => return Err(Refusal::BadId),
+        };
+        if head.framing == Framing::None {
+            return Err(Refusal::LengthRequired);
+        }
+        let wish = match head.ttl_seconds {
+            _ if live_only => Wish::LiveOnly,
+            Some(seconds) => Wish::Seconds(seconds),
+            None => Wish::Default,
+        };
+        Ok(Posting { id, wish })
+    }
+
+    fn post(post: &Posting, body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        let ttl_seconds = turn
+            .relay
+            .post(&post.id, Arc::from(body), post.wish, turn.now, turn.wake)?;
+        turn.counters.posted.add(1);
+        reply.sent(&mut turn.out.bytes, u64::from(ttl_seconds));
+        Ok(())
+    }
+
+    fn open(target: &Target) -> Option<Session> {
+        match target {
+            Target::Mailbox { id, .. } => Some(Session::new(*id)),
+            _ => None,
+        }
+    }
+}
