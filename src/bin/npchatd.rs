@@ -1,0 +1,180 @@
+//! The server's command line: reads the options, and runs the server with them.
+//!
+//! What the options are and what they may be is in `npchat::config`; what the server does is not said here at all.
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::{env, iter};
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use npchat::certificate;
+use npchat::config::{CertificateFiles, Config, Group, Key, SETTINGS, Setting};
+use npchat::server;
+
+/// A start-up error: the options are good, the machine or a file isn't.
+const START_FAILED: u8 = 1;
+/// A usage error.
+const USAGE: u8 = 2;
+
+const CHECK: &str = "check";
+
+fn main() -> ExitCode {
+    let matches = match command().try_get_matches_from(env::args_os().map(with_two_dashes)) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return fail(USAGE, one_line(&error)),
+        Err(help) => return print(&help.to_string()),
+    };
+    let config = match Config::resolve(
+        |setting| given(&matches, setting),
+        |setting| env::var_os(setting.variable),
+    ) {
+        Ok(config) => config,
+        Err(error) => return fail(USAGE, error),
+    };
+    if let Some(files) = &config.certificate {
+        return fail(START_FAILED, no_tls(files));
+    }
+    if matches.get_flag(CHECK) {
+        return print(&effective(&config));
+    }
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(config.log)
+        .init();
+    match server::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(START_FAILED, error),
+    }
+}
+
+fn command() -> Command {
+    let defaults = Config::default();
+    Command::new("npchatd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Relays messages: POST /{id} sends one, a WebSocket at /{id} receives them.")
+        .after_help(
+            "A flag beats its environment variable, which beats the default.\n\
+             DURATION: seconds, or with a unit (90, 90s, 5m, 12h, 7d).\n\
+             SIZE: bytes, or with a unit (65536, 64KiB, 1GB).\n\
+             ADDRESS: 127.0.0.1:8000 or [::1]:8000.",
+        )
+        .args(SETTINGS.iter().map(|setting| argument(setting, &defaults)))
+        .next_help_heading("Instead of running")
+        .arg(
+            Arg::new(CHECK)
+                .long(CHECK)
+                .action(ArgAction::SetTrue)
+                .help("Print the effective configuration"),
+        )
+        .disable_help_flag(true)
+        .arg(
+            Arg::new("help")
+                .short('h')
+                .long("help")
+                .action(ArgAction::Help)
+                .help("Print this help"),
+        )
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .short('V')
+                .long("version")
+                .action(ArgAction::Version)
+                .help("Print the version"),
+        )
+}
+
+fn argument(setting: &Setting, defaults: &Config) -> Arg {
+    let default = setting.default_text(defaults);
+    let argument = Arg::new(setting.name())
+        .long(setting.name())
+        .value_name(setting.placeholder)
+        .value_parser(ValueParser::os_string())
+        // A negative number is a value to complain of, not an unknown flag.
+        .allow_negative_numbers(true)
+        .help(format!("{}\n[{}, default {default}]", setting.help, setting.variable))
+        .help_heading(match setting.group {
+            Group::GoNpchat => "Options that go-npchat has too",
+            Group::Ours => "More options",
+        })
+        .action(if setting.is_repeatable() {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        });
+    if setting.key == Key::Port {
+        argument.short('p')
+    } else {
+        argument
+    }
+}
+
+/// What the command line says of a setting: several values become one with commas.
+fn given(matches: &ArgMatches, setting: &Setting) -> Option<OsString> {
+    let values = matches.get_many::<OsString>(setting.name())?;
+    Some(values.cloned().collect::<Vec<_>>().join(OsStr::new(",")))
+}
+
+/// Go's flag package takes one dash before a long name. Here one dash before two letters is one too few.
+fn with_two_dashes(argument: OsString) -> OsString {
+    let is_long = |text: &str| match text.as_bytes() {
+        [b'-', first, second, ..] => first.is_ascii_alphabetic() && second.is_ascii_alphabetic(),
+        _ => false,
+    };
+    match argument.to_str() {
+        Some(text) if is_long(text) => format!("-{text}").into(),
+        _ => argument,
+    }
+}
+
+/// What clap says of wrong arguments: its first paragraph and its tips.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let problem = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
+    let tips = paragraphs.filter(|paragraph| paragraph.starts_with("tip: "));
+    iter::once(problem).chain(tips).collect::<Vec<_>>().join("; ")
+}
+
+/// Checks the files as far as can be, so that what is wrong with them is told.
+fn no_tls(files: &CertificateFiles) -> String {
+    match certificate::load(&files.certificate, &files.private_key) {
+        Ok(_) => "the certificate and its key are good, but this version does not serve TLS yet".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn effective(config: &Config) -> String {
+    let line = |setting| format!("{} = {}\n", Setting::name(setting), config.shown(setting));
+    SETTINGS.iter().map(line).collect::<Vec<_>>().concat()
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(START_FAILED, error),
+    }
+}
+
+/// Tells the error on one line of stderr, whatever a file's name or an argument put into it.
+fn fail(code: u8, error: impl Display) -> ExitCode {
+    let mut line = String::from("npchatd: ");
+    for character in error.to_string().chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    // With stderr gone there is nobody to tell; the exit code remains.
+    let _ = io::stderr().write_all(line.as_bytes());
+    ExitCode::from(code)
+}

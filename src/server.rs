@@ -1,0 +1,336 @@
+//! The server: binds, raises the file limit, starts workers, turns signals into a drain.
+//!
+//! What a worker does is in `worker`; what an operator can set is in [`crate::config`].
+
+mod listeners;
+
+use std::net::SocketAddr;
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+use std::{error, fmt, io};
+
+use aws_lc_rs::rand;
+use bytesize::ByteSize;
+use mio::{Poll, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::auth::ChallengeSigner;
+use crate::certificate;
+use crate::config::{Config, ConfigError, Timeouts};
+use crate::limits::RESERVED_FILES;
+use crate::machine;
+use crate::mailboxes::Stats;
+use crate::metrics::{Counters, Totals};
+use crate::relay::Relay;
+use crate::service::{Npchat, Service};
+use crate::worker::{INBOX, Inbox, Worker};
+
+/// A running server. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) relay: Relay,
+    pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) counters: Vec<Counters>,
+    /// Connections open in all workers.
+    pub(crate) connections: AtomicUsize,
+    pub(crate) max_connections: usize,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) clean_period: Duration,
+    pub(crate) drain: Duration,
+    /// Stop at once, whatever is under way.
+    pub(crate) halt: AtomicBool,
+}
+
+/// Why a server did not start, or could not go on. Its text is one line.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    Config(ConfigError),
+    /// An address can't be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The certificate or its key is no good.
+    Certificate(certificate::CertificateError),
+    /// A good certificate was given, but this version serves plain HTTP only.
+    TlsNotServed,
+    /// The system refuses what a server needs: a poller, a thread, random bytes.
+    System(&'static str, io::Error),
+    /// A worker ended before it was told to.
+    WorkerFailed(String),
+}
+
+impl Server {
+    /// Binds, and starts the workers of a relay.
+    ///
+    /// # Errors
+    /// Nothing is left running then.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_service::<Npchat>(config)
+    }
+
+    /// Like [`Server::start`], for any service.
+    ///
+    /// # Errors
+    /// Nothing is left running then.
+    pub fn start_service<S: Service>(config: &Config) -> Result<Self, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        if let Some(files) = &config.certificate {
+            certificate::load(&files.certificate, &files.private_key).map_err(StartError::Certificate)?;
+            return Err(StartError::TlsNotServed);
+        }
+        let files = machine::raise_file_limit().map_err(|error| StartError::System("read the file limit", error))?;
+        let (addresses, listeners) = listeners::bind(&config.listen, config.workers)?;
+        let polls = (0..config.workers)
+            .map(|_| Poll::new())
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| StartError::System("make a poller", error))?;
+        let shared = Arc::new(Shared::new(config, &polls, files)?);
+        let mut server = Self {
+            shared,
+            addresses,
+            workers: Vec::with_capacity(config.workers),
+        };
+        for (index, (poll, listeners)) in (0..).zip(polls.into_iter().zip(listeners)) {
+            server.start_worker::<S>(index, poll, listeners, config.fresh_key)?;
+        }
+        tracing::info!("{}", server.summary(config));
+        Ok(server)
+    }
+
+    /// Where the server listens, with the ports that the system chose for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Begins to stop: no accept, what is under way is answered, WebSockets are closed with 1012.
+    pub fn drain(&self) {
+        self.shared.relay.start_draining();
+        self.wake_all();
+    }
+
+    /// Waits until all workers have ended, which they do after a drain.
+    ///
+    /// # Errors
+    /// [`StartError::WorkerFailed`] if one of them ended otherwise.
+    pub fn wait(mut self) -> Result<(), StartError> {
+        self.join()
+    }
+
+    /// What the workers have counted so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.shared.counters)
+    }
+
+    /// What the mailboxes hold now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.relay.mailboxes().stats()
+    }
+
+    /// Memory that messages hold now, in bytes, with their overhead.
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.shared.relay.memory_used()
+    }
+
+    fn start_worker<S: Service>(
+        &mut self,
+        index: u32,
+        poll: Poll,
+        listeners: Vec<std::net::TcpListener>,
+        fresh_key: u32,
+    ) -> Result<(), StartError> {
+        let signer = ChallengeSigner::new(fresh_key)
+            .map_err(|error| StartError::System("make a signing key", io::Error::other(error)))?;
+        let alarm = Alarm(Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
+        let worker = Worker::<S>::new(index, shared, poll, listeners, signer)
+            .map_err(|error| StartError::System("watch the listeners", error))?;
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || alarm.watch(|| worker.run()))
+            .map_err(|error| StartError::System("start a thread", error))?;
+        self.workers.push(thread);
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<(), StartError> {
+        let mut result = Ok(());
+        for worker in self.workers.drain(..) {
+            let failure = match worker.join() {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "panic".to_owned(),
+            };
+            result = Err(StartError::WorkerFailed(failure));
+        }
+        result
+    }
+
+    fn wake_all(&self) {
+        self.shared.wake_all();
+    }
+
+    fn summary(&self, config: &Config) -> String {
+        let addresses: Vec<_> = self
+            .addresses
+            .iter()
+            .map(|address| format!("http://{address}"))
+            .collect();
+        format!(
+            "listening on {}, {} workers, up to {} connections, {} for mail",
+            addresses.join(" and "),
+            config.workers,
+            self.shared.max_connections,
+            ByteSize::b(config.memory).display().iec(),
+        )
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.halt();
+        // There is nobody left to tell how it ended.
+        let _ = self.join();
+    }
+}
+
+impl Shared {
+    fn new(config: &Config, polls: &[Poll], files: u64) -> Result<Self, StartError> {
+        let inboxes = polls
+            .iter()
+            .map(|poll| Waker::new(poll.registry(), INBOX).map(Inbox::new))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| StartError::System("make a waker", error))?;
+        let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let room = files.saturating_sub(RESERVED_FILES).max(1);
+        Ok(Self {
+            relay: Relay::new(config, random_secret()?, Instant::now(), &started),
+            counters: polls.iter().map(|_| Counters::default()).collect(),
+            inboxes,
+            connections: AtomicUsize::new(0),
+            max_connections: usize::try_from(room).unwrap_or(usize::MAX),
+            timeouts: config.timeouts,
+            clean_period: config.clean_period,
+            drain: config.drain,
+            halt: AtomicBool::new(false),
+        })
+    }
+
+    fn halt(&self) {
+        self.halt.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        for inbox in &self.inboxes {
+            inbox.wake();
+        }
+    }
+}
+
+/// Stops all workers when one fails or panics: the others would go on without its listeners and its share of the expiry,
+/// and nobody would know.
+struct Alarm(Arc<Shared>);
+
+impl Alarm {
+    fn watch(self, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let result = work();
+        if result.is_err() {
+            self.0.halt();
+        }
+        result
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.halt();
+        }
+    }
+}
+
+/// Runs a server until SIGTERM or SIGINT, then drains it. A second signal ends the process at once.
+///
+/// # Errors
+/// The server didn't start, or a worker failed.
+pub fn run(config: &Config) -> Result<(), StartError> {
+    // The message of a panic may quote what a client sent: only the place is told.
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("panic at {place}: please report this");
+    }));
+    // Before the workers, so that no signal comes between them and its handler.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| StartError::System("take signals", error))?;
+    let handle = signals.handle();
+    let server = Server::start(config)?;
+    let shared = Arc::clone(&server.shared);
+    let watcher = thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut pending = signals.forever();
+            if pending.next().is_some() {
+                tracing::info!("stopping");
+                shared.relay.start_draining();
+                shared.wake_all();
+            }
+            if let Some(signal) = pending.next() {
+                tracing::warn!("stopping at once");
+                std::process::exit(128 + signal);
+            }
+        })
+        .map_err(|error| StartError::System("start a thread", error))?;
+    let shared = Arc::clone(&server.shared);
+    let result = server.wait();
+    handle.close();
+    // It only waits for signals, and has just been told to end.
+    let _ = watcher.join();
+    tracing::info!("stopped: {}", Totals::of(&shared.counters));
+    result
+}
+
+fn random_secret() -> Result<[u64; 2], StartError> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| StartError::System("make random bytes", io::ErrorKind::Other.into()))?;
+    let (first, second) = bytes.split_at(8);
+    let word = |half: &[u8]| half.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+    Ok([word(first), word(second)])
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Certificate(error) => error.fmt(f),
+            Self::TlsNotServed => f.write_str("this version does not serve TLS: leave out --cert and --privkey"),
+            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::WorkerFailed(how) => write!(f, "a worker failed: {how}"),
+        }
+    }
+}
+
+impl error::Error for StartError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Listen(_, error) | Self::System(_, error) => Some(error),
+            Self::Certificate(error) => Some(error),
+            Self::TlsNotServed | Self::WorkerFailed(_) => None,
+        }
+    }
+}

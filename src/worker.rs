@@ -1,0 +1,433 @@
+//! One event loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll`.
+//!
+//! What the bytes mean is the connection's business; here they are carried, in turns that have a budget.
+
+mod entrance;
+mod expiry;
+mod inbox;
+mod slot;
+mod slots;
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Poll};
+
+use self::entrance::Entrance;
+use self::expiry::Sweep;
+pub(crate) use self::inbox::Inbox;
+use self::slot::{Slot, Visit};
+use self::slots::Slots;
+use crate::auth::ChallengeSigner;
+use crate::connection::Turn;
+use crate::http::{HttpDate, Reply};
+use crate::limits::{
+    ACCEPTS_PER_TURN, DEADLINE_TICK_MILLIS, DEADLINES_PER_TURN, LISTEN_BACKLOG, LOGIN_STEPS_PER_TURN,
+    READ_SCRATCH_BYTES,
+};
+use crate::mailboxes::Delivery;
+use crate::outbound::Output;
+use crate::refusal::{CloseReason, Refusal};
+use crate::server::Shared;
+use crate::service::Service;
+use crate::token::{SessionAddress, Token};
+use crate::transport::Transport;
+use crate::wheel::{Nodes, Step, Wheel};
+
+/// The poller's name for the inbox.
+pub(crate) const INBOX: mio::Token = mio::Token(usize::MAX);
+const EVENTS_PER_POLL: usize = 1024;
+
+/// One worker, with everything that it alone owns.
+pub(crate) struct Worker<S: Service> {
+    index: u32,
+    shared: Arc<Shared>,
+    poll: Poll,
+    entrance: Entrance,
+    slots: Slots<Slot<S>>,
+    /// Connections that a budget left something over for: served first in the next turn, so that no event starves them.
+    left_over: Vec<Token>,
+    /// Sessions that have mail: served last in this turn, so that all mail of the turn goes in one write.
+    mailed: Vec<Token>,
+    login_steps: usize,
+    deadlines: Wheel,
+    /// What the deadlines' ticks count from.
+    epoch: Instant,
+    sweep: Sweep,
+    signer: ChallengeSigner,
+    scratch: Scratch,
+    /// Sessions of other workers that have mail, by worker, until the end of the turn.
+    outboxes: Vec<Vec<Token>>,
+    now: Instant,
+    date: HttpDate,
+    date_until: Instant,
+    drain_until: Option<Instant>,
+}
+
+/// Buffers that belong to the loop and are lent to each connection in its turn.
+struct Scratch {
+    input: Box<[u8]>,
+    out: Output,
+    deliveries: Vec<Delivery>,
+    wake: Vec<SessionAddress>,
+    tokens: Vec<Token>,
+}
+
+impl<S: Service> Worker<S> {
+    /// A worker on `poll`, which its inbox in `shared` already wakes.
+    ///
+    /// # Errors
+    /// The listeners can't be registered, or no signing key can be made.
+    pub(crate) fn new(
+        index: u32,
+        shared: Arc<Shared>,
+        poll: Poll,
+        listeners: Vec<std::net::TcpListener>,
+        signer: ChallengeSigner,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let workers = shared.inboxes.len();
+        Ok(Self {
+            index,
+            entrance: Entrance::new(listeners, poll.registry())?,
+            poll,
+            slots: Slots::new(),
+            left_over: Vec::new(),
+            mailed: Vec::new(),
+            login_steps: LOGIN_STEPS_PER_TURN,
+            deadlines: Wheel::new(0),
+            epoch: now,
+            sweep: Sweep::new(index as usize, workers, shared.clean_period, now),
+            signer,
+            scratch: Scratch::new(),
+            outboxes: vec![Vec::new(); workers],
+            now,
+            date: HttpDate::at(SystemTime::now()),
+            date_until: now,
+            drain_until: None,
+            shared,
+        })
+    }
+
+    /// Runs until the relay has drained, or must halt.
+    ///
+    /// # Errors
+    /// Those of `poll`: the worker can't go on.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        while !self.is_over() {
+            let timeout = self.poll_timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(_) => events.clear(),
+                Ok(()) => {}
+            }
+            // First: what is asked after the inbox has been emptied is woken for anew (see Inbox::take).
+            self.read_inbox();
+            self.begin_turn();
+            self.serve_left_over();
+            for event in &events {
+                self.dispatch(event);
+            }
+            self.accept(ACCEPTS_PER_TURN);
+            self.serve_mailed();
+            self.reach_deadlines();
+            self.expire_messages();
+            self.tell_others();
+        }
+        Ok(())
+    }
+
+    fn begin_turn(&mut self) {
+        self.now = Instant::now();
+        self.login_steps = LOGIN_STEPS_PER_TURN;
+        if self.now >= self.date_until {
+            self.date = HttpDate::at(SystemTime::now());
+            self.date_until = self.now + Duration::from_secs(1);
+        }
+        if self.drain_until.is_none() && self.shared.relay.is_draining() {
+            self.begin_drain();
+        }
+    }
+
+    /// What other workers have told: which sessions have mail.
+    fn read_inbox(&mut self) {
+        let mut told = std::mem::take(&mut self.scratch.tokens);
+        self.shared.inboxes[self.index as usize].take(&mut told);
+        for token in told.drain(..) {
+            self.note_mail(token);
+        }
+        self.scratch.tokens = told;
+    }
+
+    fn dispatch(&mut self, event: &Event) {
+        let word = event.token();
+        if word == INBOX || self.entrance.note_event(word) {
+            return;
+        }
+        let token = Token::from_word(word.0);
+        if let Some(slot) = self.slots.get_mut(token) {
+            slot.note_event(event);
+            self.serve(token, Visit::Ordinary);
+        }
+    }
+
+    fn accept(&mut self, most: usize) {
+        for _ in 0..most {
+            match self.entrance.next(self.now) {
+                Some(socket) => self.admit(socket),
+                None => break,
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: TcpStream) {
+        let counters = &self.shared.counters[self.index as usize];
+        if self.shared.connections.fetch_add(1, Ordering::Relaxed) >= self.shared.max_connections {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            counters.refused(Refusal::Unavailable);
+            tracing::debug!(refusal = Refusal::Unavailable.code(), "no room for another connection");
+            turn_away(socket, &self.date);
+            return;
+        }
+        let mut transport = Transport::plain(socket);
+        let token = self.slots.next_token();
+        let registered = token.is_some_and(|token| {
+            transport
+                .register(self.poll.registry(), mio::Token(token.to_word()))
+                .is_ok()
+        });
+        let (Some(token), true) = (token, registered) else {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
+        counters.accepted.add(1);
+        self.slots.insert(Slot::new(transport, self.now, &self.shared.timeouts));
+        self.arm_deadline(token);
+    }
+
+    fn serve_left_over(&mut self) {
+        let list = std::mem::replace(&mut self.left_over, std::mem::take(&mut self.scratch.tokens));
+        self.serve_all(list);
+    }
+
+    fn serve_mailed(&mut self) {
+        let list = std::mem::replace(&mut self.mailed, std::mem::take(&mut self.scratch.tokens));
+        self.serve_all(list);
+    }
+
+    /// What becomes ready meanwhile goes on the emptied lists, for the next turn.
+    fn serve_all(&mut self, mut list: Vec<Token>) {
+        for token in list.drain(..) {
+            if let Some(slot) = self.slots.get_mut(token) {
+                slot.queued = false;
+                self.serve(token, Visit::Ordinary);
+            }
+        }
+        self.scratch.tokens = list;
+    }
+
+    fn serve(&mut self, token: Token, visit: Visit) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        let mut turn = Turn {
+            now: self.now,
+            date: &self.date,
+            address: SessionAddress {
+                worker: self.index,
+                token,
+            },
+            relay: &self.shared.relay,
+            timeouts: &self.shared.timeouts,
+            login_steps: &mut self.login_steps,
+            signer: &mut self.signer,
+            counters: &self.shared.counters[self.index as usize],
+            out: &mut self.scratch.out,
+            wake: &mut self.scratch.wake,
+            deliveries: &mut self.scratch.deliveries,
+        };
+        let input = &mut self.scratch.input;
+        // A bug that one connection sets off ends that connection, not the mail of all others.
+        let visited = panic::catch_unwind(AssertUnwindSafe(|| slot.visit(visit, &mut turn, input)));
+        let over = visited.unwrap_or_else(|_| {
+            turn.out.clear();
+            Some(CloseReason::Internal)
+        });
+        let wants_turn = slot.wants_turn();
+        self.route_mail();
+        if let Some(reason) = over {
+            self.free(token, reason);
+            return;
+        }
+        if wants_turn {
+            self.leave_over(token);
+        }
+        self.arm_deadline(token);
+    }
+
+    fn leave_over(&mut self, token: Token) {
+        if let Some(slot) = self.slots.get_mut(token)
+            && !std::mem::replace(&mut slot.queued, true)
+        {
+            self.left_over.push(token);
+        }
+    }
+
+    fn note_mail(&mut self, token: Token) {
+        // A session that is gone has left its mail in the mailbox.
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        slot.has_mail = true;
+        if !std::mem::replace(&mut slot.queued, true) {
+            self.mailed.push(token);
+        }
+    }
+
+    fn route_mail(&mut self) {
+        while let Some(SessionAddress { worker, token }) = self.scratch.wake.pop() {
+            if worker == self.index {
+                self.note_mail(token);
+            } else if let Some(outbox) = self.outboxes.get_mut(worker as usize) {
+                outbox.push(token);
+            }
+        }
+    }
+
+    fn tell_others(&mut self) {
+        for (outbox, inbox) in self.outboxes.iter_mut().zip(&self.shared.inboxes) {
+            if !outbox.is_empty() {
+                inbox.tell(outbox);
+            }
+        }
+    }
+
+    fn free(&mut self, token: Token, reason: CloseReason) {
+        self.deadlines.cancel(&mut self.slots, token.index);
+        if self.slots.remove(token).is_some() {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            self.shared.counters[self.index as usize].closed(reason);
+            tracing::debug!(reason = reason.code(), "connection over");
+        }
+    }
+
+    /// Arms lazily: a deadline that moved away is looked at when the old one comes.
+    fn arm_deadline(&mut self, token: Token) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        let Some(deadline) = slot.deadline(&self.shared.timeouts) else {
+            return;
+        };
+        // Never for the tick that is being served: whatever a connection does, it is visited once a tick at most.
+        let tick = self
+            .tick_before(deadline)
+            .max(self.tick_before(self.now))
+            .saturating_add(1);
+        let node = self.slots.node(token.index);
+        if node.is_linked() {
+            if node.tick() <= tick {
+                return;
+            }
+            self.deadlines.cancel(&mut self.slots, token.index);
+        }
+        self.deadlines.insert(&mut self.slots, token.index, tick);
+    }
+
+    fn reach_deadlines(&mut self) {
+        let now_tick = self.tick_before(self.now);
+        for _ in 0..DEADLINES_PER_TURN {
+            match self.deadlines.pop_expired(&mut self.slots, now_tick) {
+                Step::Idle => break,
+                Step::Cascaded => {}
+                Step::Expired(index) => {
+                    if let Some(token) = self.slots.token_at(index) {
+                        self.serve(token, Visit::Deadline);
+                    }
+                }
+            }
+        }
+    }
+
+    fn expire_messages(&mut self) {
+        self.sweep.run(self.shared.relay.mailboxes(), self.now);
+    }
+
+    /// No accept any more; every connection is told. Idle ones get a last look at what has come for them.
+    fn begin_drain(&mut self) {
+        self.drain_until = Some(self.now + self.shared.drain);
+        // Closing a listener resets who waits in it.
+        self.entrance.look_again();
+        self.accept(LISTEN_BACKLOG);
+        self.entrance.close();
+        let tokens: Vec<_> = self.slots.tokens().collect();
+        for token in tokens {
+            self.serve(token, Visit::Drain);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let drained = self
+            .drain_until
+            .is_some_and(|until| self.slots.is_empty() || self.now >= until);
+        drained || self.shared.halt.load(Ordering::Acquire)
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        if !self.left_over.is_empty()
+            || !self.mailed.is_empty()
+            || self.sweep.is_under_way()
+            || self.entrance.is_pending()
+        {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.deadlines.next_tick().map(|tick| self.instant_of(tick));
+        let next = [
+            deadline,
+            self.entrance.paused_until(),
+            self.drain_until,
+            Some(self.sweep.latest_start()),
+        ];
+        next.into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(self.now))
+    }
+
+    fn tick_before(&self, at: Instant) -> u32 {
+        let millis = at.saturating_duration_since(self.epoch).as_millis();
+        u32::try_from(millis / u128::from(DEADLINE_TICK_MILLIS)).unwrap_or(u32::MAX)
+    }
+
+    fn instant_of(&self, tick: u32) -> Instant {
+        self.epoch + Duration::from_millis(u64::from(tick) * DEADLINE_TICK_MILLIS)
+    }
+}
+
+/// Tells a client that there is no room, as far as its socket takes it at once.
+fn turn_away(socket: TcpStream, date: &HttpDate) {
+    let mut answer = Vec::new();
+    let reply = Reply {
+        date,
+        keep_alive: false,
+        is_http_10: false,
+        head_only: false,
+    };
+    reply.refused(&mut answer, Refusal::Unavailable, None);
+    let mut transport = Transport::plain(socket);
+    if transport.send(&answer).is_ok() {
+        transport.half_close();
+    }
+}
+
+impl Scratch {
+    fn new() -> Self {
+        Self {
+            input: vec![0; READ_SCRATCH_BYTES].into_boxed_slice(),
+            out: Output::default(),
+            deliveries: Vec::new(),
+            wake: Vec::new(),
+            tokens: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The command line of the real `npchatd`: each wrong option gets one line on stderr and its exit code
+//! (ACCEPTANCE.md rows 45 and 49).
+//!
+//! What each value may be is tested beside `npchat::config`; no server runs here.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "that is how a test's helper fails")]
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Output, Stdio};
+
+const START_FAILED: i32 = 1;
+const USAGE: i32 = 2;
+
+const CERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/one.cert.pem");
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/one.key.pem");
+const OTHER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/two.key.pem");
+const MISSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/missing.pem");
+const GARBAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/garbage.pem");
+const BROKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/broken.pem");
+const NOT_PEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/README.md");
+
+/// Runs the server's binary in an environment of nothing but `variables`.
+fn npchatd(arguments: &[impl AsRef<OsStr>], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_npchatd"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Runs the binary, which must fail with this exit code, nothing on stdout and one line on stderr; returns the line.
+#[track_caller]
+fn refused(code: i32, arguments: &[impl AsRef<OsStr> + Debug], variables: &[(&str, &str)]) -> String {
+    let output = npchatd(arguments, variables);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?} {variables:?}: {told}");
+    assert_eq!(output.stdout, b"", "{arguments:?} {variables:?}");
+    let line = told.strip_suffix('\n').unwrap();
+    assert!(!line.contains(char::is_control), "{arguments:?} {variables:?}: {told}");
+    line.strip_prefix("npchatd: ").unwrap().to_owned()
+}
+
+/// Runs the binary, which must succeed with nothing on stderr; returns what it says on stdout.
+#[track_caller]
+fn told(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let output = npchatd(arguments, variables);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?} {variables:?}: {output:?}");
+    assert_eq!(output.stderr, b"", "{arguments:?} {variables:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The value of a setting in what `--check` says.
+#[track_caller]
+fn checked(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let told = told(&[arguments, &["--check"]].concat(), variables);
+    let value = told
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+    value.unwrap_or_else(|| panic!("no {name} in {told}")).to_owned()
+}
+
+#[test]
+fn unknown_arguments_are_refused() {
+    assert_eq!(
+        refused(USAGE, &["--prot", "8000"], &[]),
+        "unexpected argument '--prot' found; tip: a similar argument exists: '--port'"
+    );
+    assert_eq!(
+        refused(USAGE, &["--frobnicate"], &[]),
+        "unexpected argument '--frobnicate' found"
+    );
+    assert_eq!(
+        refused(USAGE, &["-frobnicate"], &[]),
+        "unexpected argument '--frobnicate' found"
+    );
+    assert_eq!(refused(USAGE, &["8000"], &[]), "unexpected argument '8000' found");
+    refused(USAGE, &["--line\nbreak\n\ntip: \u{1b}[31m"], &[]);
+    refused(USAGE, &[OsStr::from_bytes(b"--\xff")], &[]);
+}
+
+#[test]
+fn a_flag_takes_its_value_and_comes_once() {
+    let missing = "a value is required for '--port <PORT>' but none was supplied";
+    assert_eq!(refused(USAGE, &["--port"], &[]), missing);
+    assert_eq!(refused(USAGE, &["--port", "--log", "info"], &[]), missing);
+    refused(USAGE, &["--check=yes"], &[]);
+    refused(USAGE, &["--port", "1", "--port", "2"], &[]);
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_flag() {
+    for (arguments, line) in [
+        (["--port", "70000"], "--port: 70000 is not a port (0 to 65535)"),
+        (["--port", "-1"], "--port: \"-1\" is not a port (0 to 65535)"),
+        (["--port", ""], "--port: \"\" is not a port (0 to 65535)"),
+        (["-p", "http"], "--port: \"http\" is not a port (0 to 65535)"),
+        (
+            ["--msgttl", "soon"],
+            "--msgttl: \"soon\" is not a duration such as 90, 90s, 5m, 12h, 7d",
+        ),
+        (
+            ["--msgttl", "-5"],
+            "--msgttl: \"-5\" is not a duration such as 90, 90s, 5m, 12h, 7d",
+        ),
+        (
+            ["--max-ttl", "-1"],
+            "--max-ttl: \"-1\" is not a duration such as 90, 90s, 5m, 12h, 7d",
+        ),
+        (
+            ["--max-ttl", "18446744073709551615"],
+            "--max-ttl: 18446744073709551615 is not a duration from 1s to 3650d",
+        ),
+        (
+            ["--max-ttl", "18446744073709551616"],
+            "--max-ttl: 18446744073709551616 is not a duration from 1s to 3650d",
+        ),
+        (["--workers", "0"], "--workers: 0 is not a number from 1 to 1024"),
+        (
+            ["--listen", "localhost"],
+            "--listen: \"localhost\" is not an address such as 127.0.0.1:8000 or [::1]:8000",
+        ),
+    ] {
+        assert_eq!(refused(USAGE, &arguments, &[]), line);
+    }
+    let foreign = [OsStr::new("--log"), OsStr::from_bytes(b"\xff")];
+    assert_eq!(refused(USAGE, &foreign, &[]), "--log: \"\u{fffd}\" is not UTF-8");
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_variable() {
+    const NONE: [&str; 0] = [];
+    for (variable, line) in [
+        (
+            ("NPCHAT_PORT", "70000"),
+            "NPCHAT_PORT: 70000 is not a port (0 to 65535)",
+        ),
+        (
+            ("NPCHAT_MSG_TTL", "soon"),
+            "NPCHAT_MSG_TTL: \"soon\" is not a duration such as 90, 90s, 5m, 12h, 7d",
+        ),
+        (
+            ("NPCHAT_MAX_TTL", "-1"),
+            "NPCHAT_MAX_TTL: \"-1\" is not a duration such as 90, 90s, 5m, 12h, 7d",
+        ),
+        (
+            ("NPCHAT_CERT", CERT),
+            "NPCHAT_CERT: needs --privkey (NPCHAT_PRIVKEY) too",
+        ),
+        (
+            ("NPCHAT_PRIVKEY", KEY),
+            "NPCHAT_PRIVKEY: needs --cert (NPCHAT_CERT) too",
+        ),
+    ] {
+        assert_eq!(refused(USAGE, &NONE, &[variable]), line);
+    }
+}
+
+#[test]
+fn a_certificate_without_its_key_is_refused() {
+    assert_eq!(
+        refused(USAGE, &["--cert", CERT], &[]),
+        "--cert: needs --privkey (NPCHAT_PRIVKEY) too"
+    );
+    assert_eq!(
+        refused(USAGE, &["--privkey", KEY], &[]),
+        "--privkey: needs --cert (NPCHAT_CERT) too"
+    );
+}
+
+#[test]
+fn certificate_files_that_cannot_be_used_are_told() {
+    let directory = env!("CARGO_MANIFEST_DIR");
+    for (certificate, key, line) in [
+        (
+            MISSING,
+            KEY,
+            format!("{MISSING}: No such file or directory (os error 2)"),
+        ),
+        (
+            CERT,
+            MISSING,
+            format!("{MISSING}: No such file or directory (os error 2)"),
+        ),
+        (directory, KEY, format!("{directory}: Is a directory (os error 21)")),
+        ("/dev/zero", KEY, "/dev/zero: larger than 1048576 bytes".to_owned()),
+        (NOT_PEM, KEY, format!("{NOT_PEM}: no certificate in PEM form found")),
+        (
+            CERT,
+            NOT_PEM,
+            format!("{NOT_PEM}: no private key in PEM form found, or an encrypted one"),
+        ),
+        (KEY, CERT, format!("{KEY}: no certificate in PEM form found")),
+        (BROKEN, KEY, format!("{BROKEN}: malformed PEM")),
+        (CERT, BROKEN, format!("{BROKEN}: malformed PEM")),
+        (
+            GARBAGE,
+            KEY,
+            format!("{GARBAGE}: the certificate is malformed or of a version that is not supported"),
+        ),
+        (
+            CERT,
+            GARBAGE,
+            format!("{GARBAGE}: the private key is malformed or of a kind that is not supported"),
+        ),
+        (
+            CERT,
+            OTHER_KEY,
+            format!("{OTHER_KEY}: the private key does not belong to the certificate"),
+        ),
+    ] {
+        assert_eq!(
+            refused(START_FAILED, &["--cert", certificate, "--privkey", key], &[]),
+            line
+        );
+        let variables = [("NPCHAT_CERT", certificate), ("NPCHAT_PRIVKEY", key)];
+        assert_eq!(refused(START_FAILED, &["--check"], &variables), line);
+    }
+}
+
+#[test]
+fn a_good_certificate_is_refused_because_tls_is_not_served() {
+    assert_eq!(
+        refused(START_FAILED, &["--cert", CERT, "--privkey", KEY], &[]),
+        "the certificate and its key are good, but this version does not serve TLS yet"
+    );
+}
+
+#[test]
+fn an_address_in_use_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = refused(START_FAILED, &["--listen", &address, "--log", "off"], &[]);
+    assert!(line.contains(&address), "{line}");
+}
+
+#[test]
+fn help_names_every_option_with_its_variable_and_default() {
+    let help = told(&["--help"], &[]);
+    for piece in [
+        "-p, --port <PORT>",
+        "[NPCHAT_PORT, default 8000]",
+        "[NPCHAT_MAX_TTL, default 7d]",
+        "--check",
+    ] {
+        assert!(help.contains(piece), "{help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    assert_eq!(told(&["-h"], &[]), help);
+}
+
+#[test]
+fn version_is_one_line() {
+    assert_eq!(told(&["--version"], &[]), "npchatd 0.1.0\n");
+}
+
+#[test]
+fn check_tells_the_defaults_with_their_units() {
+    let told = told(&["--check"], &[]);
+    let lines: Vec<&str> = told.lines().collect();
+    for line in [
+        "port = 8000",
+        "cert = none",
+        "privkey = none",
+        "msgttl = 1m",
+        "cleanperiod = 30s",
+        "freshkey = 5",
+        "listen = all addresses",
+        "max-ttl = 7d",
+        "max-message = 64KiB",
+        "mailbox-messages = 4096",
+        "mailbox-bytes = 8MiB",
+        "drain = 10s",
+        "log = info",
+    ] {
+        assert!(lines.contains(&line), "no {line} in {told}");
+    }
+    let resolved = |name: &str| lines.iter().any(|line| line.starts_with(&format!("{name} = ")));
+    assert!(resolved("workers") && resolved("memory"), "{told}");
+    assert_eq!(lines.len(), 15, "{told}");
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_default() {
+    let variables = [("NPCHAT_MSG_TTL", "2m")];
+    assert_eq!(checked("msgttl", &["--msgttl", "90"], &variables), "90s");
+    assert_eq!(checked("msgttl", &[], &variables), "2m");
+    assert_eq!(checked("msgttl", &[], &[("NPCHAT_MSG_TTL", "")]), "1m");
+}
+
+#[test]
+fn flags_are_taken_as_gos_flag_package_takes_them() {
+    for arguments in [
+        ["-port", "9000"].as_slice(),
+        &["-port=9000"],
+        &["--port=9000"],
+        &["-p", "9000"],
+        &["-p9000"],
+    ] {
+        assert_eq!(checked("port", arguments, &[]), "9000", "{arguments:?}");
+    }
+    assert_eq!(checked("msgttl", &["-msgttl=60", "-cleanperiod", "5"], &[]), "1m");
+}
+
+#[test]
+fn listen_may_be_repeated() {
+    let both = ["--listen", "127.0.0.1:8000", "--listen", "[::1]:8000"];
+    assert_eq!(checked("listen", &both, &[]), "127.0.0.1:8000,[::1]:8000");
+    assert_eq!(checked("port", &both, &[]), "none");
+}
