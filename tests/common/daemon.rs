@@ -1,0 +1,110 @@
+//! The real program, for what a server in the test's own process can't show: signals, exit codes, file limits.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver as Lines};
+use std::{env, iter, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, wait_until};
+
+/// The real program, ended with the test.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// What it told when it had started.
+    pub(crate) first_line: String,
+    log: Lines<String>,
+}
+
+impl Daemon {
+    /// Starts it on a free port of loopback with two workers and these options.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        Self::run(Command::new(env!("CARGO_BIN_EXE_npchatd")).args(options))
+    }
+
+    /// Like [`Daemon::start`], by a command that ends in running the program.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NPCHAT_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
+            .env("NPCHAT_LOG", "info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = mpsc::channel();
+        thread::spawn(move || {
+            let next_line = || {
+                let mut line = String::new();
+                (stderr.read_line(&mut line).ok()? > 0).then_some(line)
+            };
+            // The test may have ended and its receiver with it.
+            let _ = iter::from_fn(next_line).try_for_each(|line| lines.send(line));
+        });
+        let mut daemon = Self {
+            child,
+            address: ([127, 0, 0, 1], 0).into(),
+            first_line: String::new(),
+            log,
+        };
+        let line = daemon.wait_for_line("listening on http://");
+        let (_, rest) = line.split_once("http://").unwrap();
+        let (address, _) = rest.split_once(',').expect("the workers follow the address");
+        daemon.address = address.parse().unwrap();
+        daemon.first_line = line;
+        daemon
+    }
+
+    /// Waits for a line of the log that has this in it.
+    pub(crate) fn wait_for_line(&self, text: &str) -> String {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no line with {text:?}: {error}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the program runs");
+    }
+
+    /// Ends it in order, and tells its exit code.
+    pub(crate) fn finish(self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.exit_code()
+    }
+
+    /// All that it logs until it ends, which it must have been told to.
+    pub(crate) fn rest_of_log(&self) -> String {
+        iter::from_fn(|| self.log.recv_timeout(PATIENCE).ok()).collect()
+    }
+
+    /// Waits for the end. `None` if a signal was the end.
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
+        let mut status = None;
+        wait_until(PATIENCE, "the program has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

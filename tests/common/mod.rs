@@ -1,0 +1,45 @@
+//! What the tests against a real server share: identities, raw HTTP and WebSocket clients, a client of the field.
+//!
+//! A client here fails its test instead of returning an error, and waits for nothing longer than [`PATIENCE`].
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test file is a crate of its own and uses a part of this"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these fail a test"
+)]
+
+mod daemon;
+mod http;
+mod identity;
+mod receiver;
+mod server;
+mod websocket;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use daemon::Daemon;
+pub(crate) use http::{RawClient, Response, post, post_request};
+pub(crate) use identity::{Challenge, Identity};
+pub(crate) use receiver::Receiver;
+pub(crate) use server::{address, start};
+pub(crate) use websocket::{Frame, Opcode, RawWebSocket, upgrade_request};
+
+/// Longest wait for anything that a server should do at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `condition` holds, and fails the test with `what` when it doesn't within `deadline`.
+#[track_caller]
+pub(crate) fn wait_until(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + deadline;
+    while !condition() {
+        assert!(Instant::now() < end, "not within {deadline:?}: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}

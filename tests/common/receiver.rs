@@ -1,0 +1,114 @@
+//! A recipient as users have it: tungstenite's client, which answers pings by itself whenever it reads.
+//!
+//! For frames that a client of the field wouldn't send there is [`super::RawWebSocket`].
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tungstenite::{Error, Message, WebSocket};
+
+use super::PATIENCE;
+use super::identity::{Challenge, Identity};
+
+/// A session that is logged in.
+pub(crate) struct Receiver {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Receiver {
+    /// Connects and logs in.
+    pub(crate) fn connect(address: SocketAddr, identity: &Identity) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = tungstenite::client(format!("ws://{address}/{}", identity.id), stream)
+            .map_err(|error| error.to_string())
+            .expect("the server upgrades");
+        let mut receiver = Self { socket };
+        receiver.login(identity);
+        receiver
+    }
+
+    /// Asks for a challenge and answers it.
+    pub(crate) fn login(&mut self, identity: &Identity) {
+        self.send(Message::text(r#"{"get":"challenge"}"#));
+        let challenge = Challenge::read(self.recv().to_text().expect("a challenge is text"));
+        self.send(Message::text(identity.solution(&challenge)));
+        assert_eq!(self.recv(), Message::text(r#"{"message":"handshake done"}"#));
+    }
+
+    pub(crate) fn send(&mut self, message: Message) {
+        self.socket.send(message).expect("the server takes what is sent");
+    }
+
+    /// The next text or binary message.
+    pub(crate) fn recv(&mut self) -> Message {
+        match self.read() {
+            Ok(message) => message,
+            Err(error) => panic!("no message: {error}"),
+        }
+    }
+
+    /// The next message's bytes, be it text or binary.
+    pub(crate) fn recv_bytes(&mut self) -> Vec<u8> {
+        self.recv().into_data().to_vec()
+    }
+
+    /// The messages before the one that is this marker, as bytes.
+    pub(crate) fn recv_until(&mut self, marker: &str) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        loop {
+            let message = self.recv_bytes();
+            if message == marker.as_bytes() {
+                return messages;
+            }
+            messages.push(message);
+        }
+    }
+
+    /// The next message, if one comes within this time.
+    pub(crate) fn try_recv(&mut self, within: Duration) -> Option<Message> {
+        self.socket.get_ref().set_read_timeout(Some(within)).unwrap();
+        let result = self.read();
+        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        match result {
+            Ok(message) => Some(message),
+            Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+            Err(error) => panic!("no longer connected: {error}"),
+        }
+    }
+
+    /// Closes in order, and returns the messages that came before the server's Close.
+    pub(crate) fn close(mut self) -> Vec<Message> {
+        self.socket.close(None).expect("the server takes a Close");
+        let mut messages = Vec::new();
+        loop {
+            match self.read() {
+                Ok(message) => messages.push(message),
+                Err(Error::ConnectionClosed) => return messages,
+                Err(error) => panic!("not closed in order: {error}"),
+            }
+        }
+    }
+
+    /// Waits for the server's Close, and returns its code, 1005 if it has none.
+    pub(crate) fn expect_close(mut self) -> u16 {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Close(frame)) => return frame.map_or(1005, |frame| frame.code.into()),
+                Ok(_) => {}
+                Err(error) => panic!("no Close: {error}"),
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Message, Error> {
+        loop {
+            let message = self.socket.read()?;
+            if message.is_text() || message.is_binary() {
+                return Ok(message);
+            }
+        }
+    }
+}

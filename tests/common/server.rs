@@ -1,0 +1,24 @@
+//! A real server for a test, on a port of its own.
+//!
+//! Dropping it stops it at once, so that a test that fails leaves nothing behind.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use npchat::config::{Config, Listen};
+use npchat::server::Server;
+
+/// Starts a server of two workers on a free port of 127.0.0.1, its defaults changed by `tweak`.
+pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
+    let mut config = Config {
+        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]),
+        workers: 2,
+        ..Config::default()
+    };
+    tweak(&mut config);
+    Server::start(&config).expect("the server starts")
+}
+
+/// Where it listens.
+pub(crate) fn address(server: &Server) -> SocketAddr {
+    *server.addresses().first().expect("the server has an address")
+}

@@ -1,0 +1,213 @@
+//! A WebSocket client made by hand (RFC 6455 §5), which can send what no library would.
+//!
+//! It does nothing by itself: a test that wants pings answered reads with [`RawWebSocket::read_message`].
+
+use std::net::SocketAddr;
+
+use super::http::RawClient;
+use super::identity::{Challenge, Identity};
+
+/// The handshake's example, key and answer (RFC 6455 §1.3).
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// The opcodes of RFC 6455 §11.8; any other number can be given in [`Frame::opcode`] too.
+pub(crate) struct Opcode;
+
+impl Opcode {
+    pub(crate) const CONTINUATION: u8 = 0x0;
+    pub(crate) const TEXT: u8 = 0x1;
+    pub(crate) const BINARY: u8 = 0x2;
+    pub(crate) const CLOSE: u8 = 0x8;
+    pub(crate) const PING: u8 = 0x9;
+    pub(crate) const PONG: u8 = 0xa;
+}
+
+/// One frame. Change any field of a good one to make a bad one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) fin: bool,
+    /// The three reserved bits, as a number from 0 to 7.
+    pub(crate) rsv: u8,
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Frame {
+    pub(crate) fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Self {
+        Self {
+            fin: true,
+            rsv: 0,
+            opcode,
+            payload: payload.into(),
+        }
+    }
+
+    pub(crate) fn text(text: &str) -> Self {
+        Self::new(Opcode::TEXT, text)
+    }
+
+    pub(crate) fn close(code: u16, reason: &str) -> Self {
+        Self::new(Opcode::CLOSE, [&code.to_be_bytes(), reason.as_bytes()].concat())
+    }
+
+    /// As a client sends it.
+    pub(crate) fn masked(&self) -> Vec<u8> {
+        let mut bytes = self.header(self.payload.len() as u64, 0x80);
+        bytes.extend_from_slice(&MASK);
+        bytes.extend(
+            self.payload
+                .iter()
+                .zip(MASK.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        bytes
+    }
+
+    /// As only a server may send it.
+    pub(crate) fn unmasked(&self) -> Vec<u8> {
+        [self.header(self.payload.len() as u64, 0), self.payload.clone()].concat()
+    }
+
+    /// Nothing but a masked header that declares a payload of this length.
+    pub(crate) fn masked_header(&self, declared_length: u64) -> Vec<u8> {
+        [self.header(declared_length, 0x80), MASK.to_vec()].concat()
+    }
+
+    fn header(&self, length: u64, mask_bit: u8) -> Vec<u8> {
+        let first = u8::from(self.fin) << 7 | self.rsv << 4 | self.opcode;
+        match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(short), _) if short < 126 => vec![first, mask_bit + short],
+            (_, Ok(medium)) => [&[first, mask_bit + 126][..], &medium.to_be_bytes()].concat(),
+            _ => [&[first, mask_bit + 127][..], &length.to_be_bytes()].concat(),
+        }
+    }
+}
+
+/// The upgrade request for the mailbox of an id.
+pub(crate) fn upgrade_request(address: SocketAddr, id: &str) -> String {
+    format!(
+        "GET /{id} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    )
+}
+
+/// A connection after its upgrade.
+pub(crate) struct RawWebSocket {
+    client: RawClient,
+}
+
+impl RawWebSocket {
+    pub(crate) fn connect(address: SocketAddr, id: &str) -> Self {
+        let mut client = RawClient::connect(address);
+        client.send(upgrade_request(address, id));
+        Self::upgraded(client)
+    }
+
+    /// Connects with a receive buffer of about this size, and logs in.
+    pub(crate) fn log_in_with_receive_buffer(address: SocketAddr, identity: &Identity, bytes: usize) -> Self {
+        let mut client = RawClient::connect_with_receive_buffer(address, bytes);
+        client.send(upgrade_request(address, &identity.id));
+        let mut socket = Self::upgraded(client);
+        socket.login(identity);
+        socket
+    }
+
+    /// Reads the answer to an [`upgrade_request`] that has been sent, with whatever was glued to it.
+    pub(crate) fn upgraded(mut client: RawClient) -> Self {
+        let response = client.read_response();
+        assert_eq!(response.status, 101, "{response:?}");
+        assert_eq!(response.header("Sec-WebSocket-Accept"), Some(ACCEPT));
+        Self { client }
+    }
+
+    /// Connects and logs in.
+    pub(crate) fn log_in(address: SocketAddr, identity: &Identity) -> Self {
+        let mut socket = Self::connect(address, &identity.id);
+        socket.login(identity);
+        socket
+    }
+
+    /// Asks for a challenge and answers it.
+    pub(crate) fn login(&mut self, identity: &Identity) {
+        let challenge = self.challenge();
+        self.send(&Frame::text(&identity.solution(&challenge)));
+        assert_eq!(self.read_text(), r#"{"message":"handshake done"}"#);
+    }
+
+    /// Asks for a challenge.
+    pub(crate) fn challenge(&mut self) -> Challenge {
+        self.send(&Frame::text(r#"{"get":"challenge"}"#));
+        Challenge::read(&self.read_text())
+    }
+
+    /// Sends a frame, masked.
+    pub(crate) fn send(&mut self, frame: &Frame) {
+        self.client.send(frame.masked());
+    }
+
+    pub(crate) fn read_frame(&mut self) -> Frame {
+        let header = self.client.read_exact(2);
+        let (first, second) = (header[0], header[1]);
+        assert_eq!(second & 0x80, 0, "a server doesn't mask");
+        let length = match second {
+            126 => u64::from(u16::from_be_bytes(self.read_array())),
+            127 => u64::from_be_bytes(self.read_array()),
+            short => u64::from(short),
+        };
+        let frame = Frame {
+            fin: first & 0x80 != 0,
+            rsv: first >> 4 & 0x07,
+            opcode: first & 0x0f,
+            payload: self.client.read_exact(usize::try_from(length).unwrap()),
+        };
+        assert!(frame.unmasked().starts_with(&header), "a length in its shortest form");
+        frame
+    }
+
+    /// Reads the next data frame, answering the pings before it as any WebSocket stack does.
+    pub(crate) fn read_message(&mut self) -> Frame {
+        loop {
+            let frame = self.read_frame();
+            match frame.opcode {
+                Opcode::PING => self.send(&Frame::new(Opcode::PONG, frame.payload)),
+                Opcode::PONG => {}
+                Opcode::TEXT | Opcode::BINARY => return frame,
+                _ => panic!("{frame:?} in place of a message"),
+            }
+        }
+    }
+
+    /// Reads a frame that has to be a text.
+    pub(crate) fn read_text(&mut self) -> String {
+        let frame = self.read_frame();
+        assert!(
+            frame.fin && frame.rsv == 0 && frame.opcode == Opcode::TEXT,
+            "{frame:?} in place of a text"
+        );
+        String::from_utf8(frame.payload).expect("a text is UTF-8")
+    }
+
+    /// Skips frames up to a Close and returns its code, 1005 if it has none.
+    pub(crate) fn expect_close(&mut self) -> u16 {
+        loop {
+            let frame = self.read_frame();
+            if frame.opcode == Opcode::CLOSE {
+                return frame
+                    .payload
+                    .first_chunk()
+                    .map_or(1005, |code| u16::from_be_bytes(*code));
+            }
+        }
+    }
+
+    /// The connection below.
+    pub(crate) fn client(&mut self) -> &mut RawClient {
+        &mut self.client
+    }
+
+    fn read_array<const N: usize>(&mut self) -> [u8; N] {
+        self.client.read_exact(N).try_into().unwrap()
+    }
+}

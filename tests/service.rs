@@ -1,0 +1,130 @@
+//! Services other than the relay on the same connections: a bug in one connection's handling, and the echo's way of working.
+
+#![expect(clippy::unwrap_used, reason = "these fail a test")]
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use npchat::config::{Config, Listen};
+use npchat::connection::Turn;
+use npchat::http::{Reply, RequestHead, Target};
+use npchat::refusal::{CloseReason, Refusal};
+use npchat::server::Server;
+use npchat::service::{Conversation, Service};
+use npchat::websocket::{Event, Opcode, write_frame};
+
+use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, upgrade_request, wait_until};
+
+/// Echoes what it hears, but panics when it hears so.
+#[derive(Debug)]
+struct Fragile;
+
+impl Service for Fragile {
+    type Post = ();
+    type Conversation = Self;
+
+    fn admit(_: &RequestHead<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        reply.bytes(&mut turn.out.bytes, 200, "application/octet-stream", body);
+        assert_ne!(body, b"panic");
+        Ok(())
+    }
+
+    fn open(_: &Target) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+impl Conversation for Fragile {
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        if let Event::Text(text) = event {
+            write_frame(&mut turn.out.bytes, Opcode::Text, text.as_bytes());
+            assert_ne!(text.as_str(), "panic");
+        }
+        Ok(())
+    }
+
+    fn is_logged_in(&self) -> bool {
+        true
+    }
+}
+
+const MESSAGE_MAX_BYTES: u32 = 16 << 20;
+
+fn start() -> Server {
+    let config = Config {
+        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]),
+        workers: 1,
+        max_message: MESSAGE_MAX_BYTES,
+        mailbox_bytes: MESSAGE_MAX_BYTES,
+        ..Config::default()
+    };
+    Server::start_service::<Fragile>(&config).unwrap()
+}
+
+fn open(server: &Server) -> RawWebSocket {
+    let mut client = RawClient::connect(address(server));
+    client.send(upgrade_request(address(server), "anything").as_bytes());
+    RawWebSocket::upgraded(client)
+}
+
+#[test]
+fn a_panic_in_one_connection_ends_that_connection_only() {
+    let server = start();
+    let mut well = open(&server);
+    let mut ill = open(&server);
+    ill.send(&Frame::text("panic"));
+    ill.client().wait_closed();
+    let mut poster = RawClient::connect(address(&server));
+    poster.send(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\npanic");
+    poster.wait_closed();
+
+    well.send(&Frame::text("still here"));
+    assert_eq!(well.read_text(), "still here");
+    wait_until(PATIENCE, "both panics are counted", || {
+        server.totals().closed(CloseReason::Internal) == 2
+    });
+    let mut late = open(&server);
+    late.send(&Frame::text("late"));
+    assert_eq!(
+        late.read_text(),
+        "late",
+        "what was half written for another connection must not come here"
+    );
+}
+
+#[test]
+fn a_large_message_comes_back_whole_however_it_was_fragmented() {
+    let server = start();
+    let message = "0123456789abcdef".repeat(64 * 1024);
+    let mut socket = open(&server);
+    for size in [64, 1000, message.len()] {
+        let pieces: Vec<_> = message.as_bytes().chunks(size).collect();
+        let mut bytes = Vec::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            let opcode = u8::from(index == 0);
+            let fin = index + 1 == pieces.len();
+            bytes.extend(
+                Frame {
+                    fin,
+                    ..Frame::new(opcode, *piece)
+                }
+                .masked(),
+            );
+        }
+        socket.client().send(&bytes);
+        assert!(socket.read_text() == message, "in fragments of {size}");
+    }
+}
+
+#[test]
+fn a_post_to_any_path_comes_back() {
+    let server = start();
+    let mut client = RawClient::connect(address(&server));
+    let response = client.post_with("/any/path?at=all", "", b"body");
+    assert_eq!((response.status, &response.body[..]), (200, &b"body"[..]));
+}
