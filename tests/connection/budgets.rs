@@ -1,0 +1,118 @@
+//! What one connection may have in one turn, however much it sends: the rest waits its turn like everybody else's.
+
+use npchat::connection::Connection;
+use npchat::limits::{FRAMES_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_TURN};
+
+use crate::common::{Frame, Identity, post_request, upgrade_request};
+use crate::endpoint::Endpoint;
+
+/// Longest answer to a message.
+const ANSWER_MAX_BYTES: usize = 512;
+
+/// Gives input, then resumes as long as the connection wants it. Returns what `measure` grew by in each visit.
+fn growth_by_turn(endpoint: &mut Endpoint, input: &[u8], measure: impl Fn(&Endpoint) -> u64) -> Vec<u64> {
+    let mut growth = Vec::new();
+    let mut last = measure(endpoint);
+    endpoint.visit(|connection, turn| connection.receive(input, turn));
+    loop {
+        let now = measure(endpoint);
+        growth.push(now - last);
+        last = now;
+        if endpoint.freed.is_some() || !endpoint.connection.wants_turn() {
+            return growth;
+        }
+        endpoint.visit(Connection::resume);
+    }
+}
+
+#[test]
+fn a_flood_of_pipelined_posts_is_answered_a_share_in_each_turn() {
+    const POSTS: usize = 500;
+    let mut endpoint = Endpoint::new();
+    let post = post_request(
+        ([127, 0, 0, 1], 80).into(),
+        &format!("/{}", Identity::generate().id),
+        "",
+        "",
+    );
+    let by_turn = growth_by_turn(&mut endpoint, &post.repeat(POSTS), |endpoint| endpoint.totals().posted);
+    assert!(
+        by_turn.iter().all(|posted| *posted <= REQUESTS_PER_TURN as u64),
+        "{by_turn:?}"
+    );
+    assert_eq!(by_turn.iter().sum::<u64>(), POSTS as u64);
+    assert_eq!(by_turn.len(), POSTS.div_ceil(REQUESTS_PER_TURN));
+}
+
+#[test]
+fn a_flood_of_texts_is_heard_a_share_in_each_turn() {
+    const TEXTS: usize = 1000;
+    let mut endpoint = Endpoint::new();
+    endpoint.log_in(&Identity::generate());
+    let texts = Frame::text("{}").masked().repeat(TEXTS);
+    let turns = growth_by_turn(&mut endpoint, &texts, |_| 0).len();
+    assert_eq!(turns, TEXTS.div_ceil(FRAMES_PER_TURN));
+}
+
+#[test]
+fn a_flood_of_challenge_requests_takes_no_more_than_the_turn_has_left() {
+    let mut endpoint = Endpoint::new();
+    endpoint.receive(upgrade_request(([127, 0, 0, 1], 80).into(), &Identity::generate().id).as_bytes());
+    let requests = Frame::text(r#"{"get":"challenge"}"#).masked().repeat(8);
+    endpoint.lent.login_steps_per_turn = 0;
+    endpoint.sent.clear();
+    endpoint.visit(|connection, turn| connection.receive(&requests, turn));
+    assert!(endpoint.sent.is_empty(), "other logins have had the turn");
+    assert!(endpoint.connection.wants_turn() && !endpoint.connection.wants_input());
+
+    endpoint.lent.login_steps_per_turn = 3;
+    let frame_bytes = 4 + r#"{"challenge":{"txt":"","sig":""}}"#.len() + 43 + 86;
+    for expected in [3, 6, 8] {
+        endpoint.visit(Connection::resume);
+        assert_eq!(endpoint.sent.len(), expected * frame_bytes);
+    }
+    assert!(!endpoint.connection.wants_turn());
+}
+
+#[test]
+fn a_client_that_takes_no_answers_has_no_more_requests_read_than_the_high_water() {
+    let mut endpoint = Endpoint::with_send_sizes(&[0]);
+    let post = post_request(
+        ([127, 0, 0, 1], 80).into(),
+        &format!("/{}", Identity::generate().id),
+        "",
+        "",
+    );
+    endpoint.visit(|connection, turn| connection.receive(&post.repeat(400), turn));
+    for _ in 0..100 {
+        endpoint.visit(Connection::resume);
+    }
+    assert!(!endpoint.connection.wants_input() && !endpoint.connection.wants_turn());
+    assert!(endpoint.unsent() <= OUTBOUND_HIGH_WATER_BYTES + ANSWER_MAX_BYTES);
+}
+
+#[test]
+fn a_full_mailbox_comes_a_share_in_each_turn_and_waits_for_a_reader_that_is_slow() {
+    const MESSAGES: usize = 100;
+    const LENGTH: usize = 10_000;
+    let identity = Identity::generate();
+    let mut endpoint = Endpoint::new();
+    endpoint.log_in(&identity);
+    endpoint.set_send_size(0);
+    for _ in 0..MESSAGES {
+        endpoint.post(&identity.id, &[b'x'; LENGTH]);
+    }
+    assert!(endpoint.unsent() <= OUTBOUND_HIGH_WATER_BYTES + LENGTH);
+    assert_eq!(
+        endpoint.stats().messages,
+        MESSAGES as u64,
+        "what isn't sent whole is in the mailbox"
+    );
+
+    endpoint.set_send_size(usize::MAX);
+    endpoint.settle();
+    assert_eq!(
+        (endpoint.totals().delivered, endpoint.stats().messages),
+        (MESSAGES as u64, 0)
+    );
+}

@@ -1,0 +1,267 @@
+//! A connection with all that its worker would lend it, and a peer whose kernel takes as much as a test says.
+//!
+//! It keeps to the calling contract of [`Connection`], and checks that the connection does.
+
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::{mem, slice};
+
+use npchat::auth::ChallengeSigner;
+use npchat::config::{Config, Timeouts};
+use npchat::connection::{Connection, Step, Turn};
+use npchat::http::HttpDate;
+use npchat::identity::RecipientId;
+use npchat::limits::LOGIN_STEPS_PER_TURN;
+use npchat::mailboxes::{Delivery, Stats};
+use npchat::metrics::{Counters, Totals};
+use npchat::outbound::Output;
+use npchat::refusal::CloseReason;
+use npchat::relay::{Relay, Wish};
+use npchat::token::{SessionAddress, Token};
+
+use crate::common::{Challenge, Frame, Identity, upgrade_request};
+
+/// More visits than any test needs: a connection that wants more is spinning.
+const VISITS_MAX: usize = 100_000;
+
+/// One connection, its relay, and what came out so far.
+pub(crate) struct Endpoint {
+    pub(crate) connection: Connection,
+    pub(crate) lent: Lent,
+    /// What the peer has been sent.
+    pub(crate) sent: Vec<u8>,
+    /// Our side of the stream has ended.
+    pub(crate) half_closed: bool,
+    /// The connection is over.
+    pub(crate) freed: Option<CloseReason>,
+    /// Resumes the connection after all input, whether it wants that or not.
+    pub(crate) resumes_needlessly: bool,
+    /// How much each send may take, over and over.
+    send_sizes: Vec<usize>,
+    sends: usize,
+}
+
+/// What a worker owns and lends to a connection for a turn.
+pub(crate) struct Lent {
+    pub(crate) now: Instant,
+    pub(crate) relay: Relay,
+    pub(crate) timeouts: Timeouts,
+    /// What other logins leave to this connection in a turn.
+    pub(crate) login_steps_per_turn: usize,
+    login_steps: usize,
+    date: HttpDate,
+    signer: ChallengeSigner,
+    counters: Counters,
+    out: Output,
+    wake: Vec<SessionAddress>,
+    deliveries: Vec<Delivery>,
+}
+
+impl Endpoint {
+    /// A connection accepted now, with the defaults of everything.
+    pub(crate) fn new() -> Self {
+        let config = Config::default();
+        let now = Instant::now();
+        Self {
+            connection: Connection::new(now, &config.timeouts),
+            lent: Lent {
+                now,
+                relay: Relay::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
+                timeouts: config.timeouts,
+                login_steps_per_turn: LOGIN_STEPS_PER_TURN,
+                login_steps: 0,
+                date: HttpDate::at(UNIX_EPOCH),
+                signer: ChallengeSigner::new(5).unwrap(),
+                counters: Counters::default(),
+                out: Output::default(),
+                wake: Vec::new(),
+                deliveries: Vec::new(),
+            },
+            sent: Vec::new(),
+            half_closed: false,
+            freed: None,
+            resumes_needlessly: false,
+            send_sizes: vec![usize::MAX],
+            sends: 0,
+        }
+    }
+
+    /// The same, with a kernel that takes so much in each send, over and over; 0 is a full socket.
+    pub(crate) fn with_send_sizes(send_sizes: &[usize]) -> Self {
+        Self {
+            send_sizes: send_sizes.to_vec(),
+            ..Self::new()
+        }
+    }
+
+    /// From now on each send takes at most so much.
+    pub(crate) fn set_send_size(&mut self, size: usize) {
+        self.send_sizes = vec![size];
+    }
+
+    /// Gives input as soon as it is wanted, and serves the connection until it waits.
+    pub(crate) fn receive(&mut self, input: &[u8]) {
+        self.until_idle(|endpoint| endpoint.connection.wants_input());
+        self.visit(|connection, turn| connection.receive(input, turn));
+        if self.resumes_needlessly {
+            self.visit(Connection::resume);
+        }
+    }
+
+    /// Gives input that comes in these pieces.
+    pub(crate) fn receive_all<'i>(&mut self, pieces: impl IntoIterator<Item = &'i [u8]>) {
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            self.receive(piece);
+        }
+        self.settle();
+    }
+
+    /// The peer ends its side.
+    pub(crate) fn end_input(&mut self) {
+        self.until_idle(|endpoint| endpoint.connection.wants_input());
+        self.visit(Connection::end_input);
+    }
+
+    /// Serves the connection until nothing is left that can be done without input.
+    pub(crate) fn settle(&mut self) {
+        self.until_idle(|endpoint| !endpoint.connection.wants_turn() && endpoint.unsent() == 0);
+    }
+
+    /// Lets the time pass, with a visit at each deadline on the way.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let end = self.lent.now + duration;
+        while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
+            self.lent.now = self.lent.now.max(deadline);
+            self.visit(Connection::reach_deadline);
+            assert_ne!(self.deadline(), Some(deadline), "it was reached and nothing changed");
+        }
+        self.lent.now = end;
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.freed {
+            Some(_) => None,
+            None => self.connection.deadline(&self.lent.timeouts),
+        }
+    }
+
+    /// How long until the deadline.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline - self.lent.now)
+    }
+
+    /// Somebody else posts to this id; a session of this connection is told, as its worker would.
+    pub(crate) fn post(&mut self, id: &str, body: &[u8]) {
+        let id = RecipientId::parse(id.as_bytes()).unwrap();
+        let Lent { relay, now, wake, .. } = &mut self.lent;
+        relay.post(&id, body.into(), Wish::Default, *now, wake).unwrap();
+        if !mem::take(wake).is_empty() {
+            self.visit(Connection::note_mail);
+        }
+    }
+
+    /// Upgrades and logs in.
+    pub(crate) fn log_in(&mut self, identity: &Identity) {
+        self.receive(upgrade_request(([127, 0, 0, 1], 80).into(), &identity.id).as_bytes());
+        self.receive(&Frame::text(r#"{"get":"challenge"}"#).masked());
+        self.settle();
+        let challenge = self.last_challenge();
+        self.receive(&Frame::text(&identity.solution(&challenge)).masked());
+        self.settle();
+        assert!(
+            self.sent
+                .ends_with(&Frame::text(r#"{"message":"handshake done"}"#).unmasked())
+        );
+        self.sent.clear();
+    }
+
+    /// The challenge that ends what was sent.
+    pub(crate) fn last_challenge(&self) -> Challenge {
+        let start = self.sent.windows(12).rposition(|window| window == br#"{"challenge""#);
+        Challenge::read(str::from_utf8(&self.sent[start.expect("a challenge")..]).unwrap())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.lent.relay.mailboxes().stats()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals::of(slice::from_ref(&self.lent.counters))
+    }
+
+    /// One visit as the worker makes it: work, one send, and what the socket needs then.
+    pub(crate) fn visit(&mut self, work: impl FnOnce(&mut Connection, &mut Turn<'_>)) {
+        if self.freed.is_some() {
+            return;
+        }
+        let mut turn = self.lent.turn();
+        work(&mut self.connection, &mut turn);
+        let unsent = self.connection.unsent(turn.out);
+        if !unsent.is_empty() {
+            let count = self.send_sizes[self.sends % self.send_sizes.len()].min(unsent.len());
+            self.sends += 1;
+            self.sent.extend_from_slice(&unsent[..count]);
+            self.connection.sent(count, &mut turn);
+        }
+        loop {
+            match self.connection.next_step(&turn) {
+                Step::Wait => break,
+                Step::HalfClose => {
+                    assert!(!self.half_closed, "ended twice");
+                    self.half_closed = true;
+                }
+                Step::Free(reason) => {
+                    self.freed = Some(reason);
+                    break;
+                }
+            }
+        }
+        assert!(turn.out.bytes.is_empty(), "output is left in the worker's hands");
+        if !mem::take(&mut self.lent.wake).is_empty() {
+            self.visit(Connection::note_mail);
+        }
+    }
+
+    /// Bytes that the kernel has not taken.
+    pub(crate) fn unsent(&mut self) -> usize {
+        self.connection.unsent(&mut Output::default()).len()
+    }
+
+    fn until_idle(&mut self, done: impl Fn(&mut Self) -> bool) {
+        for _ in 0..VISITS_MAX {
+            if self.freed.is_some() || done(self) {
+                return;
+            }
+            self.visit(|connection, turn| {
+                if connection.wants_turn() {
+                    connection.resume(turn);
+                }
+            });
+        }
+        panic!("the connection never comes to rest");
+    }
+}
+
+impl Lent {
+    fn turn(&mut self) -> Turn<'_> {
+        self.login_steps = self.login_steps_per_turn;
+        Turn {
+            now: self.now,
+            date: &self.date,
+            address: SessionAddress {
+                worker: 0,
+                token: Token {
+                    index: 0,
+                    generation: 0,
+                },
+            },
+            relay: &self.relay,
+            timeouts: &self.timeouts,
+            login_steps: &mut self.login_steps,
+            signer: &mut self.signer,
+            counters: &self.counters,
+            out: &mut self.out,
+            wake: &mut self.wake,
+            deliveries: &mut self.deliveries,
+        }
+    }
+}

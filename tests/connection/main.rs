@@ -1,0 +1,34 @@
+//! The whole of a connection driven without a socket, in virtual time: bytes in, bytes out, deadlines.
+//!
+//! What a worker does with a real socket is tested elsewhere, and so is each kind of bad input.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these fail a test"
+)]
+
+mod budgets;
+#[path = "../common/mod.rs"]
+mod common;
+mod deadlines;
+mod drains;
+mod endpoint;
+mod splits;
+
+use npchat::connection::Connection;
+use npchat::outbound::Outbound;
+use npchat::session::Session;
+use npchat::websocket::WebSocket;
+
+#[test]
+fn hot_structs_keep_their_size() {
+    let sizes = [
+        size_of::<Connection>(),
+        size_of::<WebSocket>(),
+        size_of::<Session>(),
+        size_of::<Outbound>(),
+    ];
+    assert_eq!(sizes, [208, 80, 72, 8]);
+}
