@@ -1,0 +1,226 @@
+//! Sends bytes to a real server and judges what comes back: the answers of a case, and what holds for every answer.
+//!
+//! What is sent and what it should get stands in the tables of the rows.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use npchat::server::Server;
+use serde_json::{Value, json};
+
+use crate::common::{Frame, Opcode, PATIENCE, RawClient, RawWebSocket, Response, address, start};
+
+/// An id whose key nobody has.
+pub(crate) const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+/// Another one, for requests that only ask whether the server is well.
+const PROBE: &str = "/CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg?store=false";
+
+/// How often [`run`] sends a case.
+pub(crate) const MANNERS: usize = Cut::ALL.len();
+
+/// Bytes for a connection of their own, and the answers that they must get, in order.
+pub(crate) struct Case<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) input: Vec<u8>,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// What one answer must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer {
+    status: u16,
+    /// The member `error` of a refusal.
+    error: Option<&'static str>,
+    field: Option<(&'static str, &'static str)>,
+}
+
+/// A message was taken.
+pub(crate) const SENT: Answer = Answer::of(200);
+
+pub(crate) const fn refused(status: u16, error: &'static str) -> Answer {
+    Answer {
+        status,
+        error: Some(error),
+        field: None,
+    }
+}
+
+impl Answer {
+    /// An answer that is no refusal.
+    pub(crate) const fn of(status: u16) -> Self {
+        Self {
+            status,
+            error: None,
+            field: None,
+        }
+    }
+
+    /// The answer must have this header field too.
+    pub(crate) const fn with(self, name: &'static str, value: &'static str) -> Self {
+        Self {
+            field: Some((name, value)),
+            ..self
+        }
+    }
+}
+
+/// How bytes are cut before they are sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cut {
+    Whole,
+    /// Byte by byte; what is long, into pieces of irregular lengths, the same ones each time.
+    Pieces,
+}
+
+impl Cut {
+    pub(crate) const ALL: [Self; 2] = [Self::Whole, Self::Pieces];
+
+    pub(crate) fn send(self, client: &mut RawClient, bytes: &[u8]) {
+        const BYTEWISE_MAX: usize = 300;
+        const PIECE_MAX: u64 = 701;
+        let mut rest = bytes;
+        let mut random = bytes.len() as u64 + 1;
+        while !rest.is_empty() {
+            let length = match self {
+                Self::Whole => rest.len(),
+                Self::Pieces if bytes.len() <= BYTEWISE_MAX => 1,
+                Self::Pieces => {
+                    // Xorshift (Marsaglia, 2003).
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    usize::try_from(random % PIECE_MAX).unwrap() + 1
+                }
+            };
+            let (piece, after) = rest.split_at(length.min(rest.len()));
+            client.send(piece);
+            rest = after;
+        }
+    }
+}
+
+/// Sends a case in each manner. After its last answer the connection has to be as that answer says, and the server well.
+pub(crate) fn run(server: &Server, case: &Case) {
+    for cut in Cut::ALL {
+        println!("{} ({cut:?})", case.name);
+        let mut client = RawClient::connect(address(server));
+        cut.send(&mut client, &case.input);
+        let (last, first) = case.answers.split_last().expect("a case has an answer");
+        for answer in first {
+            assert!(!closes(&expect_answer(&mut client, *answer)), "closed too early");
+        }
+        let response = expect_answer(&mut client, *last);
+        expect_ending(&mut client, &response);
+        expect_well(server);
+    }
+}
+
+/// Runs cases that all get the one answer, a refusal, on a server that must hold no message afterwards.
+pub(crate) fn run_refused<'a>(answer: Answer, cases: impl IntoIterator<Item = (&'a str, Vec<u8>)>) {
+    let server = start(|_| {});
+    run_all(&server, answer, cases);
+    assert_eq!(server.stats().messages, 0);
+}
+
+/// Runs cases that all get the one answer.
+pub(crate) fn run_all<'a>(server: &Server, answer: Answer, cases: impl IntoIterator<Item = (&'a str, Vec<u8>)>) {
+    for (name, input) in cases {
+        let answers = vec![answer];
+        run(server, &Case { name, input, answers });
+    }
+}
+
+/// Reads an answer, which must be this one and have what every answer has.
+pub(crate) fn expect_answer(client: &mut RawClient, answer: Answer) -> Response {
+    let response = client.read_response();
+    assert_eq!(response.status, answer.status, "{response:?}");
+    expect_common(&response);
+    if let Some((name, value)) = answer.field {
+        assert_eq!(response.header(name), Some(value), "{response:?}");
+    }
+    match answer.error {
+        Some(error) => {
+            assert_eq!(response.header("Content-Type"), Some("application/json"));
+            let body = response.json();
+            let sentence = body["message"].as_str().unwrap_or_default();
+            assert!(!sentence.is_empty(), "{body}");
+            assert_eq!(body, json!({ "error": error, "message": sentence }));
+        }
+        None if answer.status == 200 => {
+            assert_eq!(response.header("Content-Type"), Some("application/json"));
+            assert_eq!(response.text(), r#"{"message":"sent"}"#);
+        }
+        None => {}
+    }
+    response
+}
+
+/// What every answer has, and every refusal that leaves no way to tell where the next request begins.
+fn expect_common(response: &Response) {
+    const CLOSING: [u16; 8] = [400, 408, 411, 413, 414, 431, 501, 505];
+    assert_eq!(
+        response.header("Access-Control-Allow-Origin"),
+        Some("*"),
+        "{response:?}"
+    );
+    let date = response.header("Date").expect("every answer has a Date");
+    httpdate::parse_http_date(date).expect("Date is an HTTP date");
+    if CLOSING.contains(&response.status) {
+        assert!(closes(response), "{response:?}");
+    }
+}
+
+fn closes(response: &Response) -> bool {
+    let options = response.header("Connection").unwrap_or_default();
+    options.split(", ").any(|option| option == "close")
+}
+
+/// After a last answer the stream ends in order, with no further byte; after any other the next request is served.
+pub(crate) fn expect_ending(client: &mut RawClient, response: &Response) {
+    if closes(response) {
+        assert_eq!(client.read_to_end(), b"", "nothing follows the last answer");
+    } else {
+        assert_eq!(client.post_with(PROBE, "", "next").status, 200);
+    }
+}
+
+/// The server takes a message over a fresh connection.
+pub(crate) fn expect_well(server: &Server) {
+    let response = RawClient::connect(address(server)).post_with(PROBE, "", "well?");
+    assert_eq!(response.status, 200);
+}
+
+/// Reads the Close that ends the socket, the text before it that tells a failed login, and the end of the stream.
+pub(crate) fn expect_close(socket: &mut RawWebSocket, code: u16, error: Option<&str>) {
+    if let Some(error) = error {
+        let text: Value = serde_json::from_str(&socket.read_text()).expect("a failed login is told in JSON");
+        assert_eq!(text, json!({ "error": error }));
+    }
+    let frame = socket.read_frame();
+    assert_eq!(frame.opcode, Opcode::CLOSE, "{frame:?}");
+    let told = frame.payload.first_chunk().copied().map(u16::from_be_bytes);
+    assert_eq!(told, Some(code), "{frame:?}");
+    assert_eq!(socket.client().read_to_end(), b"", "nothing follows a Close");
+}
+
+/// Many frames as one run of bytes.
+pub(crate) fn masked<'a>(frames: impl IntoIterator<Item = &'a Frame>) -> Vec<u8> {
+    frames.into_iter().flat_map(Frame::masked).collect()
+}
+
+/// Sends a byte about every 10 ms until the server says something or ends the stream.
+pub(crate) fn trickle(client: &mut RawClient, bytes: &[u8]) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    client.stream().set_read_timeout(Some(PAUSE)).unwrap();
+    for byte in bytes {
+        client.send([*byte]);
+        match client.stream().peek(&mut [0]) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => {
+                client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+                return;
+            }
+        }
+    }
+    panic!("the server lets {} bytes trickle", bytes.len());
+}

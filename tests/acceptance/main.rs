@@ -1,0 +1,21 @@
+//! ACCEPTANCE.md against a real listening server, over raw sockets: tests for each row, listed by its number.
+//!
+//! Row 49, and the configuration of row 45, are the command line's: `tests/options.rs`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a helper that fails fails its test, and its output tells the case"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod harness;
+mod rows_01_to_09_heads;
+mod rows_10_to_17_requests;
+mod rows_18_to_20_mailboxes;
+mod rows_21_to_30_frames;
+mod rows_31_to_39_logins;
+mod rows_40_to_46_faults;
+mod rows_42_to_50_pressure;

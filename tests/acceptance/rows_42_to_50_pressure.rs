@@ -1,0 +1,185 @@
+//! Rows 42, 47, 48 and 50: a process that runs out of files, ids chosen by an attacker, and what a log shows of a peer.
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use npchat::identity::RecipientId;
+use npchat::limits::RESERVED_FILES;
+use npchat::mailboxes::{Budget, Caps, Hold, Mailboxes};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+
+use crate::common::{Daemon, PATIENCE, RawClient, wait_until};
+use crate::harness::ID;
+
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Sets the most files that a process may have from now on. Returns what it was.
+fn set_file_limit(pid: Pid, files: u64) -> u64 {
+    let before = prlimit(
+        Some(pid),
+        Resource::Nofile,
+        Rlimit {
+            current: Some(files),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        },
+    )
+    .unwrap();
+    before.current.unwrap_or(u64::MAX)
+}
+
+fn open_files(pid: Pid) -> u64 {
+    fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))
+        .unwrap()
+        .count() as u64
+}
+
+fn cpu_ticks(pid: Pid) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+    // After the name in parentheses: user time is the twelfth field, system time the next.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum()
+}
+
+#[test]
+fn row_42_out_of_files_accepting_pauses_and_goes_on_with_no_new_client() {
+    const ROOM: u64 = 10;
+    const WAITING: usize = 40;
+    let daemon = Daemon::start(&[]);
+    let mut inside = RawClient::connect(daemon.address);
+    assert_eq!(inside.request("GET /healthz").status, 200);
+    let before = set_file_limit(daemon.pid(), open_files(daemon.pid()) + ROOM);
+
+    let mut clients: Vec<_> = (0..WAITING).map(|_| RawClient::connect(daemon.address)).collect();
+    for client in &mut clients {
+        client.send(HEALTH);
+    }
+    daemon.wait_for_line("accepting pauses");
+    let ticks = cpu_ticks(daemon.pid());
+    let begun = Instant::now();
+    wait_until(PATIENCE, "some turns have passed", || {
+        inside.request("GET /healthz").status == 200 && begun.elapsed().as_millis() > 1000
+    });
+    let spent = cpu_ticks(daemon.pid()) - ticks;
+    assert!(
+        spent < 80,
+        "a worker that spins takes all of a second's 100 ticks, and here are two: {spent}"
+    );
+
+    set_file_limit(daemon.pid(), before);
+    for client in &mut clients {
+        assert_eq!(client.read_response().status, 200);
+    }
+    assert_eq!(daemon.finish(), Some(0));
+}
+
+#[test]
+fn row_50_connections_beyond_what_fits_are_refused_and_those_inside_go_on() {
+    const FITTING: u64 = 20;
+    let limit = RESERVED_FILES + FITTING;
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("ulimit -n {limit}; exec \"$0\" \"$@\""),
+        env!("CARGO_BIN_EXE_npchatd"),
+    ]);
+    let daemon = Daemon::run(&mut command);
+    let mut inside: Vec<_> = (0..FITTING).map(|_| RawClient::connect(daemon.address)).collect();
+    for client in &mut inside {
+        assert_eq!(client.request("GET /healthz").status, 200);
+    }
+    for _ in 0..3 {
+        let mut beyond = RawClient::connect(daemon.address);
+        let refusal = beyond.read_response();
+        assert_eq!((refusal.status, &refusal.json()["error"]), (503, &"unavailable".into()));
+        assert!(refusal.header("Retry-After").is_some());
+        beyond.wait_closed();
+    }
+    for client in &mut inside {
+        assert_eq!(client.request("GET /healthz").status, 200);
+    }
+    drop(inside.pop());
+    wait_until(PATIENCE, "the place that was given up is taken", || {
+        let mut next = RawClient::connect(daemon.address);
+        next.try_send(HEALTH).is_ok() && next.read_response().status == 200
+    });
+}
+
+#[test]
+fn row_50_the_file_limit_is_raised_and_told() {
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -S -n 100; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_npchatd"),
+    ]);
+    let daemon = Daemon::run(&mut command);
+    assert!(
+        daemon
+            .first_line
+            .contains(&format!("up to {} connections", hard - RESERVED_FILES))
+    );
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid().as_raw_nonzero())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some(hard.to_string().as_str()));
+}
+
+#[test]
+fn row_47_no_byte_of_a_peer_gets_into_the_log() {
+    let daemon = Daemon::start(&["--log", "trace"]);
+    let secret = format!("{ID}\x1b[31m");
+    for request in [
+        format!("GET /{secret} HTTP/1.1\r\nHost: h\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: h\r\nX-{ID}: {secret}\r\n\r\n"),
+        format!("POST /{ID} HTTP/1.1\r\nHost: h\r\nContent-Length: 43\r\n\r\n{ID}"),
+        format!("POST /{ID} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: {ID}\r\n\r\n"),
+        format!("{ID}\r\n\r\n"),
+    ] {
+        let mut client = RawClient::connect(daemon.address);
+        client.send(request.as_bytes());
+        client.finish();
+        client.read_to_end();
+    }
+    daemon.signal(Signal::TERM);
+    let log = daemon.rest_of_log();
+    assert!(log.contains("refused"), "the refusals are there: {log}");
+    assert!(!log.contains(ID) && !log.contains('\x1b'), "{log}");
+}
+
+#[test]
+fn row_48_ids_that_share_their_first_bytes_spread_evenly_over_the_shards() {
+    const IDS: u32 = 200_000;
+    const SHARDS: usize = 64;
+    let caps = Caps {
+        mailbox_messages: 10,
+        mailbox_bytes: 1000,
+        sessions: 1,
+    };
+    let now = Instant::now();
+    let budget = std::sync::Arc::new(Budget::new(u64::MAX));
+    let mailboxes = Mailboxes::new(caps, SHARDS, [1, 2], budget, now);
+    let body: std::sync::Arc<[u8]> = std::sync::Arc::from(&b"x"[..]);
+    for number in 0..IDS {
+        let mut id = [7; 32];
+        id[28..].copy_from_slice(&number.to_be_bytes());
+        let hold = Hold::Store { ttl: 60 };
+        mailboxes
+            .post(&RecipientId::from_bytes(id), body.clone(), hold, now, &mut Vec::new())
+            .unwrap();
+    }
+    let share = u64::from(IDS) / SHARDS as u64;
+    for shard in mailboxes.stats_by_shard() {
+        // Six standard deviations of an even spread are less than a seventh of the share.
+        assert!(
+            shard.mailboxes.abs_diff(share) < share / 7,
+            "{} where {share} are expected",
+            shard.mailboxes
+        );
+    }
+}
