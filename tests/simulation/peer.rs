@@ -1,0 +1,208 @@
+//! One client at its end of a socket: what poster and receiver have in common, which is habits and bytes.
+
+use std::time::Instant;
+
+use npchat::limits::READ_SCRATCH_BYTES;
+use npchat::refusal::CloseReason;
+
+use crate::model::Model;
+use crate::poster::Poster;
+use crate::random::Random;
+use crate::receiver::Receiver;
+use crate::socket::Socket;
+
+/// A client.
+pub(crate) struct Peer {
+    pub(crate) socket: Socket,
+    pub(crate) role: Role,
+    habit: Habit,
+    /// What it has written and the socket has not taken.
+    to_send: Vec<u8>,
+    /// All bytes that it has ever written.
+    written: usize,
+}
+
+/// What it came for.
+pub(crate) enum Role {
+    Poster(Poster),
+    Receiver(Box<Receiver>),
+}
+
+/// How it treats its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// Reads and writes, in pieces of any size.
+    Sound,
+    /// Reads and writes a few bytes now and then.
+    Slow,
+    /// Neither reads nor writes.
+    Deaf,
+}
+
+impl Peer {
+    pub(crate) fn new(socket: Socket, role: Role, habit: Habit) -> Self {
+        Self {
+            socket,
+            role,
+            habit,
+            to_send: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// It can still be heard by the server, and hears it.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.socket.was_reset() && !self.socket.is_gone
+    }
+
+    /// Something that it may do at any time.
+    pub(crate) fn act(&mut self, model: &mut Model, random: &mut Random) {
+        if !self.is_there() {
+            return;
+        }
+        if random.once_in(25) {
+            self.habit = random.pick(&[Habit::Sound, Habit::Slow, Habit::Deaf]);
+        }
+        let most = match self.habit {
+            Habit::Sound => random.pick(&[1, 40, 700, usize::MAX, usize::MAX]),
+            Habit::Slow => random.below(8),
+            Habit::Deaf => return,
+        };
+        if self.socket.has_finished() {
+            self.socket.read(most);
+            return;
+        }
+        if self.to_send.is_empty() {
+            let before = self.to_send.len();
+            match &mut self.role {
+                Role::Poster(poster) => poster.write(self.written, &mut self.to_send, model, random),
+                Role::Receiver(receiver) => receiver.write(&mut self.to_send, random),
+            }
+            self.written += self.to_send.len() - before;
+        }
+        self.exchange(most, random);
+        match random.below(120) {
+            0 => self.finish(),
+            1 => self.reset(),
+            _ => {}
+        }
+    }
+
+    /// Writes its first request whole, if it is a receiver.
+    pub(crate) fn begin(&mut self, random: &mut Random) {
+        if let Role::Receiver(receiver) = &mut self.role {
+            receiver.begin(&mut self.to_send, random);
+            self.written += self.to_send.len();
+        }
+    }
+
+    /// Reads all, answers what it must, and writes what it has begun to write; begins nothing.
+    pub(crate) fn settle(&mut self, random: &mut Random) {
+        if self.is_there() && self.habit != Habit::Deaf {
+            self.exchange(usize::MAX, random);
+        }
+    }
+
+    pub(crate) fn finish(&mut self) {
+        if self.is_there() && !self.socket.has_finished() {
+            self.to_send.clear();
+            self.socket.finish();
+            if let Role::Receiver(receiver) = &mut self.role {
+                receiver.misbehaves = true;
+            }
+        }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        if self.is_there() {
+            self.socket.reset();
+        }
+    }
+
+    pub(crate) fn deafen(&mut self) {
+        self.habit = Habit::Deaf;
+    }
+
+    /// The server offers bytes to its kernel.
+    pub(crate) fn hear(&mut self, unsent: &[u8], now: Instant, is_draining: bool, model: &mut Model) {
+        let heard = self.socket.offered();
+        let fresh = self.socket.offer(unsent);
+        match &mut self.role {
+            Role::Poster(poster) => poster.hear(fresh, self.socket.given, is_draining, now, model),
+            Role::Receiver(receiver) => receiver.hear(fresh, heard, is_draining, now, model),
+        }
+    }
+
+    /// The server has read the end of this peer's side.
+    pub(crate) fn note_end_read(&mut self) {
+        if let Role::Receiver(receiver) = &mut self.role {
+            receiver.is_let_go = true;
+        }
+    }
+
+    /// The kernel has taken some of them.
+    pub(crate) fn note_taken(&mut self, model: &mut Model) {
+        match &mut self.role {
+            Role::Poster(poster) => {
+                let waiting = self.socket.given.saturating_sub(poster.answered_up_to());
+                let bound = READ_SCRATCH_BYTES + poster.longest_request();
+                assert!(waiting <= bound, "{waiting} bytes of requests wait");
+            }
+            Role::Receiver(receiver) => receiver.note_taken(self.socket.taken, model),
+        }
+    }
+
+    /// The server frees the connection, for this reason.
+    pub(crate) fn check_end(&self, reason: CloseReason) {
+        match reason {
+            CloseReason::Reset if self.socket.was_reset() => return,
+            CloseReason::Stalled => {
+                assert!(self.socket.pending() > 0, "stalled with nothing to send");
+                return;
+            }
+            _ => {}
+        }
+        assert_eq!(
+            self.socket.pending(),
+            0,
+            "closed before its last output went: {reason:?}"
+        );
+        let is_between = match &self.role {
+            Role::Poster(poster) => poster.is_between_answers(),
+            Role::Receiver(receiver) => {
+                assert!(!receiver.is_sound_session(), "a sound session is closed: {reason:?}");
+                receiver.is_between_frames()
+            }
+        };
+        assert!(is_between, "closed in the middle of an answer: {reason:?}");
+    }
+
+    /// Everything that could move has: whatever was asked must have been answered, whatever is due must be here.
+    pub(crate) fn check_settled(&self, now: Instant, model: &Model) {
+        let is_blocked = self.socket.read < self.socket.taken || self.socket.pending() > 0;
+        if !self.is_there() || self.socket.has_finished() || self.socket.half_closed || self.habit == Habit::Deaf {
+            return;
+        }
+        assert!(
+            !is_blocked && self.socket.is_drained() && self.to_send.is_empty(),
+            "bytes are stuck"
+        );
+        match &self.role {
+            Role::Poster(poster) => poster.check_settled(),
+            Role::Receiver(receiver) => receiver.check_settled(now, model),
+        }
+    }
+
+    fn exchange(&mut self, most: usize, random: &mut Random) {
+        let count = self.socket.write(&self.to_send[..self.to_send.len().min(most)]);
+        self.to_send.drain(..count);
+        self.socket.read(most);
+        if let Role::Receiver(receiver) = &mut self.role
+            && !self.socket.has_finished()
+        {
+            let before = self.to_send.len();
+            receiver.react(self.socket.read, &mut self.to_send, random);
+            self.written += self.to_send.len() - before;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What runs have found, each as the shortest story that shows it.
+//!
+//! One connection with no worker around it; nobody reads what it says unless the story has it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use npchat::auth::ChallengeSigner;
+use npchat::config::{Config, Timeouts};
+use npchat::connection::{Connection, Turn};
+use npchat::http::HttpDate;
+use npchat::limits::REQUESTS_PER_TURN;
+use npchat::metrics::Counters;
+use npchat::outbound::Output;
+use npchat::relay::Relay;
+use npchat::token::{SessionAddress, Token};
+
+use crate::identity;
+
+#[test]
+fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late() {
+    let id = &identity::all()[0].id;
+    let head = format!("POST /{id} HTTP/1.1\r\nHost: r\r\n");
+    let short = format!("{head}Content-Length: 1\r\n\r\nx");
+    // Its first piece is the last step of the turn's budget, so that it is left over in the middle of its body.
+    let in_pieces = format!("{head}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+    let input = short.repeat(REQUESTS_PER_TURN - 1) + &in_pieces;
+
+    let start = Instant::now();
+    let mut stage = Stage::new(start);
+    let mut connection = Connection::new(start, &Timeouts::default());
+    let mut answers = stage.call(&mut connection, start, 0, |connection, turn| {
+        connection.receive(input.as_bytes(), turn);
+    });
+    let too_late = start + Timeouts::default().body_grace + Duration::from_secs(1);
+    answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::reach_deadline);
+    answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::resume);
+
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), REQUESTS_PER_TURN);
+    assert!(!answers.contains("HTTP/1.1 408"));
+}
+
+/// What a turn borrows.
+struct Stage {
+    relay: Relay,
+    signer: ChallengeSigner,
+    counters: Counters,
+    out: Output,
+}
+
+impl Stage {
+    fn new(now: Instant) -> Self {
+        let config = Config::default();
+        Self {
+            relay: Relay::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
+            signer: ChallengeSigner::new(1).expect("this machine can make a key"),
+            counters: Counters::default(),
+            out: Output::default(),
+        }
+    }
+
+    /// One call of the contract, after which the kernel takes up to `room` bytes: those.
+    fn call(
+        &mut self,
+        connection: &mut Connection,
+        now: Instant,
+        room: usize,
+        call: impl FnOnce(&mut Connection, &mut Turn<'_>),
+    ) -> String {
+        let mut turn = Turn {
+            now,
+            date: &HttpDate::at(SystemTime::UNIX_EPOCH),
+            address: SessionAddress {
+                worker: 0,
+                token: Token {
+                    index: 0,
+                    generation: 0,
+                },
+            },
+            relay: &self.relay,
+            timeouts: &Timeouts::default(),
+            login_steps: &mut 1,
+            signer: &mut self.signer,
+            counters: &self.counters,
+            out: &mut self.out,
+            wake: &mut Vec::new(),
+            deliveries: &mut Vec::new(),
+        };
+        call(connection, &mut turn);
+        let unsent = connection.unsent(turn.out);
+        let taken = unsent.len().min(room);
+        let text = String::from_utf8_lossy(&unsent[..taken]).into_owned();
+        connection.sent(taken, &mut turn);
+        text
+    }
+}

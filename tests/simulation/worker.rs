@@ -1,0 +1,333 @@
+//! A worker without poll: its connections, visited as the real one visits them, each turn in an order of the seed's.
+//!
+//! It keeps the calling contract of `Connection`; what its peers make of the bytes is theirs.
+
+use std::time::Instant;
+
+use npchat::auth::ChallengeSigner;
+use npchat::config::Timeouts;
+use npchat::connection::{Connection, Step, Turn};
+use npchat::http::HttpDate;
+use npchat::limits::{LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES};
+use npchat::mailboxes::Delivery;
+use npchat::metrics::Counters;
+use npchat::outbound::Output;
+use npchat::refusal::CloseReason;
+use npchat::relay::Relay;
+use npchat::token::{SessionAddress, Token};
+
+use crate::model::Model;
+use crate::peer::Peer;
+use crate::random::Random;
+use crate::socket::{Edges, Transfer, WasReset};
+use crate::trace::Trace;
+
+/// What all workers of a run share, lent for a turn.
+pub(crate) struct Shared<'a> {
+    pub(crate) now: Instant,
+    pub(crate) date: &'a HttpDate,
+    pub(crate) relay: &'a Relay,
+    pub(crate) timeouts: &'a Timeouts,
+    pub(crate) peers: &'a mut [Peer],
+    pub(crate) model: &'a mut Model,
+    pub(crate) random: &'a mut Random,
+    pub(crate) trace: &'a mut Trace,
+    /// Every budget is full and nothing is put off.
+    pub(crate) is_patient: bool,
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    index: u32,
+    entries: Vec<Entry>,
+    vacant: Vec<u32>,
+    left_over: Vec<Token>,
+    /// Sessions that have mail.
+    pub(crate) inbox: Vec<Token>,
+    signer: ChallengeSigner,
+    pub(crate) counters: Counters,
+    login_steps: usize,
+    scratch: Vec<u8>,
+    out: Output,
+    deliveries: Vec<Delivery>,
+    /// Sessions that its turns have woken.
+    pub(crate) wake: Vec<SessionAddress>,
+}
+
+struct Entry {
+    generation: u32,
+    slot: Option<Slot>,
+}
+
+struct Slot {
+    connection: Connection,
+    peer: usize,
+    edges: Edges,
+    has_mail: bool,
+    queued: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    Ordinary,
+    Deadline,
+    Drain,
+}
+
+impl Worker {
+    pub(crate) fn new(index: u32, signer: ChallengeSigner, scratch_bytes: usize) -> Self {
+        Self {
+            index,
+            entries: Vec::new(),
+            vacant: Vec::new(),
+            left_over: Vec::new(),
+            inbox: Vec::new(),
+            signer,
+            counters: Counters::default(),
+            login_steps: 0,
+            scratch: vec![0; scratch_bytes],
+            out: Output::default(),
+            deliveries: Vec::new(),
+            wake: Vec::new(),
+        }
+    }
+
+    /// Accepts the connection of a peer.
+    pub(crate) fn accept(&mut self, peer: usize, now: Instant, timeouts: &Timeouts) -> SessionAddress {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.entries.push(Entry {
+                generation: 0,
+                slot: None,
+            });
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        });
+        let entry = &mut self.entries[index as usize];
+        entry.slot = Some(Slot {
+            connection: Connection::new(now, timeouts),
+            peer,
+            edges: Edges {
+                writable: true,
+                ..Edges::default()
+            },
+            has_mail: false,
+            queued: false,
+        });
+        let generation = entry.generation;
+        SessionAddress {
+            worker: self.index,
+            token: Token { index, generation },
+        }
+    }
+
+    /// One pass of the loop.
+    pub(crate) fn turn(&mut self, shared: &mut Shared<'_>) {
+        shared.trace.note("turn of worker", [self.index as usize, 0, 0]);
+        self.login_steps = if shared.is_patient {
+            LOGIN_STEPS_PER_TURN
+        } else {
+            shared.random.below(4)
+        };
+        for token in std::mem::take(&mut self.left_over) {
+            if let Some(slot) = self.slot(token) {
+                slot.queued = false;
+                self.visit(token, Visit::Ordinary, shared);
+            }
+        }
+        for token in self.tokens() {
+            let edges = self.slot(token).map(|slot| slot.peer).and_then(|peer| {
+                let is_told = shared.is_patient || !shared.random.once_in(4);
+                is_told.then(|| shared.peers[peer].socket.take_edges()).flatten()
+            });
+            if let (Some(edges), Some(slot)) = (edges, self.slot(token)) {
+                slot.edges.readable |= edges.readable;
+                slot.edges.read_closed |= edges.read_closed;
+                slot.edges.writable |= edges.writable;
+                self.visit(token, Visit::Ordinary, shared);
+            }
+        }
+        self.serve_mailed(shared);
+        if shared.is_patient || shared.random.once_in(3) {
+            for token in self.tokens() {
+                let deadline = self
+                    .slot(token)
+                    .and_then(|slot| slot.connection.deadline(shared.timeouts));
+                // The real worker's wheel may come too early as well.
+                if deadline.is_some_and(|deadline| deadline <= shared.now) || shared.random.once_in(16) {
+                    self.visit(token, Visit::Deadline, shared);
+                }
+            }
+        }
+    }
+
+    /// Tells every connection that the server is stopping.
+    pub(crate) fn drain(&mut self, shared: &mut Shared<'_>) {
+        for token in self.tokens() {
+            self.visit(token, Visit::Drain, shared);
+        }
+    }
+
+    /// Whether it would take another turn at once.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.left_over.is_empty() || !self.inbox.is_empty()
+    }
+
+    pub(crate) fn has_connections(&self) -> bool {
+        self.entries.len() > self.vacant.len()
+    }
+
+    fn serve_mailed(&mut self, shared: &mut Shared<'_>) {
+        let told = std::mem::take(&mut self.inbox);
+        for &token in &told {
+            // A session that is gone has left its mail in the mailbox.
+            if let Some(slot) = self.slot(token) {
+                slot.has_mail = true;
+            }
+        }
+        for token in told {
+            if self.slot(token).is_some_and(|slot| slot.has_mail) {
+                self.visit(token, Visit::Ordinary, shared);
+            }
+        }
+    }
+
+    fn tokens(&self) -> Vec<Token> {
+        let occupied = (0..).zip(&self.entries).filter(|(_, entry)| entry.slot.is_some());
+        occupied
+            .map(|(index, entry)| Token {
+                index,
+                generation: entry.generation,
+            })
+            .collect()
+    }
+
+    fn slot(&mut self, token: Token) -> Option<&mut Slot> {
+        let entry = self.entries.get_mut(token.index as usize)?;
+        entry.slot.as_mut().filter(|_| entry.generation == token.generation)
+    }
+
+    fn visit(&mut self, token: Token, visit: Visit, shared: &mut Shared<'_>) {
+        let Some(slot) = self.entries[token.index as usize].slot.as_mut() else {
+            return;
+        };
+        shared.trace.note(
+            "visit of worker, slot, peer",
+            [self.index as usize, token.index as usize, slot.peer],
+        );
+        let mut turn = Turn {
+            now: shared.now,
+            date: shared.date,
+            address: SessionAddress {
+                worker: self.index,
+                token,
+            },
+            relay: shared.relay,
+            timeouts: shared.timeouts,
+            login_steps: &mut self.login_steps,
+            signer: &mut self.signer,
+            counters: &self.counters,
+            out: &mut self.out,
+            wake: &mut self.wake,
+            deliveries: &mut self.deliveries,
+        };
+        let peer = &mut shared.peers[slot.peer];
+        let over = slot.work(visit, peer, &mut self.scratch, &mut turn, shared.model, shared.random);
+        let over = over.unwrap_or_else(|WasReset| {
+            turn.out.clear();
+            Some(CloseReason::Reset)
+        });
+        if let Some(reason) = over {
+            shared.trace.note(
+                "free of worker, slot, peer",
+                [self.index as usize, token.index as usize, slot.peer],
+            );
+            peer.check_end(reason);
+            peer.socket.is_gone = true;
+            self.counters.closed(reason);
+            let entry = &mut self.entries[token.index as usize];
+            entry.slot = None;
+            entry.generation += 1;
+            self.vacant.push(token.index);
+        } else if slot.wants_turn() && !std::mem::replace(&mut slot.queued, true) {
+            self.left_over.push(token);
+        }
+    }
+}
+
+impl Slot {
+    fn wants_turn(&self) -> bool {
+        self.connection.wants_turn() || (self.edges.readable && self.connection.wants_input())
+    }
+
+    fn work(
+        &mut self,
+        visit: Visit,
+        peer: &mut Peer,
+        scratch: &mut [u8],
+        turn: &mut Turn<'_>,
+        model: &mut Model,
+        random: &mut Random,
+    ) -> Result<Option<CloseReason>, WasReset> {
+        if (self.edges.readable || visit == Visit::Drain) && self.connection.wants_input() {
+            self.read(peer, scratch, turn)?;
+        } else if self.connection.wants_turn() {
+            self.connection.resume(turn);
+        }
+        match visit {
+            Visit::Ordinary => {}
+            Visit::Deadline => self.connection.reach_deadline(turn),
+            Visit::Drain => self.connection.drain(turn),
+        }
+        if std::mem::take(&mut self.has_mail) {
+            self.connection.note_mail(turn);
+        }
+        self.flush(peer, turn, model, random)?;
+        loop {
+            match self.connection.next_step(turn) {
+                Step::Wait => return Ok(None),
+                Step::HalfClose => peer.socket.half_closed = true,
+                Step::Free(reason) => return Ok(Some(reason)),
+            }
+        }
+    }
+
+    fn read(&mut self, peer: &mut Peer, scratch: &mut [u8], turn: &mut Turn<'_>) -> Result<(), WasReset> {
+        match peer.socket.receive(scratch)? {
+            Transfer::Bytes(count) => {
+                self.edges.readable = count == scratch.len() || self.edges.read_closed;
+                self.connection.receive(&scratch[..count], turn);
+            }
+            Transfer::WouldBlock => self.edges.readable = false,
+            Transfer::End => {
+                self.edges.readable = false;
+                peer.note_end_read();
+                self.connection.end_input(turn);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(
+        &mut self,
+        peer: &mut Peer,
+        turn: &mut Turn<'_>,
+        model: &mut Model,
+        random: &mut Random,
+    ) -> Result<(), WasReset> {
+        let unsent = self.connection.unsent(turn.out);
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        peer.hear(unsent, turn.now, turn.relay.is_draining(), model);
+        let bound = 2 * OUTBOUND_HIGH_WATER_BYTES + 2 * turn.relay.max_message_bytes() as usize + 16 * 1024;
+        assert!(unsent.len() <= bound, "{} bytes of output wait", unsent.len());
+        let count = if self.edges.writable {
+            peer.socket.send(random)?
+        } else {
+            0
+        };
+        self.edges.writable = count == unsent.len();
+        peer.note_taken(model);
+        self.connection.sent(count, turn);
+        Ok(())
+    }
+}

@@ -1,0 +1,370 @@
+//! One run: a relay, its workers and their peers, in an order and at times that follow from the seed.
+//!
+//! It knows no protocol: peers speak it, the model judges it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use npchat::auth::ChallengeSigner;
+use npchat::config::Config;
+use npchat::http::HttpDate;
+use npchat::mailboxes::Stats;
+use npchat::metrics::Totals;
+use npchat::relay::Relay;
+use npchat::token::SessionAddress;
+
+use crate::identity;
+use crate::model::{Counts, Model};
+use crate::peer::{Habit, Peer, Role};
+use crate::poster::{Poster, Terms};
+use crate::random::Random;
+use crate::receiver::{Manner, Receiver};
+use crate::socket::Socket;
+use crate::trace::Trace;
+use crate::worker::{Shared, Worker};
+
+/// Rounds in which everything that can move must have moved.
+const SETTLING_ROUNDS: usize = 5_000;
+/// Later than any deadline of a connection whose peer does nothing.
+const LONGEST_END: Duration = Duration::from_secs(300);
+
+/// Everything there is in one run.
+pub(crate) struct World {
+    start: Instant,
+    now: Instant,
+    date: HttpDate,
+    config: Config,
+    relay: Relay,
+    terms: Arc<Terms>,
+    workers: Vec<Worker>,
+    peers: Vec<Peer>,
+    model: Model,
+    random: Random,
+    trace: Trace,
+    /// Wake-ups that their workers have not been told of.
+    in_flight: Vec<SessionAddress>,
+    /// All connections that ever were: wake-ups for any may come at any time.
+    addresses: Vec<SessionAddress>,
+    peers_to_come: usize,
+}
+
+/// Runs a seed to its end, and returns what the workers have counted. Panics when the relay breaks a promise.
+pub(crate) fn run(seed: u64) -> Totals {
+    let mut world = World::new(seed);
+    let steps = world.random.within(100, 400);
+    for _ in 0..steps {
+        world.step();
+        if world.random.once_in(600) {
+            world.settle();
+            world.check_what_is_stored();
+        }
+    }
+    world.settle();
+    if world.random.once_in(8) {
+        world.drain();
+    } else {
+        world.check_what_is_stored();
+    }
+    world.end();
+    world.check_counters()
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let start = beginning();
+        let config = config(&mut random);
+        let first = random.below(8);
+        let recipients = (0..random.within(1, 3)).map(|next| {
+            let number = (first + next) % 8;
+            (number, identity::all()[number].id.clone())
+        });
+        let terms = Terms {
+            recipients: recipients.collect(),
+            default_ttl_seconds: config.message_ttl.as_secs(),
+            max_ttl_seconds: config.max_ttl.as_secs(),
+            max_message_bytes: config.max_message as usize,
+        };
+        let workers = (0..u32::try_from(random.within(1, 3)).unwrap_or(1)).map(|index| {
+            let signer = ChallengeSigner::new(config.fresh_key).expect("this machine can make a key");
+            let scratch_bytes = random.pick(&[200, 4096, 65536]);
+            Worker::new(index, signer, scratch_bytes)
+        });
+        Self {
+            start,
+            now: start,
+            date: HttpDate::at(SystemTime::UNIX_EPOCH),
+            relay: Relay::new(&config, [seed, !seed], start, "1970-01-01T00:00:00Z"),
+            terms: Arc::new(terms),
+            workers: workers.collect(),
+            peers: Vec::new(),
+            model: Model::default(),
+            peers_to_come: random.within(4, 16),
+            random,
+            trace: Trace::new(seed),
+            in_flight: Vec::new(),
+            addresses: Vec::new(),
+            config,
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(32) {
+            0..14 if !self.peers.is_empty() => {
+                let peer = self.random.below(self.peers.len());
+                self.trace.note("peer acts", [peer, 0, 0]);
+                self.peers[peer].act(&mut self.model, &mut self.random);
+            }
+            14..27 => {
+                let worker = self.random_worker();
+                self.take_turn(worker, false);
+            }
+            27 | 28 => {
+                let millis = match self.random.below(40) {
+                    0 => self.random.within(5_000, 40_000),
+                    1..8 => self.random.within(300, 3_000),
+                    _ => self.random.within(1, 60),
+                };
+                self.pass(millis);
+            }
+            29 => self.expire(),
+            30 => self.misdirect_wake_ups(),
+            _ if self.peers_to_come > 0 => {
+                self.peers_to_come -= 1;
+                self.add_any_peer();
+            }
+            _ => {}
+        }
+        assert!(self.relay.memory_used() <= self.config.memory, "over the memory budget");
+    }
+
+    fn random_worker(&mut self) -> usize {
+        self.random.below(self.workers.len())
+    }
+
+    fn pass(&mut self, millis: usize) {
+        self.now += Duration::from_millis(millis as u64);
+        let since_start = self.now - self.start;
+        self.date = HttpDate::at(SystemTime::UNIX_EPOCH + since_start);
+        self.trace.set_time(since_start);
+    }
+
+    fn take_turn(&mut self, index: usize, is_patient: bool) {
+        let (random, worker) = (&mut self.random, &mut self.workers[index]);
+        self.in_flight.retain(|address| {
+            let comes = address.worker as usize == index && (is_patient || !random.once_in(4));
+            if comes {
+                worker.inbox.push(address.token);
+            }
+            !comes
+        });
+        self.with_worker(index, is_patient, Worker::turn);
+    }
+
+    fn with_worker(&mut self, index: usize, is_patient: bool, act: impl FnOnce(&mut Worker, &mut Shared<'_>)) {
+        let mut shared = Shared {
+            now: self.now,
+            date: &self.date,
+            relay: &self.relay,
+            timeouts: &self.config.timeouts,
+            peers: &mut self.peers,
+            model: &mut self.model,
+            random: &mut self.random,
+            trace: &mut self.trace,
+            is_patient,
+        };
+        act(&mut self.workers[index], &mut shared);
+        self.in_flight.append(&mut self.workers[index].wake);
+    }
+
+    /// Some wake-ups come twice, and some for connections that want none or are gone.
+    fn misdirect_wake_ups(&mut self) {
+        let count = self.random.below(4);
+        for _ in 0..count.min(self.addresses.len()) {
+            let address = self.random.pick(&self.addresses);
+            self.in_flight.push(address);
+        }
+    }
+
+    fn expire(&mut self) {
+        for shard in 0..self.relay.mailboxes().shards() {
+            let mut budget = self.random.below(3);
+            let _ = self.relay.mailboxes().expire(shard, self.now, &mut budget);
+        }
+    }
+
+    fn add_any_peer(&mut self) {
+        // Large messages through a needle's eye take too many turns.
+        let smallest = 60.max(self.terms.max_message_bytes / 40);
+        let queue = |random: &mut Random| random.pick(&[smallest, smallest, 1000, 4096, 100_000]);
+        let socket = Socket::new(queue(&mut self.random), queue(&mut self.random));
+        let habit = if self.random.once_in(8) {
+            Habit::Slow
+        } else {
+            Habit::Sound
+        };
+        let role = if self.random.below(9) < 4 {
+            Role::Poster(Poster::new(Arc::clone(&self.terms), &mut self.random))
+        } else {
+            let manner = match self.random.below(20) {
+                0 => Manner::Mute,
+                1 => Manner::WrongKey,
+                2 => Manner::WrongSolution,
+                3..9 => Manner::Hasty,
+                _ => Manner::Plain,
+            };
+            let (identity, _) = self.terms.recipients[self.random.below(self.terms.recipients.len())];
+            Role::Receiver(Box::new(Receiver::new(identity, manner)))
+        };
+        self.add(Peer::new(socket, role, habit));
+    }
+
+    fn add(&mut self, peer: Peer) {
+        let worker = self.random_worker();
+        let number = self.peers.len();
+        self.trace.note("peer connects to worker", [number, worker, 0]);
+        self.peers.push(peer);
+        let address = self.workers[worker].accept(number, self.now, &self.config.timeouts);
+        self.workers[worker].counters.accepted.add(1);
+        self.addresses.push(address);
+    }
+
+    /// Everything goes on at this moment until nothing moves any more, then everybody must have what is theirs.
+    fn settle(&mut self) {
+        let mut before = 0;
+        for _ in 0..SETTLING_ROUNDS {
+            for peer in &mut self.peers {
+                peer.settle(&mut self.random);
+            }
+            for index in 0..self.workers.len() {
+                self.take_turn(index, true);
+            }
+            let moved = self.moved();
+            let is_busy = self.workers.iter().any(Worker::is_busy) || !self.in_flight.is_empty();
+            if moved == before && !is_busy {
+                for peer in &self.peers {
+                    peer.check_settled(self.now, &self.model);
+                }
+                return;
+            }
+            before = moved;
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn moved(&self) -> usize {
+        let sockets = self.peers.iter().map(|peer| &peer.socket);
+        sockets
+            .map(|socket| socket.given + socket.offered() + socket.taken + socket.read)
+            .sum()
+    }
+
+    /// Whatever no session has had comes to a new one.
+    fn check_what_is_stored(&mut self) {
+        for place in 0..self.terms.recipients.len() {
+            let (identity, _) = self.terms.recipients[place];
+            let receiver = Receiver::new(identity, Manner::Plain);
+            let role = Role::Receiver(Box::new(receiver));
+            self.add(Peer::new(Socket::new(100_000, 1_000_000), role, Habit::Sound));
+            let probe = self.peers.len() - 1;
+            self.peers[probe].begin(&mut self.random);
+            self.settle();
+            let is_logged_in = matches!(&self.peers[probe].role, Role::Receiver(it) if it.session().is_some());
+            assert!(is_logged_in, "a good login fails");
+        }
+    }
+
+    fn drain(&mut self) {
+        self.relay.start_draining();
+        for index in 0..self.workers.len() {
+            self.with_worker(index, true, Worker::drain);
+        }
+        self.settle();
+    }
+
+    /// All peers go, one way or another, and nothing may be left of them, nor of their messages.
+    fn end(&mut self) {
+        for peer in &mut self.peers {
+            match self.random.below(3) {
+                0 => peer.reset(),
+                1 => peer.finish(),
+                _ => {
+                    peer.deafen();
+                    // A session whose peer vanishes without a word is kept as long as nothing is to be sent.
+                    if matches!(&peer.role, Role::Receiver(receiver) if receiver.session().is_some()) {
+                        peer.finish();
+                    }
+                }
+            }
+        }
+        let until = self.now + LONGEST_END;
+        while self.now < until {
+            let millis = self.random.within(100, 20_000);
+            self.pass(millis);
+            for index in 0..self.workers.len() {
+                self.take_turn(index, true);
+            }
+        }
+        let leaked = self.workers.iter().any(Worker::has_connections);
+        assert!(!leaked, "a connection outlives its peer and its deadlines");
+        self.expire_all();
+        assert_eq!(self.relay.mailboxes().stats(), Stats::default(), "something is left");
+        assert_eq!(self.relay.memory_used(), 0, "memory is still charged");
+    }
+
+    fn expire_all(&mut self) {
+        self.now += self.config.max_ttl + Duration::from_secs(60);
+        for shard in 0..self.relay.mailboxes().shards() {
+            let mut steps = 0;
+            while self
+                .relay
+                .mailboxes()
+                .expire(shard, self.now, &mut self.random.within(1, 5))
+            {
+                steps += 1;
+                assert!(steps < 100_000, "expiring never ends");
+            }
+        }
+    }
+
+    fn check_counters(self) -> Totals {
+        let workers: Vec<_> = self.workers.into_iter().map(|worker| worker.counters).collect();
+        let totals = Totals::of(&workers);
+        let counted = Counts {
+            posted: totals.posted,
+            delivered: totals.delivered,
+            logins: totals.logins,
+        };
+        assert_eq!(counted, self.model.counts, "the counters differ from what was seen");
+        assert_eq!(totals.open, 0, "a connection that was accepted has not ended");
+        totals
+    }
+}
+
+/// When every run begins, of which only the differences matter.
+fn beginning() -> Instant {
+    static BEGINNING: OnceLock<Instant> = OnceLock::new();
+    *BEGINNING.get_or_init(Instant::now)
+}
+
+fn config(random: &mut Random) -> Config {
+    let max_message = random.pick(&[64, 300, 300, 2_000, 2_000, 40_000, 40_000]);
+    let longest = random.pick(&[5, 40, 40, 600]);
+    let max_ttl = random.within(1, longest);
+    let memory = match random.below(4) {
+        0 => random.within(1, 5) * (max_message + 128),
+        _ => 64 * 1024 * 1024,
+    };
+    let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Config {
+        workers: 1,
+        message_ttl: Duration::from_secs(random.within(1, max_ttl) as u64),
+        max_ttl: Duration::from_secs(max_ttl as u64),
+        fresh_key: narrow(random.within(1, 5)),
+        max_message: narrow(max_message),
+        mailbox_messages: random.pick(&[2, 8, 64, 600, 600]),
+        mailbox_bytes: narrow(max_message * random.pick(&[1, 4, 200])),
+        memory: memory as u64,
+        ..Config::default()
+    }
+}
