@@ -1,0 +1,92 @@
+//! Echoes WebSocket messages and the bodies of POSTs, on the very connections that the relay has: only the service differs.
+//!
+//! For outside conformance suites: `cargo run --release --example echo -- --port 9001`.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
+use std::env;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use npchat::config::{Config, Listen};
+use npchat::connection::Turn;
+use npchat::http::{Reply, RequestHead, Target};
+use npchat::refusal::{CloseReason, Refusal};
+use npchat::server::{Server, StartError};
+use npchat::service::{Conversation, Service};
+use npchat::websocket::{Event, Opcode, write_frame};
+
+const MESSAGE_MAX_BYTES: u32 = 16 << 20;
+
+#[derive(Debug)]
+struct Echo;
+
+impl Service for Echo {
+    type Post = ();
+    type Conversation = Self;
+
+    fn admit(_: &RequestHead<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        reply.bytes(&mut turn.out.bytes, 200, "application/octet-stream", body);
+        Ok(())
+    }
+
+    fn open(_: &Target) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+impl Conversation for Echo {
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        match event {
+            Event::Text(text) => write_frame(&mut turn.out.bytes, Opcode::Text, text.as_bytes()),
+            Event::Binary(bytes) => write_frame(&mut turn.out.bytes, Opcode::Binary, bytes),
+            Event::Ping | Event::Pong(_) | Event::Close => {}
+        }
+        Ok(())
+    }
+
+    fn is_logged_in(&self) -> bool {
+        true
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(port) = port() else {
+        eprintln!("echo: usage: echo [--port PORT]");
+        return ExitCode::from(2);
+    };
+    match serve(port) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn port() -> Option<u16> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    match &arguments[..] {
+        [] => Some(9001),
+        [flag, port] if flag == "--port" => port.parse().ok(),
+        _ => None,
+    }
+}
+
+fn serve(port: u16) -> Result<(), StartError> {
+    let config = Config {
+        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]),
+        max_message: MESSAGE_MAX_BYTES,
+        mailbox_bytes: MESSAGE_MAX_BYTES,
+        ..Config::default()
+    };
+    let server = Server::start_service::<Echo>(&config)?;
+    for address in server.addresses() {
+        println!("echo on {address}");
+    }
+    server.wait()
+}

@@ -1,0 +1,149 @@
+//! Sockets without blocking: a poller of many connections, and a connection with its two buffers.
+//!
+//! What the bytes mean is not known here.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Registry, Token};
+
+const EVENTS_PER_POLL: usize = 1024;
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Tells which connections have something, and owns the scratch that they read into.
+pub(crate) struct Poller {
+    poll: Poll,
+    events: Events,
+    scratch: Box<[u8]>,
+}
+
+/// A connection that has something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ready {
+    /// The number that it was registered with.
+    pub(crate) token: usize,
+    /// The peer has ended its side, so there may be more to read than the next short read shows.
+    ended: bool,
+}
+
+impl Poller {
+    /// With no connections yet.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_PER_POLL),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+        })
+    }
+
+    /// Where connections are registered.
+    pub(crate) fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// What [`Wire::pump`] reads into.
+    pub(crate) fn scratch(&mut self) -> &mut [u8] {
+        &mut self.scratch
+    }
+
+    /// Waits for something, at most so long, and puts what there is into `ready`, whatever that held.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn wait(&mut self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
+        ready.clear();
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        ready.extend(self.events.iter().map(|event| Ready {
+            token: event.token().0,
+            ended: event.is_read_closed() || event.is_error(),
+        }));
+        Ok(())
+    }
+}
+
+/// A connection: what has come and isn't understood yet, what is to go and isn't taken yet.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    socket: TcpStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Wire {
+    /// Begins to connect. Whether that succeeds shows at the first [`Wire::pump`].
+    ///
+    /// # Errors
+    /// Those of the system, of which too few ports are one.
+    pub(crate) fn connect(address: SocketAddr, registry: &Registry, token: usize) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        socket.register(registry, Token(token), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self {
+            socket,
+            input: Vec::new(),
+            output: Vec::new(),
+        })
+    }
+
+    /// Takes what is to go; [`Wire::flush`] sends it.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Sends what the kernel takes.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match self.socket.write(&self.output) {
+                Ok(count) => drop(self.output.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits and reads what has come, until the kernel has no more. Returns whether the stream goes on.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(crate) fn pump(&mut self, ready: Ready, scratch: &mut [u8]) -> io::Result<bool> {
+        self.flush()?;
+        loop {
+            match self.socket.read(scratch) {
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    self.input.extend_from_slice(&scratch[..count]);
+                    if count < scratch.len() && !ready.ended {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What has come and was not consumed.
+    pub(crate) fn input(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// Forgets so many bytes off the front of the input.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.input.drain(..count);
+    }
+}
