@@ -1,0 +1,391 @@
+//! A worker with one connection, without its socket and its clock: the other side of the connection's calling contract.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use npchat::auth::ChallengeSigner;
+use npchat::config::{Config, Timeouts};
+use npchat::connection::{Connection, Step, Turn};
+use npchat::http::HttpDate;
+use npchat::identity::{PublicKey, RecipientId};
+use npchat::limits::{
+    HEAD_MAX_BYTES, LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES,
+};
+use npchat::mailboxes::{Delivery, Stats};
+use npchat::metrics::Counters;
+use npchat::outbound::Output;
+use npchat::refusal::CloseReason;
+use npchat::relay::{Relay, Wish};
+use npchat::token::{SessionAddress, Token};
+use npchat_fuzz::Cuts;
+use npchat_fuzz::frames::masked;
+use npchat_fuzz::keys::{KEYS, public_key, sign};
+
+use crate::Setting;
+use crate::script::Op;
+
+const ADDRESS: SessionAddress = SessionAddress {
+    worker: 0,
+    token: Token {
+        index: 0,
+        generation: 0,
+    },
+};
+const MESSAGE_MAX_BYTES: u32 = 20_000;
+/// Twice the mark at which output pauses: what comes in one turn is added to what waits, and a message may pass the mark.
+const UNSENT_MAX_BYTES: usize = 2 * OUTBOUND_HIGH_WATER_BYTES + MESSAGE_MAX_BYTES as usize + HEAD_MAX_BYTES;
+/// Turns in which a kernel that may stall is waited for.
+const PATIENCE_TURNS: usize = 16;
+/// More turns than anything here may need.
+const TURNS_MAX: usize = 1_000_000;
+
+static KEY_BYTES: LazyLock<[u8; 65]> = LazyLock::new(|| public_key(&KEYS[0]));
+static ID: LazyLock<RecipientId> = LazyLock::new(|| PublicKey::from_sec1(&*KEY_BYTES).expect("a key").id());
+static CONFIG: LazyLock<Config> = LazyLock::new(|| Config {
+    workers: 1,
+    max_message: MESSAGE_MAX_BYTES,
+    ..Config::default()
+});
+
+/// What becomes of output, and how input comes.
+pub(crate) enum Kernel {
+    TakesAll,
+    /// Something each time.
+    TakesPieces(Cuts),
+    /// Nothing at times, and perhaps for ever.
+    MayStall(Cuts),
+}
+
+pub(crate) struct Driver {
+    kernel: Kernel,
+    room: Box<dyn Iterator<Item = usize>>,
+    relay: Relay,
+    timeouts: Timeouts,
+    signer: ChallengeSigner,
+    counters: Counters,
+    date: HttpDate,
+    now: Instant,
+    turns: usize,
+    connection: Option<Connection>,
+    /// The kernel hasn't taken all output.
+    is_blocked: bool,
+    half_closed: bool,
+    /// All that the kernel took.
+    pub(crate) sent: Vec<u8>,
+    /// Why the connection is over.
+    pub(crate) over: Option<CloseReason>,
+}
+
+impl Driver {
+    pub(crate) fn new(kernel: Kernel, setting: Setting) -> Self {
+        let mut config = CONFIG.clone();
+        config.memory = if setting.is_tight() { 30_000 } else { 1 << 30 };
+        if setting.is_small() {
+            config.mailbox_messages = 2;
+        }
+        let now = Instant::now();
+        let timeouts = Timeouts::default();
+        let room: Box<dyn Iterator<Item = usize>> = match kernel {
+            Kernel::TakesAll => Box::new(std::iter::repeat(usize::MAX)),
+            Kernel::TakesPieces(cuts) => Box::new(cuts.lengths().map(|length| length.max(1))),
+            Kernel::MayStall(cuts) => Box::new(cuts.lengths()),
+        };
+        Self {
+            kernel,
+            room,
+            relay: Relay::new(&config, [1, 2], now, "2026-01-01T00:00:00Z"),
+            connection: Some(Connection::new(now, &timeouts)),
+            timeouts,
+            signer: ChallengeSigner::new(config.fresh_key).expect("random bytes"),
+            counters: Counters::default(),
+            date: HttpDate::at(UNIX_EPOCH),
+            now,
+            turns: 0,
+            is_blocked: false,
+            half_closed: false,
+            sent: Vec::new(),
+            over: None,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, op: &Op<'_>) {
+        match *op {
+            Op::Bytes(bytes) => self.send(bytes),
+            Op::Frame { first, payload } => self.send(&masked(first, payload)),
+            Op::LongFrame { first, length } => self.send(&masked(first, &vec![b'x'; length.into()])),
+            Op::Upgrade => self.send(&upgrade_request()),
+            Op::Login { twist } => self.log_in(twist),
+            Op::Post { length, is_chunked } => self.send(&post_request(length.into(), is_chunked)),
+            Op::Mail { length, is_text } => self.mail(length.into(), is_text),
+            Op::Wait { tenths } => self.wait(Duration::from_millis(u64::from(tenths) * 100)),
+            Op::EndInput => self.end_input(),
+            Op::Drain => {
+                self.relay.start_draining();
+                self.turn(Connection::drain);
+                self.settle();
+            }
+        }
+    }
+
+    /// Messages that count as sent.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.counters.delivered.get()
+    }
+
+    /// The connection is freed without a word.
+    pub(crate) fn reset(&mut self) {
+        self.connection = None;
+        self.is_blocked = false;
+    }
+
+    /// Ends the connection if it hasn't ended, and checks that nothing of it is left.
+    ///
+    /// # Panics
+    /// A connection goes on although its client is gone, or something leaks.
+    pub(crate) fn finish(&mut self) {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        for _ in 0..4 {
+            self.end_input();
+            self.wait(DAY);
+        }
+        assert!(self.connection.is_none(), "it never ends");
+        assert_eq!(self.relay.mailboxes().stats().sessions, 0);
+        self.now += CONFIG.max_ttl + Duration::from_secs(u64::from(LIVE_ONLY_HOLD_SECONDS) + 2);
+        self.expire();
+        assert_eq!(self.relay.mailboxes().stats(), Stats::default());
+        assert_eq!(self.relay.memory_used(), 0);
+    }
+
+    /// The client sends these bytes, and they come as the kernel has it.
+    fn send(&mut self, bytes: &[u8]) {
+        let pieces: Vec<&[u8]> = match self.kernel {
+            Kernel::TakesAll => bytes.chunks(READ_SCRATCH_BYTES).collect(),
+            Kernel::TakesPieces(cuts) | Kernel::MayStall(cuts) => cuts.pieces(bytes).collect(),
+        };
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            if !self.wait_until_it_wants_input() {
+                return;
+            }
+            self.turn(|connection, turn| connection.receive(piece, turn));
+        }
+        self.settle();
+    }
+
+    fn end_input(&mut self) {
+        if self.wait_until_it_wants_input() {
+            self.turn(Connection::end_input);
+        }
+        self.settle();
+    }
+
+    /// Asks for a challenge and answers the last one that came.
+    fn log_in(&mut self, twist: u8) {
+        self.send(&masked(0x81, br#"{"get":"challenge"}"#));
+        const START: &[u8] = br#"{"challenge":{"txt":""#;
+        let Some(at) = self.sent.windows(START.len()).rposition(|text| text == START) else {
+            return;
+        };
+        let member = |from: usize, length: usize| {
+            let text = self.sent.get(at + from..at + from + length)?;
+            str::from_utf8(text).ok()
+        };
+        let (Some(txt), Some(sig)) = (member(START.len(), 43), member(START.len() + 43 + 9, 86)) else {
+            return;
+        };
+        let Ok(text) = URL_SAFE_NO_PAD.decode(txt) else { return };
+        let mut signature = sign(&KEYS[0], &text);
+        signature[usize::from(twist / 8)] ^= u8::from(twist != 0) << (twist % 8);
+        let solution = format!(
+            r#"{{"publicKey":"{}","challenge":{{"txt":"{txt}","sig":"{sig}"}},"solution":"{}"}}"#,
+            URL_SAFE_NO_PAD.encode(*KEY_BYTES),
+            URL_SAFE_NO_PAD.encode(signature),
+        );
+        self.send(&masked(0x81, solution.as_bytes()));
+    }
+
+    /// Somebody else posts.
+    fn mail(&mut self, length: usize, is_text: bool) {
+        let byte = if is_text { b'm' } else { 0xff };
+        let body: Arc<[u8]> = vec![byte; length.min(MESSAGE_MAX_BYTES as usize)].into();
+        let mut wake = Vec::new();
+        // It may be refused, and that is no business of this connection.
+        let _ = self.relay.post(&ID, body, Wish::Default, self.now, &mut wake);
+        if !wake.is_empty() {
+            assert_eq!(wake, [ADDRESS]);
+            self.turn(Connection::note_mail);
+        }
+        self.settle();
+    }
+
+    /// Time goes on, and no deadline is missed.
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.turn(Connection::reach_deadline);
+            // A kernel that takes what it is given does so at once.
+            if !self.may_stall() {
+                self.settle();
+            }
+            assert!(
+                self.deadline().is_none_or(|next| next > self.now),
+                "a deadline that is always due"
+            );
+        }
+        self.now = end;
+        self.expire();
+        self.settle();
+    }
+
+    /// Serves what is left over until there is nothing, or the kernel has had its chance.
+    fn settle(&mut self) {
+        let mut patience = PATIENCE_TURNS;
+        while self.wants_turn() || self.is_blocked {
+            if self.may_stall() {
+                patience -= 1;
+                if patience == 0 {
+                    return;
+                }
+            }
+            self.go_on();
+        }
+    }
+
+    /// Whether it does in the end.
+    fn wait_until_it_wants_input(&mut self) -> bool {
+        let mut patience = PATIENCE_TURNS;
+        while let Some(connection) = &self.connection {
+            if connection.wants_input() {
+                return true;
+            }
+            if self.may_stall() {
+                patience -= 1;
+                if patience == 0 {
+                    return false;
+                }
+            }
+            if !self.wants_turn() && !self.is_blocked {
+                assert!(self.half_closed || self.over.is_some(), "stuck");
+                return false;
+            }
+            self.go_on();
+        }
+        false
+    }
+
+    /// The kernel has room again, or it is this connection's turn.
+    fn go_on(&mut self) {
+        self.turn(|connection, turn| {
+            if connection.wants_turn() {
+                connection.resume(turn);
+            }
+        });
+    }
+
+    fn may_stall(&self) -> bool {
+        matches!(self.kernel, Kernel::MayStall(_))
+    }
+
+    fn wants_turn(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::wants_turn)
+    }
+
+    /// # Panics
+    /// A connection that isn't logged in may stay for ever.
+    fn deadline(&self) -> Option<Instant> {
+        let connection = self.connection.as_ref()?;
+        let deadline = connection.deadline(&self.timeouts);
+        assert!(deadline.is_some() || self.counters.logins.get() > 0, "no deadline");
+        deadline
+    }
+
+    fn expire(&self) {
+        let mailboxes = self.relay.mailboxes();
+        for shard in 0..mailboxes.shards() {
+            while mailboxes.expire(shard, self.now, &mut 1000) {}
+        }
+    }
+
+    /// One turn, as a worker does it: see `worker/slot.rs`.
+    fn turn(&mut self, act: impl FnOnce(&mut Connection, &mut Turn<'_>)) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "turns without end");
+        let may_stall = self.may_stall();
+        let (mut out, mut wake, mut deliveries) = (Output::default(), Vec::new(), Vec::<Delivery>::new());
+        let mut turn = Turn {
+            now: self.now,
+            date: &self.date,
+            address: ADDRESS,
+            relay: &self.relay,
+            timeouts: &self.timeouts,
+            // Others may have used them up.
+            login_steps: &mut match self.kernel {
+                Kernel::TakesAll => LOGIN_STEPS_PER_TURN,
+                _ => self.turns % 3,
+            },
+            signer: &mut self.signer,
+            counters: &self.counters,
+            out: &mut out,
+            wake: &mut wake,
+            deliveries: &mut deliveries,
+        };
+        act(&mut connection, &mut turn);
+        let unsent = connection.unsent(turn.out);
+        assert!(unsent.len() <= UNSENT_MAX_BYTES, "{} bytes wait", unsent.len());
+        assert!(unsent.is_empty() || !self.half_closed, "said after the end");
+        self.is_blocked = false;
+        if !unsent.is_empty() {
+            let count = self.room.next().unwrap_or(0).min(unsent.len());
+            // A byte at a time of much output teaches no more than of little.
+            let count = count.max(if may_stall { 0 } else { unsent.len() / 64 });
+            self.sent.extend_from_slice(&unsent[..count]);
+            self.is_blocked = count < unsent.len();
+            connection.sent(count, &mut turn);
+        }
+        self.over = next_steps(&mut connection, &turn, &mut self.half_closed);
+        self.is_blocked &= self.over.is_none();
+        assert!(self.relay.memory_used() <= self.relay.mailboxes().budget().limit());
+        // It can't be sender and session at once.
+        assert!(wake.is_empty());
+        if self.over.is_none() {
+            self.connection = Some(connection);
+        }
+    }
+}
+
+/// Does what the socket needs; why the connection is over, if it is.
+fn next_steps(connection: &mut Connection, turn: &Turn<'_>, half_closed: &mut bool) -> Option<CloseReason> {
+    loop {
+        match connection.next_step(turn) {
+            Step::Wait => return None,
+            Step::HalfClose => assert!(!std::mem::replace(half_closed, true), "ended twice"),
+            Step::Free(reason) => return Some(reason),
+        }
+    }
+}
+
+fn upgrade_request() -> Vec<u8> {
+    let id = *ID;
+    format!(
+        "GET /{id} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn post_request(length: usize, is_chunked: bool) -> Vec<u8> {
+    let id = *ID;
+    let body = "p".repeat(length);
+    let request = if is_chunked {
+        let end = if length == 0 { "" } else { "\r\n0\r\n" };
+        format!("POST /{id} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}{end}\r\n")
+    } else {
+        format!("POST /{id} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    request.into_bytes()
+}

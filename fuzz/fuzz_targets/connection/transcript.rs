@@ -1,0 +1,167 @@
+//! What a client was sent: read by httparse and our own reader of frames, checked, and compared.
+
+use npchat::handshake::DONE;
+use npchat::refusal::{CloseReason, Refusal};
+use npchat_fuzz::frames::{Frame, from_server};
+use serde_json::Value;
+
+/// What a connection said, sorted by what may change its order.
+#[derive(Debug)]
+pub(crate) struct Transcript {
+    /// All answers but the interim ones, as they were sent.
+    answers: Vec<u8>,
+    /// Control frames and what the relay itself says, its challenges without their random parts.
+    words: Vec<Frame>,
+    /// Messages.
+    pub(crate) mail: Vec<Frame>,
+    over: Option<CloseReason>,
+}
+
+impl Transcript {
+    /// # Panics
+    /// Something in it isn't valid.
+    pub(crate) fn read(sent: &[u8], over: Option<CloseReason>, may_be_head: bool) -> Self {
+        let mut transcript = Self {
+            answers: Vec::new(),
+            words: Vec::new(),
+            mail: Vec::new(),
+            over,
+        };
+        let mut rest = sent;
+        while let Some(answer) = Answer::read(rest, may_be_head) {
+            let (bytes, tail) = rest.split_at(answer.length);
+            rest = tail;
+            if answer.status != 100 {
+                transcript.answers.extend_from_slice(bytes);
+            }
+            if answer.status == 101 {
+                transcript.read_frames(rest);
+                break;
+            }
+        }
+        transcript
+    }
+
+    /// # Panics
+    /// The client could tell the two apart by more than their timing.
+    pub(crate) fn check_same(&self, other: &Self) {
+        assert_eq!(self.answers, other.answers, "other answers");
+        assert_eq!(self.words, other.words, "other words");
+        assert_eq!(self.over, other.over);
+        // Mail that waits when the client is cut off may have been sent just before or not.
+        let common = self.mail.len().min(other.mail.len());
+        assert_eq!(self.mail[..common], other.mail[..common], "other mail");
+        assert!(self.is_closing() || self.mail.len() == other.mail.len(), "mail is lost");
+    }
+
+    fn is_closing(&self) -> bool {
+        self.over.is_some() || self.words.last().is_some_and(|word| word.opcode() == 0x8)
+    }
+
+    fn read_frames(&mut self, bytes: &[u8]) {
+        let (frames, _) = from_server(bytes);
+        for frame in frames {
+            if frame.is_control() {
+                self.words.push(frame);
+            } else if let Some(word) = own_word(&frame) {
+                self.words.push(word);
+            } else {
+                self.mail.push(frame);
+            }
+        }
+    }
+}
+
+/// A text that the relay itself says, its random parts left out. A message that says the same to the letter can't be told
+/// from it (PROTOCOL.md part 2 mends that), but no short input posts one.
+fn own_word(frame: &Frame) -> Option<Frame> {
+    let first = frame.first;
+    let text = str::from_utf8(&frame.payload).ok()?;
+    if let Some(rest) = text.strip_prefix(r#"{"challenge":{"txt":""#) {
+        let (txt, sig) = rest.strip_suffix(r#""}}"#)?.split_once(r#"","sig":""#)?;
+        let payload = b"challenge".to_vec();
+        return ((txt.len(), sig.len()) == (43, 86)).then_some(Frame { first, payload });
+    }
+    let is_error = CloseReason::ALL
+        .into_iter()
+        .filter(|reason| reason.is_login_failure())
+        .any(|reason| text == format!(r#"{{"error":"{}"}}"#, reason.code()));
+    (is_error || frame.payload == DONE).then(|| frame.clone())
+}
+
+/// An answer that came whole.
+struct Answer {
+    status: u16,
+    length: usize,
+}
+
+impl Answer {
+    /// `None`: nothing more was sent, or not all of it.
+    fn read(bytes: &[u8], may_be_head: bool) -> Option<Self> {
+        let mut fields = [httparse::EMPTY_HEADER; 16];
+        let mut response = httparse::Response::new(&mut fields);
+        let parsed = response.parse(bytes).expect("an answer is HTTP");
+        let httparse::Status::Complete(head_length) = parsed else {
+            return None;
+        };
+        let status = response.code.expect("an answer has a status");
+        let rest = &bytes[head_length..];
+        let answer = |body: usize| Self {
+            status,
+            length: head_length + body,
+        };
+        if status == 100 {
+            assert!(response.headers.is_empty());
+            return Some(answer(0));
+        }
+        let fields = Fields(response.headers);
+        assert_eq!(fields.only("Access-Control-Allow-Origin"), Some("*"));
+        assert_eq!(fields.only("Date").map(str::len), Some(29));
+        let Some(length) = fields.only("Content-Length") else {
+            assert!(matches!(status, 101 | 204), "{status} without a body");
+            return Some(answer(0));
+        };
+        let length: usize = length.parse().expect("a length is a number");
+        // No body of ours begins like an answer.
+        if may_be_head && (rest.is_empty() || rest.starts_with(b"HTTP/1.1 ")) {
+            return Some(answer(0));
+        }
+        let body = rest.get(..length)?;
+        check_body(status, &fields, body);
+        Some(answer(length))
+    }
+}
+
+struct Fields<'a>(&'a [httparse::Header<'a>]);
+
+impl<'a> Fields<'a> {
+    fn only(&self, name: &str) -> Option<&'a str> {
+        let mut named = self.0.iter().filter(|field| field.name == name);
+        let field = named.next()?;
+        assert!(named.next().is_none(), "{name} twice");
+        Some(str::from_utf8(field.value).expect("ASCII"))
+    }
+}
+
+fn check_body(status: u16, fields: &Fields<'_>, body: &[u8]) {
+    match fields.only("Content-Type") {
+        Some("application/json") => {
+            let value: Value = serde_json::from_slice(body).expect("the body is JSON");
+            if let Some(code) = value.get("error") {
+                let refusal = Refusal::ALL.into_iter().find(|refusal| code == refusal.code());
+                let refusal = refusal.expect("a code that there is");
+                assert_eq!(refusal.status(), status);
+                assert!(
+                    !refusal.closes()
+                        || fields
+                            .only("Connection")
+                            .is_some_and(|options| options.contains("close"))
+                );
+            } else {
+                assert!(matches!(status, 200 | 503), "{status} without a code");
+            }
+        }
+        Some("text/plain; charset=utf-8") => assert_eq!(status, 200),
+        other => panic!("{status} with a body of type {other:?}"),
+    }
+}

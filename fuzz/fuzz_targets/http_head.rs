@@ -1,0 +1,223 @@
+//! Heads of requests: the same however they are split, and what is accepted keeps RFC 9112 by a second reading.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+use npchat::http::{Framing, HeadScanner, Method, RequestHead};
+use npchat::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, TARGET_MAX_BYTES};
+use npchat::refusal::Refusal;
+use npchat_fuzz::{Cuts, Stream};
+
+fuzz_target!(|input: Stream<'_>| {
+    let whole = HeadScanner::default().scan(input.bytes);
+    assert_eq!(
+        in_pieces(input.cuts, input.bytes),
+        whole,
+        "the split changed the result"
+    );
+    match whole {
+        Ok(Some(length)) => {
+            let head = &input.bytes[..length];
+            check_lines(head);
+            if let Ok(parsed) = RequestHead::parse(head) {
+                Reading::of(head).check(&parsed);
+            }
+        }
+        Ok(None) => assert!(input.bytes.len() < HEAD_MAX_BYTES, "it waits for ever"),
+        Err(_) => {}
+    }
+});
+
+/// The scanner sees more and more of the same bytes.
+fn in_pieces(cuts: Cuts, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    let mut scanner = HeadScanner::default();
+    let mut seen = 0;
+    for piece in cuts.pieces(bytes) {
+        seen += piece.len();
+        match scanner.scan(&bytes[..seen]) {
+            Ok(None) => {}
+            end => return end,
+        }
+    }
+    Ok(None)
+}
+
+/// A head ends with its first empty line after the request line, and no CR or LF in it stands alone.
+fn check_lines(head: &[u8]) {
+    assert!(head.len() <= HEAD_MAX_BYTES);
+    assert!(head.ends_with(b"\r\n\r\n"));
+    for (at, byte) in head.iter().enumerate() {
+        match byte {
+            b'\r' => assert_eq!(head.get(at + 1), Some(&b'\n'), "bare CR"),
+            b'\n' => assert!(at > 0 && head[at - 1] == b'\r', "bare LF"),
+            _ => {}
+        }
+    }
+    let begun = head
+        .iter()
+        .position(|byte| !b"\r\n".contains(byte))
+        .expect("a request line");
+    let end = head[begun..].windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    assert_eq!(
+        end.map(|end| begun + end + 4),
+        Some(head.len()),
+        "a later empty line was taken for the end"
+    );
+}
+
+/// The head once more, read line by line.
+struct Reading<'b> {
+    method: &'b [u8],
+    target: &'b [u8],
+    version: &'b [u8],
+    fields: Vec<(Vec<u8>, &'b [u8])>,
+}
+
+impl<'b> Reading<'b> {
+    fn of(head: &'b [u8]) -> Self {
+        let mut lines = head
+            .split(|byte| *byte == b'\n')
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+            .skip_while(|line| line.is_empty());
+        let parts: Vec<_> = lines
+            .next()
+            .expect("a request line")
+            .split(|byte| *byte == b' ')
+            .collect();
+        let [method, target, version] = parts[..] else {
+            panic!("a request line of {} parts", parts.len());
+        };
+        let fields = lines.take_while(|line| !line.is_empty()).map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':').expect("a field has a colon");
+            (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii())
+        });
+        Self {
+            method,
+            target,
+            version,
+            fields: fields.collect(),
+        }
+    }
+
+    fn check(&self, parsed: &RequestHead<'_>) {
+        assert_eq!(self.version, if parsed.is_http_10 { b"HTTP/1.0" } else { b"HTTP/1.1" });
+        let method = match self.method {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"OPTIONS" => Method::Options,
+            _ => Method::Other,
+        };
+        assert_eq!(parsed.method, method);
+        assert!((1..=TARGET_MAX_BYTES).contains(&self.target.len()));
+        assert!(self.target.iter().all(u8::is_ascii_graphic));
+        self.check_fields();
+        self.check_host(parsed);
+        self.check_framing(parsed);
+        self.check_wishes(parsed);
+        self.check_upgrade(parsed);
+    }
+
+    fn check_fields(&self) {
+        assert!(self.fields.len() <= HEAD_MAX_FIELDS);
+        for (name, value) in &self.fields {
+            let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+            assert!(
+                !name.is_empty() && name.iter().all(is_token),
+                "{:?}",
+                name.escape_ascii()
+            );
+            assert!(
+                value
+                    .iter()
+                    .all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
+            );
+        }
+    }
+
+    fn check_host(&self, parsed: &RequestHead<'_>) {
+        let is_absolute = !matches!(self.target, [b'/', ..] | b"*") && parsed.host.is_some();
+        match self.values("host")[..] {
+            [] => assert!(parsed.is_http_10, "no Host at 1.1"),
+            [host] => {
+                assert!(!host.is_empty() && !host.iter().any(|byte| b" \t,/@".contains(byte) && *byte != b','));
+                assert!(is_absolute || parsed.host == Some(host));
+            }
+            _ => panic!("two Hosts"),
+        }
+    }
+
+    fn check_framing(&self, parsed: &RequestHead<'_>) {
+        let lengths = self.values("content-length");
+        let codings = self.elements("transfer-encoding");
+        let framing = match (&lengths[..], &codings[..]) {
+            ([], []) => Framing::None,
+            ([length], []) => Framing::Length(number(length).expect("a length is digits").expect("of 64 bits")),
+            ([], [coding]) if coding == b"chunked" && !parsed.is_http_10 => Framing::Chunked,
+            _ => panic!("ambiguous framing"),
+        };
+        assert_eq!(parsed.framing, framing);
+    }
+
+    fn check_wishes(&self, parsed: &RequestHead<'_>) {
+        let ttl = match self.values("ttl")[..] {
+            [] => None,
+            [text] => Some(number(text).expect("a TTL is digits").unwrap_or(u64::MAX)),
+            _ => panic!("two TTLs"),
+        };
+        assert_eq!(parsed.ttl_seconds, ttl);
+        let options = self.elements("connection");
+        let has = |name: &str| options.iter().any(|option| option == name.as_bytes());
+        let keep_alive = !has("close") && (has("keep-alive") || !parsed.is_http_10);
+        assert_eq!(parsed.keep_alive, keep_alive);
+        let expects = match &self.elements("expect")[..] {
+            [] => false,
+            [expectation] => {
+                assert_eq!(expectation, b"100-continue");
+                !parsed.is_http_10
+            }
+            _ => panic!("two expectations"),
+        };
+        assert_eq!(parsed.expects_continue, expects);
+    }
+
+    fn check_upgrade(&self, parsed: &RequestHead<'_>) {
+        let names = |field, wanted: &[u8]| self.elements(field).iter().any(|name| name == wanted);
+        let asks = parsed.method == Method::Get
+            && !parsed.is_http_10
+            && names("connection", b"upgrade")
+            && names("upgrade", b"websocket");
+        assert_eq!(parsed.upgrade.is_some(), asks);
+        let Some(upgrade) = &parsed.upgrade else { return };
+        if let Ok(accept) = upgrade.accept_key() {
+            assert_eq!(self.values("sec-websocket-version"), [b"13"]);
+            let [key] = self.values("sec-websocket-key")[..] else {
+                panic!("not one key");
+            };
+            assert!(key.len() == 24 && key.ends_with(b"=="), "not 16 bytes of base64");
+            assert_eq!(accept.len(), 28);
+            assert!(matches!(parsed.framing, Framing::None | Framing::Length(0)));
+        }
+    }
+
+    fn values(&self, name: &str) -> Vec<&'b [u8]> {
+        let named = self.fields.iter().filter(|(other, _)| other == name.as_bytes());
+        named.map(|(_, value)| *value).collect()
+    }
+
+    /// The elements of a list that may come in several fields, in lower case.
+    fn elements(&self, name: &str) -> Vec<Vec<u8>> {
+        let values = self.values(name).into_iter();
+        let elements = values.flat_map(|value| value.split(|byte| *byte == b','));
+        elements
+            .map(|element| element.trim_ascii().to_ascii_lowercase())
+            .collect()
+    }
+}
+
+/// `1*DIGIT`. `Some(None)` is a number over 64 bits.
+fn number(text: &[u8]) -> Option<Option<u64>> {
+    let digits = text.iter().all(u8::is_ascii_digit) && !text.is_empty();
+    digits.then(|| str::from_utf8(text).expect("ASCII").parse().ok())
+}
