@@ -246,3 +246,17 @@ fn write_until_blocked(mut stream: &TcpStream, request: &[u8]) -> usize {
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     written
 }
+
+#[test]
+fn the_refusal_of_a_head_request_has_no_body() {
+    let server = start(|_| {});
+    let mut client = RawClient::connect(address(&server));
+    let refusal = client.request("HEAD /not-an-id");
+    assert_eq!(refusal.status, 400);
+    assert_ne!(
+        refusal.header("Content-Length"),
+        Some("0"),
+        "it tells what a GET would have got"
+    );
+    assert!(client.read_to_end().is_empty());
+}
