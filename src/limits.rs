@@ -74,6 +74,12 @@ pub const KEEP_ALIVE_SECONDS: u64 = 75;
 pub const LOGIN_DEADLINE_SECONDS: u64 = 10;
 /// Output that the kernel doesn't take may wait this long before its rate counts.
 pub const WRITE_STALL_SECONDS: u64 = 30;
+/// A connection that is silent for so long is asked by the kernel whether its peer is still there (RFC 9293 §3.8.4),
+pub const TCP_KEEPALIVE_IDLE_SECONDS: u64 = 60;
+/// again after this,
+pub const TCP_KEEPALIVE_INTERVAL_SECONDS: u64 = 15;
+/// and is over when so many questions get no answer.
+pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// From the last byte sent to the end of a closing connection.
 pub const LINGER_SECONDS: u64 = 5;
 /// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.

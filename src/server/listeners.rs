@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::StartError;
 use crate::config::Listen;
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES};
 
 /// The listeners of one worker.
 type Set = Vec<TcpListener>;
@@ -67,10 +68,18 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
-    // Accepted sockets inherit it.
+    // Accepted sockets inherit these. A session may be silent for days, so only the kernel can tell one whose peer is gone.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive())?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(TCP_KEEPALIVE_IDLE_SECONDS))
+        .with_interval(Duration::from_secs(TCP_KEEPALIVE_INTERVAL_SECONDS))
+        .with_retries(TCP_KEEPALIVE_PROBES)
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {
