@@ -44,6 +44,7 @@ impl Output {
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     since: Instant,
+    last_progress: Instant,
     bytes: u64,
 }
 
@@ -51,18 +52,27 @@ impl Pace {
     /// A transfer that starts now.
     #[must_use]
     pub fn starting(now: Instant) -> Self {
-        Self { since: now, bytes: 0 }
+        Self {
+            since: now,
+            last_progress: now,
+            bytes: 0,
+        }
     }
 
     /// Counts bytes that went through.
-    pub fn progress(&mut self, bytes: usize) {
+    pub fn progress(&mut self, bytes: usize, now: Instant) {
+        if bytes > 0 {
+            self.last_progress = now;
+        }
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    /// When the transfer is too slow: the grace plus the time that its bytes take at [`MIN_RATE_BYTES_PER_SECOND`].
+    /// When the transfer is too slow: the grace plus the time that its bytes take at [`MIN_RATE_BYTES_PER_SECOND`]. What went
+    /// fast earns no right to silence: never more than the grace after the last byte.
     #[must_use]
     pub fn deadline(&self, grace: Duration) -> Instant {
-        self.since + grace + Duration::from_millis(self.bytes.saturating_mul(1000) / MIN_RATE_BYTES_PER_SECOND)
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / MIN_RATE_BYTES_PER_SECOND);
+        (self.since + earned).min(self.last_progress) + grace
     }
 }
 
@@ -123,7 +133,7 @@ impl Outbound {
                 last
             }
             Some(blocked) => {
-                let sent = blocked.advance(count);
+                let sent = blocked.advance(count, now);
                 if blocked.taken == blocked.bytes.len() {
                     self.0 = None;
                 }
@@ -169,9 +179,9 @@ impl Blocked {
         fresh.clear();
     }
 
-    fn advance(&mut self, count: usize) -> Option<(usize, Sequence)> {
+    fn advance(&mut self, count: usize, now: Instant) -> Option<(usize, Sequence)> {
         self.taken += count;
-        self.pace.progress(count);
+        self.pace.progress(count, now);
         let whole = self.marks.partition_point(|mark| mark.end <= self.taken);
         self.marks.drain(..whole).next_back().map(|mark| (whole, mark.sequence))
     }
@@ -246,9 +256,17 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::starting(start);
         let grace = Duration::from_secs(10);
-        pace.progress(10);
+        pace.progress(10, start + Duration::from_secs(9));
         assert!(pace.deadline(grace) < start + Duration::from_millis(10_010));
-        pace.progress(1014);
+        pace.progress(1014, start + Duration::from_secs(9));
         assert_eq!(pace.deadline(grace), start + Duration::from_secs(11));
+    }
+
+    #[test]
+    fn what_went_fast_earns_no_right_to_silence() {
+        let start = Instant::now();
+        let mut pace = Pace::starting(start);
+        pace.progress(1 << 30, start + Duration::from_secs(1));
+        assert_eq!(pace.deadline(Duration::from_secs(10)), start + Duration::from_secs(11));
     }
 }

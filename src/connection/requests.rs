@@ -171,7 +171,10 @@ impl<S: Service> Requests<S> {
     ) -> Result<Option<Progress<S::Conversation>>, Refusal> {
         if let Phase::Body(receiving) = &mut self.phase {
             let progress = receiving.decoder.append(rest, &mut receiving.body)?;
-            receiving.pace.progress(progress.consumed);
+            receiving.pace.progress(progress.consumed, turn.now);
+            if let Purpose::Answer(_) = receiving.purpose {
+                receiving.body.clear();
+            }
             *rest = &rest[progress.consumed..];
             if !progress.is_done {
                 return Ok(Some(Progress::NeedsInput));
@@ -261,10 +264,13 @@ impl<S: Service> Requests<S> {
             }
             continue_100(&mut turn.out.bytes);
         }
-        let body = piece.data.to_vec();
+        let body = match purpose {
+            Purpose::Post(_) => piece.data.to_vec(),
+            Purpose::Answer(_) => Vec::new(),
+        };
         let consumed = piece.consumed;
         let mut pace = Pace::starting(turn.now);
-        pace.progress(consumed);
+        pace.progress(consumed, turn.now);
         *rest = &rest[consumed..];
         self.phase = Phase::Body(Box::new(Receiving {
             decoder,
