@@ -85,10 +85,7 @@ impl Server {
     /// Nothing is left running then.
     pub fn start_service<S: Service>(config: &Config) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
-        if let Some(files) = &config.certificate {
-            certificate::load(&files.certificate, &files.private_key).map_err(StartError::Certificate)?;
-            return Err(StartError::TlsNotServed);
-        }
+        check_certificate(config)?;
         let files = machine::raise_file_limit().map_err(|error| StartError::System("read the file limit", error))?;
         let (addresses, listeners) = listeners::bind(&config.listen, config.workers)?;
         let polls = (0..config.workers)
@@ -264,6 +261,19 @@ impl Drop for Alarm {
     }
 }
 
+/// Whether a server can start with the configured certificate. This version starts with none only, and says what is wrong
+/// with one that wouldn't do in any version.
+///
+/// # Errors
+/// [`StartError::Certificate`] or [`StartError::TlsNotServed`].
+pub fn check_certificate(config: &Config) -> Result<(), StartError> {
+    let Some(files) = &config.certificate else {
+        return Ok(());
+    };
+    certificate::load(&files.certificate, &files.private_key).map_err(StartError::Certificate)?;
+    Err(StartError::TlsNotServed)
+}
+
 /// Runs a server until SIGTERM or SIGINT, then drains it. A second signal ends the process at once.
 ///
 /// # Errors
@@ -317,7 +327,9 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Certificate(error) => error.fmt(f),
-            Self::TlsNotServed => f.write_str("this version does not serve TLS: leave out --cert and --privkey"),
+            Self::TlsNotServed => {
+                f.write_str("the certificate and its key are good, but this version does not serve TLS yet")
+            }
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
             Self::WorkerFailed(how) => write!(f, "a worker failed: {how}"),
         }

@@ -12,8 +12,7 @@ use std::{env, iter};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use npchat::certificate;
-use npchat::config::{CertificateFiles, Config, Group, Key, SETTINGS, Setting};
+use npchat::config::{Config, Group, Key, SETTINGS, Setting};
 use npchat::server;
 
 /// A start-up error: the options are good, the machine or a file isn't.
@@ -36,8 +35,8 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(USAGE, error),
     };
-    if let Some(files) = &config.certificate {
-        return fail(START_FAILED, no_tls(files));
+    if let Err(error) = server::check_certificate(&config) {
+        return fail(START_FAILED, error);
     }
     if matches.get_flag(CHECK) {
         return print(&effective(&config));
@@ -144,13 +143,6 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 /// Checks the files as far as can be, so that what is wrong with them is told.
-fn no_tls(files: &CertificateFiles) -> String {
-    match certificate::load(&files.certificate, &files.private_key) {
-        Ok(_) => "the certificate and its key are good, but this version does not serve TLS yet".to_owned(),
-        Err(error) => error.to_string(),
-    }
-}
-
 fn effective(config: &Config) -> String {
     let line = |setting| format!("{} = {}\n", Setting::name(setting), config.shown(setting));
     SETTINGS.iter().map(line).collect::<Vec<_>>().concat()
