@@ -13,7 +13,7 @@ use npchat::connection::Turn;
 use npchat::http::{Reply, RequestHead, Target};
 use npchat::refusal::{CloseReason, Refusal};
 use npchat::server::{Server, StartError};
-use npchat::service::{Conversation, Service};
+use npchat::service::{Conversation, Heard, Service};
 use npchat::websocket::{Event, Opcode, write_frame};
 
 const MESSAGE_MAX_BYTES: u32 = 16 << 20;
@@ -40,13 +40,13 @@ impl Service for Echo {
 }
 
 impl Conversation for Echo {
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
         match event {
             Event::Text(text) => write_frame(&mut turn.out.bytes, Opcode::Text, text.as_bytes()),
             Event::Binary(bytes) => write_frame(&mut turn.out.bytes, Opcode::Binary, bytes),
             Event::Ping | Event::Pong(_) | Event::Close => {}
         }
-        Ok(())
+        Ok(Heard::Done)
     }
 
     fn is_logged_in(&self) -> bool {

@@ -38,7 +38,7 @@ pub struct Config {
     pub message_ttl: Duration,
     /// Longest time to live that a sender may ask for, in whole seconds (RFC 8030 §5.2).
     pub max_ttl: Duration,
-    /// Longest that an expired message may hold memory, in whole seconds. It is never delivered late.
+    /// Longest that an expired message may hold memory, in whole seconds; 1 is taken for 2. It is never delivered late.
     pub clean_period: Duration,
     /// Challenges that one signing key signs before a fresh one is made.
     pub fresh_key: u32,
@@ -167,6 +167,8 @@ pub struct Timeouts {
     pub head: Duration,
     /// See [`limits::BODY_GRACE_SECONDS`].
     pub body_grace: Duration,
+    /// See [`limits::MESSAGE_GRACE_SECONDS`].
+    pub message_grace: Duration,
     /// See [`limits::KEEP_ALIVE_SECONDS`].
     pub keep_alive: Duration,
     /// See [`limits::LOGIN_DEADLINE_SECONDS`].
@@ -182,6 +184,7 @@ impl Default for Timeouts {
         Self {
             head: Duration::from_secs(limits::HEAD_DEADLINE_SECONDS),
             body_grace: Duration::from_secs(limits::BODY_GRACE_SECONDS),
+            message_grace: Duration::from_secs(limits::MESSAGE_GRACE_SECONDS),
             keep_alive: Duration::from_secs(limits::KEEP_ALIVE_SECONDS),
             login: Duration::from_secs(limits::LOGIN_DEADLINE_SECONDS),
             write_stall: Duration::from_secs(limits::WRITE_STALL_SECONDS),

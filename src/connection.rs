@@ -5,10 +5,10 @@
 mod closing;
 mod requests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::closing::Closing;
-use self::requests::{Progress, Requests};
+use self::requests::{Progress, Requests, write_refusal};
 use crate::auth::ChallengeSigner;
 use crate::config::Timeouts;
 use crate::http::HttpDate;
@@ -16,22 +16,23 @@ use crate::limits::{FRAMES_PER_TURN, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BY
 use crate::mailboxes::Delivery;
 use crate::metrics::Counters;
 use crate::outbound::{Outbound, Output};
-use crate::refusal::CloseReason;
+use crate::refusal::{CloseReason, Refusal};
 use crate::relay::Relay;
-use crate::service::{Conversation, Npchat, Service};
+use crate::service::{Conversation, Heard, Npchat, Service};
 use crate::session::write_failure;
 use crate::token::SessionAddress;
-use crate::websocket::{Event, WebSocket, write_close};
+use crate::websocket::{Event, Lent, WebSocket, write_close};
 
 /// One client's connection, from accept to free.
 ///
 /// Calling contract:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
-///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out` is empty.
+///    [`Connection::turn_away`], [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out` is empty.
 /// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
-///    [`Connection::resume`] is called again soon, without waiting for any event.
+///    [`Connection::resume`] is called again soon, without waiting for any event; while [`Connection::awaits_login_step`], when
+///    there is one of [`Turn::login_steps`] for it.
 /// 5. At [`Connection::deadline`], which may change with every call, [`Connection::reach_deadline`] is called.
 #[derive(Debug)]
 pub struct Connection<S: Service = Npchat> {
@@ -56,8 +57,8 @@ pub struct Turn<'a> {
     pub relay: &'a Relay,
     /// How long things may take.
     pub timeouts: &'a Timeouts,
-    /// Steps of logins that the worker may still take in this turn.
-    pub login_steps: &'a mut usize,
+    /// Steps of a login, each a signature made or verified, that this connection may take now.
+    pub login_steps: usize,
     /// The worker's signing key.
     pub signer: &'a mut ChallengeSigner,
     /// The worker's counters.
@@ -81,6 +82,15 @@ pub enum Step {
     Free(CloseReason),
 }
 
+impl Turn<'_> {
+    /// Whether there is a step of a login for this connection, which is then taken.
+    pub fn take_login_step(&mut self) -> bool {
+        let left = self.login_steps.checked_sub(1);
+        self.login_steps = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
 #[derive(Debug)]
 enum Stage<S: Service> {
     Http(Requests<S>),
@@ -92,7 +102,21 @@ enum Stage<S: Service> {
 struct Upgraded<C> {
     socket: WebSocket,
     conversation: C,
+    /// What the client said that takes a step of a login, until there is one for it.
+    postponed: Option<Box<Event>>,
     login_deadline: Instant,
+}
+
+/// How a conversation goes on.
+enum Hearing {
+    /// What was heard is dealt with.
+    Goes,
+    /// All input is understood, or the rest is a part of a frame or message.
+    NeedsInput,
+    /// The budget of this turn is spent.
+    Pauses,
+    /// The client has said its last word.
+    Ends,
 }
 
 /// How a stage came to the end of what it can do now.
@@ -142,7 +166,7 @@ impl<S: Service> Connection<S> {
 
     /// Goes on with what a budget or a full socket left over.
     pub fn resume(&mut self, turn: &mut Turn<'_>) {
-        if self.runnable && self.has_room(turn) {
+        if self.runnable && self.has_room(turn) && (turn.login_steps > 0 || !self.has_postponed()) {
             self.advance_unread(turn);
         }
         self.deliver(turn);
@@ -154,6 +178,12 @@ impl<S: Service> Connection<S> {
             upgraded.conversation.note_mail();
         }
         self.deliver(turn);
+    }
+
+    /// There is no room for this connection, which has just been accepted.
+    pub fn turn_away(&mut self, turn: &mut Turn<'_>) {
+        write_refusal(Refusal::Unavailable, false, turn);
+        self.close(CloseReason::Answered, turn);
     }
 
     /// The server is stopping: what is under way is answered, nothing new begins.
@@ -174,8 +204,7 @@ impl<S: Service> Connection<S> {
             // What is left over waits for us, or for the peer to take its answers, which has a deadline of its own.
             Stage::Http(_) if self.runnable || !self.outbound.is_empty() => None,
             Stage::Http(requests) => Some(requests.deadline(timeouts)),
-            Stage::WebSocket(upgraded) if upgraded.conversation.is_logged_in() => None,
-            Stage::WebSocket(upgraded) => Some(upgraded.login_deadline),
+            Stage::WebSocket(upgraded) => upgraded.deadline(self.wants_input(), timeouts),
             Stage::Closing(closing) => closing.deadline(),
         };
         [stage, self.outbound.deadline(timeouts.write_stall)]
@@ -200,7 +229,10 @@ impl<S: Service> Connection<S> {
                 let reason = requests.reach_deadline(turn);
                 self.close(reason, turn);
             }
-            Stage::WebSocket(_) => self.close(CloseReason::LoginTimeout, turn),
+            Stage::WebSocket(upgraded) => {
+                let reason = upgraded.reason_to_end();
+                self.close(reason, turn);
+            }
             Stage::Closing(closing) => closing.give_up(),
         }
     }
@@ -219,7 +251,14 @@ impl<S: Service> Connection<S> {
     /// Whether [`Connection::resume`] has something to do at once.
     #[must_use]
     pub fn wants_turn(&self) -> bool {
-        self.outbound.is_empty() && (self.runnable || self.has_mail())
+        let can_go_on = self.runnable && !self.has_postponed();
+        self.outbound.is_empty() && (can_go_on || self.has_mail())
+    }
+
+    /// Whether [`Connection::resume`] has something to do that takes a step of a login.
+    #[must_use]
+    pub fn awaits_login_step(&self) -> bool {
+        self.outbound.is_empty() && self.has_postponed()
     }
 
     /// The bytes to send now, those of `fresh` after what the kernel has not taken of earlier turns.
@@ -229,11 +268,17 @@ impl<S: Service> Connection<S> {
 
     /// The kernel took `count` bytes of what [`Connection::unsent`] gave.
     pub fn sent(&mut self, count: usize, turn: &mut Turn<'_>) {
+        let blocked_since = self.outbound.blocked_since();
         if let Some((messages, last)) = self.outbound.taken(count, turn.out, turn.now) {
             turn.counters.delivered.add(messages as u64);
             if let Stage::WebSocket(Upgraded { conversation, .. }) = &mut self.stage {
                 conversation.confirm(last);
             }
+        }
+        if let Some(since) = blocked_since
+            && self.outbound.is_empty()
+        {
+            self.postpone_input(turn.now.saturating_duration_since(since));
         }
     }
 
@@ -243,6 +288,19 @@ impl<S: Service> Connection<S> {
             Stage::Http(_) | Stage::WebSocket(_) => Step::Wait,
             Stage::Closing(closing) => closing.next_step(self.outbound.is_empty(), turn.now, turn.timeouts),
         }
+    }
+
+    /// For so long, input waited in the kernel for the peer to take its output.
+    fn postpone_input(&mut self, pause: Duration) {
+        match &mut self.stage {
+            Stage::Http(requests) => requests.postpone(pause),
+            Stage::WebSocket(upgraded) => upgraded.socket.postpone(pause),
+            Stage::Closing(_) => {}
+        }
+    }
+
+    fn has_postponed(&self) -> bool {
+        matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.postponed.is_some())
     }
 
     fn has_mail(&self) -> bool {
@@ -336,45 +394,78 @@ impl<C: Conversation> Upgraded<C> {
         Self {
             socket: WebSocket::new(turn.relay.max_message_bytes().max(smallest_cap), turn.now),
             conversation,
+            postponed: None,
             login_deadline: turn.now + turn.timeouts.login,
         }
     }
 
     fn advance<S: Service<Conversation = C>>(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Advance<S> {
-        let frames_before = self.socket.frames();
-        loop {
-            // Any text may cost a signature: with the budget spent it stays unread.
-            if *turn.login_steps == 0 && !rest.is_empty() {
-                self.socket.settle();
-                return Advance::BudgetSpent;
-            }
-            let heard = match self.socket.receive(rest, &mut turn.out.bytes, turn.now) {
-                Ok(None) => break,
-                Ok(Some(event)) => self.hear(&event, turn),
-                Err(reason) => Err(reason),
-            };
-            match heard {
-                Ok(true) => {}
-                Ok(false) => return Advance::Become(Stage::Closing(Closing::after_output(CloseReason::Done))),
+        let mut frames_left = FRAMES_PER_TURN;
+        let advance = loop {
+            match self.hear_next(rest, &mut frames_left, turn) {
+                Ok(Hearing::Goes) if turn.out.bytes.len() < OUTBOUND_HIGH_WATER_BYTES => {}
+                Ok(Hearing::NeedsInput) => break Advance::NeedsInput,
+                Ok(Hearing::Goes | Hearing::Pauses) => break Advance::BudgetSpent,
+                Ok(Hearing::Ends) => return Advance::Become(Stage::Closing(Closing::after_output(CloseReason::Done))),
                 Err(reason) => {
                     write_farewell(&mut turn.out.bytes, reason);
                     return Advance::Become(Stage::Closing(Closing::after_output(reason)));
                 }
             }
-            let frames = self.socket.frames().wrapping_sub(frames_before) as usize;
-            if frames >= FRAMES_PER_TURN || turn.out.bytes.len() >= OUTBOUND_HIGH_WATER_BYTES {
-                self.socket.settle();
-                return Advance::BudgetSpent;
-            }
-        }
+        };
         self.socket.settle();
-        Advance::NeedsInput
+        advance
     }
 
-    /// Whether the connection goes on.
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
-        self.conversation.hear(event, turn)?;
-        Ok(*event != Event::Close)
+    /// Hears what was postponed, or what comes next in the input.
+    fn hear_next(
+        &mut self,
+        rest: &mut &[u8],
+        frames_left: &mut usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<Hearing, CloseReason> {
+        let event = if let Some(event) = self.postponed.take() {
+            *event
+        } else {
+            let mut lent = Lent {
+                now: turn.now,
+                out: &mut turn.out.bytes,
+                frames_left,
+                memory: turn.relay.mailboxes().budget(),
+                is_stranger: !self.conversation.is_logged_in(),
+            };
+            match self.socket.receive(rest, &mut lent)? {
+                Some(event) => event,
+                None if rest.is_empty() => return Ok(Hearing::NeedsInput),
+                None => return Ok(Hearing::Pauses),
+            }
+        };
+        match self.conversation.hear(&event, turn)? {
+            Heard::Done if event == Event::Close => Ok(Hearing::Ends),
+            Heard::Done => Ok(Hearing::Goes),
+            Heard::Postponed => {
+                self.postponed = Some(Box::new(event));
+                Ok(Hearing::Pauses)
+            }
+        }
+    }
+
+    fn deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
+        let login = (!self.conversation.is_logged_in()).then_some(self.login_deadline);
+        // Who is not listened to is not too slow.
+        let message = wants_input
+            .then(|| self.socket.deadline(timeouts.message_grace))
+            .flatten();
+        [login, message].into_iter().flatten().min()
+    }
+
+    /// Why its deadline ends it.
+    fn reason_to_end(&self) -> CloseReason {
+        if self.conversation.is_logged_in() {
+            CloseReason::MessageTimeout
+        } else {
+            CloseReason::LoginTimeout
+        }
     }
 }
 

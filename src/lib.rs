@@ -36,7 +36,7 @@
 //! | [`server`] | binds, raises the file limit, starts workers, turns signals into a drain |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
 //! | `worker/` | its parts: slots (slab with generations), inbox (coalesced wake-ups), visits, the expiry's share |
-//! | `transport` | the socket's bytes; the only file that names a connected socket |
+//! | `transport` | the socket's bytes; the only file that reads, writes or ends a connected socket |
 //! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
 //! | [`outbound`] | what waits for the kernel, and where each message in it ends |
 //! | [`http`] | request head, body, response. Bytes in, values out |

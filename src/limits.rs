@@ -59,6 +59,8 @@ pub const WEBSOCKET_READ_BUFFER_BYTES: usize = 256;
 
 /// Accounting overhead charged for each stored message beside its body: slab entry, shared header, its share of the mailbox.
 pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
+/// Memory that is charged for a body when it begins to come in pieces; it doubles as the body comes.
+pub const BODY_FIRST_CHARGE_BYTES: u64 = 4 * 1024;
 /// How long a message that must not be stored (`TTL: 0`) may wait for the live session that it was handed to.
 pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
 
@@ -66,7 +68,10 @@ pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
 pub const HEAD_DEADLINE_SECONDS: u64 = 10;
 /// A body may take this long before its rate counts.
 pub const BODY_GRACE_SECONDS: u64 = 10;
-/// Slowest rate of a body, and of a client that takes its answers, once the grace is over.
+/// A WebSocket message may take this long before its rate counts. Longer than a body: a session that is cut off in the middle
+/// of a frame may come back, and is worth waiting for.
+pub const MESSAGE_GRACE_SECONDS: u64 = 30;
+/// Slowest rate of a body, of a WebSocket message and of a client that takes its answers, once the grace is over.
 pub const MIN_RATE_BYTES_PER_SECOND: u64 = 1024;
 /// A connection between two requests is closed after this long.
 pub const KEEP_ALIVE_SECONDS: u64 = 75;
@@ -96,8 +101,10 @@ pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 pub const SHARDS_PER_WORKER: usize = 32;
 /// Most shards altogether.
 pub const SHARDS_MAX: usize = 1024;
-/// Files kept for what isn't a connection: listeners, pollers, standard streams, certificate reloads.
-pub const RESERVED_FILES: u64 = 64;
+/// Connections over the limit that may be open at once to be told so; more than these are closed without a word.
+pub const TURNED_AWAY_MAX: usize = 64;
+/// Files kept for what isn't a connection (listeners, pollers, standard streams, certificate reloads) or is turned away.
+pub const RESERVED_FILES: u64 = 128;
 
 const _: () = {
     assert!(HEAD_MAX_BYTES < READ_SCRATCH_BYTES);
@@ -105,6 +112,7 @@ const _: () = {
     assert!(TRAILER_MAX_BYTES < HEAD_MAX_BYTES);
     assert!(CHUNK_EXTENSION_MAX_BYTES < TRAILER_MAX_BYTES);
     assert!(EXPIRIES_PER_LOCK <= EXPIRIES_PER_TURN);
+    assert!((TURNED_AWAY_MAX as u64) < RESERVED_FILES);
     assert!(HANDSHAKE_MAX_BYTES < OUTBOUND_HIGH_WATER_BYTES);
     assert!(SHARDS_MAX.is_power_of_two());
     assert!(SESSIONS_PER_MAILBOX <= u8::MAX as usize);

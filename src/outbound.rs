@@ -67,6 +67,12 @@ impl Pace {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
+    /// The transfer could not go on for so long, and through no fault of the peer.
+    pub fn postpone(&mut self, pause: Duration) {
+        self.since += pause;
+        self.last_progress += pause;
+    }
+
     /// When the transfer is too slow: the grace plus the time that its bytes take at [`MIN_RATE_BYTES_PER_SECOND`]. What went
     /// fast earns no right to silence: never more than the grace after the last byte.
     #[must_use]
@@ -100,6 +106,12 @@ impl Outbound {
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |blocked| blocked.bytes.len() - blocked.taken)
+    }
+
+    /// Since when output has been waiting, if some is.
+    #[must_use]
+    pub fn blocked_since(&self) -> Option<Instant> {
+        self.0.as_ref().map(|blocked| blocked.pace.since)
     }
 
     /// When the peer must have taken more, if it is behind.

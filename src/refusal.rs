@@ -202,6 +202,10 @@ pub enum CloseReason {
     TooManySessions,
     /// More control frames or fragments than the limits: Close 1008.
     FrameFlood,
+    /// A message that takes longer than it may: Close 1008.
+    MessageTimeout,
+    /// No memory is left for a message that is coming in: Close 1013.
+    RelayFull,
     /// The relay's own fault: it could not make a challenge (Close 1011), or its code failed.
     Internal,
     /// The server is stopping: Close 1012.
@@ -210,7 +214,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Done,
         Self::Reset,
         Self::Answered,
@@ -228,6 +232,8 @@ impl CloseReason {
         Self::TooManyChallenges,
         Self::TooManySessions,
         Self::FrameFlood,
+        Self::MessageTimeout,
+        Self::RelayFull,
         Self::Internal,
         Self::Restart,
     ];
@@ -248,10 +254,12 @@ impl CloseReason {
             | Self::WrongSolution
             | Self::TooManyChallenges
             | Self::TooManySessions
-            | Self::FrameFlood => 1008,
+            | Self::FrameFlood
+            | Self::MessageTimeout => 1008,
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
             Self::Restart => 1012,
+            Self::RelayFull => 1013,
         }
     }
 
@@ -276,6 +284,8 @@ impl CloseReason {
             Self::TooManyChallenges => "too_many_challenges",
             Self::TooManySessions => "too_many_sessions",
             Self::FrameFlood => "frame_flood",
+            Self::MessageTimeout => "message_timeout",
+            Self::RelayFull => "relay_full",
             Self::Internal => "internal",
             Self::Restart => "restart",
         }

@@ -21,7 +21,7 @@ use signal_hook::iterator::Signals;
 use crate::auth::ChallengeSigner;
 use crate::certificate;
 use crate::config::{Config, ConfigError, Timeouts};
-use crate::limits::RESERVED_FILES;
+use crate::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
 use crate::machine;
 use crate::mailboxes::Stats;
 use crate::metrics::{Counters, Totals};
@@ -43,14 +43,24 @@ pub(crate) struct Shared {
     pub(crate) relay: Relay,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) counters: Vec<Counters>,
-    /// Connections open in all workers.
-    pub(crate) connections: AtomicUsize,
-    pub(crate) max_connections: usize,
+    /// Connections open in all workers, but for those that are turned away.
+    connections: AtomicUsize,
+    max_connections: usize,
+    turned_away: AtomicUsize,
     pub(crate) timeouts: Timeouts,
     pub(crate) clean_period: Duration,
     pub(crate) drain: Duration,
     /// Stop at once, whatever is under way.
     pub(crate) halt: AtomicBool,
+}
+
+/// What a connection is open for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To be served.
+    Served,
+    /// To be told that there is no room.
+    TurnedAway,
 }
 
 /// Why a server did not start, or could not go on. Its text is one line.
@@ -219,12 +229,38 @@ impl Shared {
             counters: polls.iter().map(|_| Counters::default()).collect(),
             inboxes,
             connections: AtomicUsize::new(0),
+            turned_away: AtomicUsize::new(0),
             max_connections: usize::try_from(room).unwrap_or(usize::MAX),
             timeouts: config.timeouts,
             clean_period: config.clean_period,
             drain: config.drain,
             halt: AtomicBool::new(false),
         })
+    }
+
+    /// A place for one more connection, to be given back by [`Shared::leave`]. `None`: it can't even be turned away politely.
+    pub(crate) fn enter(&self) -> Option<Place> {
+        let take = |count: &AtomicUsize, max: usize| {
+            let taken = count.fetch_add(1, Ordering::Relaxed) < max;
+            if !taken {
+                count.fetch_sub(1, Ordering::Relaxed);
+            }
+            taken
+        };
+        if take(&self.connections, self.max_connections) {
+            Some(Place::Served)
+        } else {
+            take(&self.turned_away, TURNED_AWAY_MAX).then_some(Place::TurnedAway)
+        }
+    }
+
+    /// Gives back what [`Shared::enter`] gave.
+    pub(crate) fn leave(&self, place: Place) {
+        let count = match place {
+            Place::Served => &self.connections,
+            Place::TurnedAway => &self.turned_away,
+        };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn halt(&self) {

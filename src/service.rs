@@ -41,11 +41,11 @@ pub trait Service: Debug + Sized + 'static {
 
 /// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.
 pub trait Conversation: Debug {
-    /// The client has sent a text or binary message.
+    /// The client has sent this. What is postponed is said again when the worker has a step of a login for this connection.
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<(), CloseReason>;
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason>;
 
     /// Whether the client has proved who it is; until then the login's deadline runs.
     fn is_logged_in(&self) -> bool;
@@ -63,6 +63,15 @@ pub trait Conversation: Debug {
 
     /// The kernel has taken all messages up to this one.
     fn confirm(&mut self, _upto: Sequence) {}
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It has been dealt with.
+    Done,
+    /// It takes a step of a login, and [`Turn::login_steps`] are spent. Nothing has changed.
+    Postponed,
 }
 
 /// The relay of PROTOCOL.md.

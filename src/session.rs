@@ -9,7 +9,7 @@ use crate::identity::RecipientId;
 use crate::limits::{CHALLENGES_PER_CONNECTION, HANDSHAKE_MAX_BYTES};
 use crate::mailboxes::{Attachment, Sequence};
 use crate::refusal::CloseReason;
-use crate::service::Conversation;
+use crate::service::{Conversation, Heard};
 use crate::websocket::{Event, Opcode, write_frame};
 
 /// One WebSocket's side of the login and, after it, of the mail.
@@ -42,45 +42,49 @@ impl Session {
     ///
     /// # Errors
     /// Why the connection is to be closed: before the login anything but a step of it, afterwards only a bad step.
-    fn hear_text(&mut self, text: &str, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn hear_text(&mut self, text: &str, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
         if self.is_logged_in() && text.len() > HANDSHAKE_MAX_BYTES {
-            return Ok(());
+            return Ok(Heard::Done);
         }
         match handshake::parse(text.as_bytes()) {
             Ok(Some(Handshake::ChallengeRequest)) => self.issue_challenge(turn),
             Ok(Some(Handshake::Solution(solution))) => self.check_solution(&solution, turn),
             // A client may push what it likes up the socket once it is logged in; npchat-web does.
-            Ok(None) | Err(HandshakeError::Malformed) if self.is_logged_in() => Ok(()),
+            Ok(None) | Err(HandshakeError::Malformed) if self.is_logged_in() => Ok(Heard::Done),
             Ok(None) => Err(CloseReason::BadHandshake),
             Err(error) => Err(reason_of(error)),
         }
     }
 
-    fn issue_challenge(&mut self, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn issue_challenge(&mut self, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
         if self.challenges_issued == CHALLENGES_PER_CONNECTION {
             return Err(CloseReason::TooManyChallenges);
         }
+        if !turn.take_login_step() {
+            return Ok(Heard::Postponed);
+        }
         self.challenges_issued += 1;
-        *turn.login_steps = turn.login_steps.saturating_sub(1);
         let challenge = turn.signer.issue().map_err(|_| CloseReason::Internal)?;
         let mut text = Vec::with_capacity(192);
         handshake::write_challenge(&mut text, &challenge);
         write_frame(&mut turn.out.bytes, Opcode::Text, &text);
         self.challenge = Some(Box::new(challenge));
-        Ok(())
+        Ok(Heard::Done)
     }
 
-    fn check_solution(&mut self, solution: &Solution, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
-        // Taken out first: no challenge can be answered twice, whatever comes of this answer.
-        let held = self.challenge.take().ok_or(CloseReason::UnknownChallenge)?;
-        if *held != solution.challenge {
+    fn check_solution(&mut self, solution: &Solution, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+        if self.challenge.as_deref() != Some(&solution.challenge) {
             return Err(CloseReason::UnknownChallenge);
         }
         if solution.public_key.id() != self.id {
             return Err(CloseReason::WrongKey);
         }
-        *turn.login_steps = turn.login_steps.saturating_sub(1);
-        if !auth::verify(&solution.public_key, &held.text, &solution.solution) {
+        if !turn.take_login_step() {
+            return Ok(Heard::Postponed);
+        }
+        // No challenge can be answered twice.
+        self.challenge = None;
+        if !auth::verify(&solution.public_key, &solution.challenge.text, &solution.solution) {
             return Err(CloseReason::WrongSolution);
         }
         if self.attachment.is_none() {
@@ -89,16 +93,16 @@ impl Session {
         }
         turn.counters.logins.add(1);
         write_frame(&mut turn.out.bytes, Opcode::Text, handshake::DONE);
-        Ok(())
+        Ok(Heard::Done)
     }
 }
 
 impl Conversation for Session {
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
         match event {
             Event::Text(text) => self.hear_text(text, turn),
             Event::Binary(_) if !self.is_logged_in() => Err(CloseReason::UnexpectedBinary),
-            Event::Binary(_) | Event::Ping | Event::Pong(_) | Event::Close => Ok(()),
+            Event::Binary(_) | Event::Ping | Event::Pong(_) | Event::Close => Ok(Heard::Done),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The bytes of a connection: what goes between a worker's scratch and a socket.
 //!
-//! The only file that names a connected socket's type. It doesn't know what the bytes mean.
+//! The only file that reads, writes or ends a connected socket. It doesn't know what the bytes mean.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;

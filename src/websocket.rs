@@ -6,14 +6,19 @@
 mod frame;
 
 use std::io::{self, Read, Write};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use self::frame::{CONTROL_PAYLOAD_MAX_BYTES, FrameMeter, Piece};
 pub use self::frame::{Opcode, write_close, write_frame};
-use crate::limits::{CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND, WEBSOCKET_READ_BUFFER_BYTES};
+use crate::limits::{
+    CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND, HANDSHAKE_MAX_BYTES, WEBSOCKET_READ_BUFFER_BYTES,
+};
+use crate::mailboxes::{Budget, Charge};
+use crate::outbound::Pace;
 use crate::refusal::CloseReason;
 
 /// What a client said.
@@ -34,17 +39,41 @@ pub enum Event {
 /// The server's end of one WebSocket.
 ///
 /// Calling contract:
-/// 1. [`WebSocket::receive`] is called with the unread input until it says that there is no event left in it; it takes
-///    what it has understood off the front.
+/// 1. [`WebSocket::receive`] is called with the unread input until there is no event left in it; it takes what it has
+///    understood off the front.
 /// 2. An error is final: the caller writes the Close ([`write_close`]) and reads no more.
 /// 3. [`WebSocket::settle`] is called at the end of the turn: between messages it gives the context's memory back.
+/// 4. A message that is under way must be whole, or have come on, by [`WebSocket::deadline`].
 #[derive(Debug)]
 pub struct WebSocket {
     /// Only while a message is coming in: between messages a WebSocket owns no buffer.
-    context: Option<Box<WebSocketContext>>,
+    incoming: Option<Box<Incoming>>,
     meter: FrameMeter,
     control: ControlRate,
     message_max_bytes: u32,
+}
+
+/// What the caller lends for one [`WebSocket::receive`].
+#[derive(Debug)]
+pub struct Lent<'a> {
+    /// The moment of this turn.
+    pub now: Instant,
+    /// Takes the answers to pings and Close frames.
+    pub out: &'a mut Vec<u8>,
+    /// Frames that may still begin in this turn.
+    pub frames_left: &'a mut usize,
+    /// What a message that is coming in is charged to.
+    pub memory: &'a Arc<Budget>,
+    /// The client hasn't said who it is: only a text that can be a step of a login may come.
+    pub is_stranger: bool,
+}
+
+/// A message on its way, with what it takes meanwhile.
+#[derive(Debug)]
+struct Incoming {
+    context: WebSocketContext,
+    charge: Option<Charge>,
+    pace: Pace,
 }
 
 impl WebSocket {
@@ -52,60 +81,108 @@ impl WebSocket {
     #[must_use]
     pub fn new(message_max_bytes: u32, now: Instant) -> Self {
         Self {
-            context: None,
+            incoming: None,
             meter: FrameMeter::default(),
             control: ControlRate::full(now),
             message_max_bytes,
         }
     }
 
-    /// Takes input off the front until a message or control frame is whole. `None`: all input is taken, more is needed.
-    ///
-    /// Answers to pings and Close frames are appended to `out`.
+    /// Takes input off the front until a message or control frame is whole. `None`: all input is taken and more is needed, or
+    /// no further frame may begin in this turn.
     ///
     /// # Errors
     /// The reason to close, with the status of RFC 6455 §7.4.1.
-    pub fn receive(
-        &mut self,
-        input: &mut &[u8],
-        out: &mut Vec<u8>,
-        now: Instant,
-    ) -> Result<Option<Event>, CloseReason> {
-        while !input.is_empty() {
-            let Piece { length, starts_control } = self.meter.next_piece(input, self.message_max_bytes)?;
-            if starts_control && !self.control.spend(now) {
-                return Err(CloseReason::FrameFlood);
+    pub fn receive(&mut self, input: &mut &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, CloseReason> {
+        while !input.is_empty() && *lent.frames_left > 0 {
+            let piece = self.meter.next_piece(input, self.message_max_bytes)?;
+            if piece.starts {
+                *lent.frames_left -= 1;
+                self.admit(&piece, lent)?;
             }
-            let (piece, rest) = input.split_at(length);
+            let (bytes, rest) = input.split_at(piece.length);
             *input = rest;
-            if let Some(message) = self.feed(piece, out)? {
-                return Ok(Some(message));
+            if !piece.is_control {
+                self.incoming(lent.now).pace.progress(bytes.len(), lent.now);
+            }
+            if let Some(event) = self.feed(bytes, lent)? {
+                return Ok(Some(event));
             }
         }
         Ok(None)
     }
 
-    /// How many frames have begun so far, wrapping: the caller's budget counts by it.
+    /// When the message that is under way is too slow, if one is: `grace`, and then its rate counts.
     #[must_use]
-    pub fn frames(&self) -> u32 {
-        self.meter.frames()
+    pub fn deadline(&self, grace: Duration) -> Option<Instant> {
+        self.incoming.as_ref().map(|incoming| incoming.pace.deadline(grace))
+    }
+
+    /// The client was not heard for so long, and through no fault of its own.
+    pub fn postpone(&mut self, pause: Duration) {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.pace.postpone(pause);
+        }
     }
 
     /// Gives the context back when no message is under way.
     pub fn settle(&mut self) {
         if self.meter.is_between_messages() {
-            self.context = None;
+            self.incoming = None;
         }
     }
 
+    /// Judges a frame that begins, before any memory is spent on its payload.
+    fn admit(&mut self, piece: &Piece, lent: &Lent<'_>) -> Result<(), CloseReason> {
+        if piece.is_control {
+            return self
+                .control
+                .spend(lent.now)
+                .then_some(())
+                .ok_or(CloseReason::FrameFlood);
+        }
+        if lent.is_stranger && self.meter.is_binary() {
+            return Err(CloseReason::UnexpectedBinary);
+        }
+        let message_bytes = self.meter.message_bytes();
+        if message_bytes <= HANDSHAKE_MAX_BYTES as u64 {
+            // Free: a login has to be possible when no memory is left.
+            return Ok(());
+        }
+        if lent.is_stranger {
+            return Err(CloseReason::BadHandshake);
+        }
+        // The context holds the frame at hand, and what came before it.
+        let held_bytes = message_bytes.saturating_mul(2);
+        let charge = &mut self.incoming(lent.now).charge;
+        let fits = if let Some(charge) = charge {
+            charge.grow_to(held_bytes)
+        } else {
+            *charge = lent.memory.reserve(held_bytes);
+            charge.is_some()
+        };
+        fits.then_some(()).ok_or(CloseReason::RelayFull)
+    }
+
+    fn incoming(&mut self, now: Instant) -> &mut Incoming {
+        let max_bytes = self.message_max_bytes as usize;
+        self.incoming.get_or_insert_with(|| {
+            Box::new(Incoming {
+                context: WebSocketContext::new(Role::Server, Some(config(max_bytes))),
+                charge: None,
+                pace: Pace::starting(now),
+            })
+        })
+    }
+
     /// Gives the context one frame or a piece of one. It can't want more than that to finish, nor leave any of it.
-    fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<Option<Event>, CloseReason> {
-        let max = self.message_max_bytes as usize;
-        let context = self
-            .context
-            .get_or_insert_with(|| Box::new(WebSocketContext::new(Role::Server, Some(config(max)))));
-        let mut stream = Memory { input: piece, out };
-        let event = match context.read(&mut stream) {
+    fn feed(&mut self, piece: &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, CloseReason> {
+        let incoming = self.incoming(lent.now);
+        let mut stream = Memory {
+            input: piece,
+            out: lent.out,
+        };
+        let event = match incoming.context.read(&mut stream) {
             Ok(Message::Text(text)) => Event::Text(text),
             Ok(Message::Binary(bytes)) => Event::Binary(bytes),
             Ok(Message::Ping(_)) => Event::Ping,
@@ -116,8 +193,12 @@ impl WebSocket {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(reason_of(&error)),
         };
+        if let Event::Text(_) | Event::Binary(_) = event {
+            incoming.charge = None;
+            incoming.pace = Pace::starting(lent.now);
+        }
         // Its answer to a ping or a Close waits inside the context until the next call.
-        match context.flush(&mut stream) {
+        match incoming.context.flush(&mut stream) {
             Ok(()) | Err(Error::ConnectionClosed) => Ok(Some(event)),
             Err(error) => Err(reason_of(&error)),
         }
@@ -190,7 +271,7 @@ impl ControlRate {
                 .unwrap_or(u32::MAX)
                 .saturating_mul(CONTROL_FRAMES_PER_SECOND);
             self.tokens = self.tokens.saturating_add(earned).min(CONTROL_FRAMES_BURST);
-            self.refilled_at = now;
+            self.refilled_at += Duration::from_secs(whole_seconds);
         }
         let affordable = self.tokens > 0;
         self.tokens = self.tokens.saturating_sub(1);

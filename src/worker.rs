@@ -8,6 +8,7 @@ mod inbox;
 mod slot;
 mod slots;
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -25,15 +26,14 @@ use self::slot::{Slot, Visit};
 use self::slots::Slots;
 use crate::auth::ChallengeSigner;
 use crate::connection::Turn;
-use crate::http::{HttpDate, Reply};
+use crate::http::HttpDate;
 use crate::limits::{
-    ACCEPTS_PER_TURN, DEADLINE_TICK_MILLIS, DEADLINES_PER_TURN, LISTEN_BACKLOG, LOGIN_STEPS_PER_TURN,
-    READ_SCRATCH_BYTES,
+    ACCEPTS_PER_TURN, DEADLINE_TICK_MILLIS, DEADLINES_PER_TURN, LOGIN_STEPS_PER_TURN, READ_SCRATCH_BYTES,
 };
 use crate::mailboxes::Delivery;
 use crate::outbound::Output;
 use crate::refusal::{CloseReason, Refusal};
-use crate::server::Shared;
+use crate::server::{Place, Shared};
 use crate::service::Service;
 use crate::token::{SessionAddress, Token};
 use crate::transport::Transport;
@@ -54,6 +54,9 @@ pub(crate) struct Worker<S: Service> {
     left_over: Vec<Token>,
     /// Sessions that have mail: served last in this turn, so that all mail of the turn goes in one write.
     mailed: Vec<Token>,
+    /// Connections that wait for a step of a login, in the order in which they came to need it.
+    logins: VecDeque<Token>,
+    /// Steps of logins that are left in this turn.
     login_steps: usize,
     deadlines: Wheel,
     /// What the deadlines' ticks count from.
@@ -99,6 +102,7 @@ impl<S: Service> Worker<S> {
             slots: Slots::new(),
             left_over: Vec::new(),
             mailed: Vec::new(),
+            logins: VecDeque::new(),
             login_steps: LOGIN_STEPS_PER_TURN,
             deadlines: Wheel::new(0),
             epoch: now,
@@ -131,6 +135,7 @@ impl<S: Service> Worker<S> {
             self.read_inbox();
             self.begin_turn();
             self.serve_left_over();
+            self.serve_logins();
             for event in &events {
                 self.dispatch(event);
             }
@@ -173,7 +178,10 @@ impl<S: Service> Worker<S> {
         let token = Token::from_word(word.0);
         if let Some(slot) = self.slots.get_mut(token) {
             slot.note_event(event);
-            self.serve(token, Visit::Ordinary);
+            // What has had its share of this turn is left over for the next one.
+            if !slot.queued {
+                self.serve(token, Visit::Ordinary);
+            }
         }
     }
 
@@ -187,33 +195,47 @@ impl<S: Service> Worker<S> {
     }
 
     fn admit(&mut self, socket: TcpStream) {
-        let counters = &self.shared.counters[self.index as usize];
-        if self.shared.connections.fetch_add(1, Ordering::Relaxed) >= self.shared.max_connections {
-            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-            counters.refused(Refusal::Unavailable);
-            tracing::debug!(refusal = Refusal::Unavailable.code(), "no room for another connection");
-            turn_away(socket, &self.date);
-            return;
-        }
-        let mut transport = Transport::plain(socket);
-        let token = self.slots.next_token();
-        let registered = token.is_some_and(|token| {
-            transport
-                .register(self.poll.registry(), mio::Token(token.to_word()))
-                .is_ok()
-        });
-        let (Some(token), true) = (token, registered) else {
-            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        let Some(place) = self.shared.enter() else {
+            self.shared.counters[self.index as usize].refused(Refusal::Unavailable);
             return;
         };
-        counters.accepted.add(1);
-        self.slots.insert(Slot::new(transport, self.now, &self.shared.timeouts));
-        self.arm_deadline(token);
+        let Some(token) = self.open(socket, place) else {
+            self.shared.leave(place);
+            return;
+        };
+        match place {
+            Place::Served => self.arm_deadline(token),
+            Place::TurnedAway => self.serve(token, Visit::TurnAway),
+        }
+    }
+
+    fn open(&mut self, socket: TcpStream, place: Place) -> Option<Token> {
+        let token = self.slots.next_token()?;
+        let mut transport = Transport::plain(socket);
+        if let Err(error) = transport.register(self.poll.registry(), mio::Token(token.to_word())) {
+            tracing::warn!(%error, "a connection is dropped that can't be watched");
+            return None;
+        }
+        self.shared.counters[self.index as usize].accepted.add(1);
+        self.slots
+            .insert(Slot::new(transport, place, self.now, &self.shared.timeouts));
+        Some(token)
     }
 
     fn serve_left_over(&mut self) {
         let list = std::mem::replace(&mut self.left_over, std::mem::take(&mut self.scratch.tokens));
         self.serve_all(list);
+    }
+
+    /// One step for each who waits now, first come, first served: who needs many waits again.
+    fn serve_logins(&mut self) {
+        for _ in 0..self.logins.len().min(self.login_steps) {
+            let Some(token) = self.logins.pop_front() else { break };
+            if let Some(slot) = self.slots.get_mut(token) {
+                slot.queued_for_login = false;
+                self.serve(token, Visit::LoginStep);
+            }
+        }
     }
 
     fn serve_mailed(&mut self) {
@@ -233,6 +255,9 @@ impl<S: Service> Worker<S> {
     }
 
     fn serve(&mut self, token: Token, visit: Visit) {
+        // Nobody passes those who wait.
+        let is_next = visit == Visit::LoginStep || self.logins.is_empty();
+        let login_steps = usize::from(is_next).min(self.login_steps);
         let Some(slot) = self.slots.get_mut(token) else { return };
         let mut turn = Turn {
             now: self.now,
@@ -243,7 +268,7 @@ impl<S: Service> Worker<S> {
             },
             relay: &self.shared.relay,
             timeouts: &self.shared.timeouts,
-            login_steps: &mut self.login_steps,
+            login_steps,
             signer: &mut self.signer,
             counters: &self.shared.counters[self.index as usize],
             out: &mut self.scratch.out,
@@ -257,23 +282,24 @@ impl<S: Service> Worker<S> {
             turn.out.clear();
             Some(CloseReason::Internal)
         });
-        let wants_turn = slot.wants_turn();
-        self.route_mail();
+        self.login_steps -= login_steps - turn.login_steps;
         if let Some(reason) = over {
             self.free(token, reason);
-            return;
+        } else {
+            self.queue(token);
+            self.arm_deadline(token);
         }
-        if wants_turn {
-            self.leave_over(token);
-        }
-        self.arm_deadline(token);
+        self.route_mail();
     }
 
-    fn leave_over(&mut self, token: Token) {
-        if let Some(slot) = self.slots.get_mut(token)
-            && !std::mem::replace(&mut slot.queued, true)
-        {
+    /// Puts a connection where it is served again without an event, if it wants that.
+    fn queue(&mut self, token: Token) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        if slot.wants_turn() && !std::mem::replace(&mut slot.queued, true) {
             self.left_over.push(token);
+        }
+        if slot.awaits_login_step() && !std::mem::replace(&mut slot.queued_for_login, true) {
+            self.logins.push_back(token);
         }
     }
 
@@ -306,8 +332,8 @@ impl<S: Service> Worker<S> {
 
     fn free(&mut self, token: Token, reason: CloseReason) {
         self.deadlines.cancel(&mut self.slots, token.index);
-        if self.slots.remove(token).is_some() {
-            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(slot) = self.slots.remove(token) {
+            self.shared.leave(slot.place);
             self.shared.counters[self.index as usize].closed(reason);
             tracing::debug!(reason = reason.code(), "connection over");
         }
@@ -358,7 +384,7 @@ impl<S: Service> Worker<S> {
         self.drain_until = Some(self.now + self.shared.drain);
         // Closing a listener resets who waits in it.
         self.entrance.look_again();
-        self.accept(LISTEN_BACKLOG);
+        self.accept(self.entrance.backlog());
         self.entrance.close();
         let tokens: Vec<_> = self.slots.tokens().collect();
         for token in tokens {
@@ -375,6 +401,7 @@ impl<S: Service> Worker<S> {
 
     fn poll_timeout(&self) -> Option<Duration> {
         if !self.left_over.is_empty()
+            || !self.logins.is_empty()
             || !self.mailed.is_empty()
             || self.sweep.is_under_way()
             || self.entrance.is_pending()
@@ -395,28 +422,13 @@ impl<S: Service> Worker<S> {
     }
 
     fn tick_before(&self, at: Instant) -> u32 {
-        let millis = at.saturating_duration_since(self.epoch).as_millis();
-        u32::try_from(millis / u128::from(DEADLINE_TICK_MILLIS)).unwrap_or(u32::MAX)
+        let since = at.saturating_duration_since(self.epoch);
+        let millis = since.as_secs().saturating_mul(1000) + u64::from(since.subsec_millis());
+        u32::try_from(millis / DEADLINE_TICK_MILLIS).unwrap_or(u32::MAX)
     }
 
     fn instant_of(&self, tick: u32) -> Instant {
         self.epoch + Duration::from_millis(u64::from(tick) * DEADLINE_TICK_MILLIS)
-    }
-}
-
-/// Tells a client that there is no room, as far as its socket takes it at once.
-fn turn_away(socket: TcpStream, date: &HttpDate) {
-    let mut answer = Vec::new();
-    let reply = Reply {
-        date,
-        keep_alive: false,
-        is_http_10: false,
-        head_only: false,
-    };
-    reply.refused(&mut answer, Refusal::Unavailable, None);
-    let mut transport = Transport::plain(socket);
-    if transport.send(&answer).is_ok() {
-        transport.half_close();
     }
 }
 

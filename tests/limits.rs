@@ -221,10 +221,14 @@ fn all_memory_is_given_back_when_all_is_delivered() {
 fn a_body_under_way_is_charged_and_given_back_when_its_sender_goes() {
     let server = start(|_| {});
     let alice = Identity::generate();
-    for framing in ["Content-Length: 50000", "Transfer-Encoding: chunked"] {
+    let part = "x".repeat(20_000);
+    for framing in [
+        "Content-Length: 50000\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nc350\r\n",
+    ] {
         let mut client = RawClient::connect(address(&server));
-        client.send(format!("POST /{} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n", alice.id));
-        wait_until(PATIENCE, "it is charged", || server.memory_used() >= 50_000);
+        client.send(format!("POST /{} HTTP/1.1\r\nHost: x\r\n{framing}{part}", alice.id));
+        wait_until(PATIENCE, "it is charged", || server.memory_used() >= part.len() as u64);
         drop(client);
         wait_until(PATIENCE, "it is given back", || server.memory_used() == 0);
     }

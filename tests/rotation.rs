@@ -9,7 +9,7 @@ use std::thread;
 use npchat::refusal::CloseReason;
 use npchat::server::Server;
 
-use common::{Frame, Identity, RawWebSocket, Receiver, address, post, start};
+use common::{Challenge, Frame, Identity, RawWebSocket, Receiver, address, post, start};
 
 const LOGINS: usize = 200;
 
@@ -64,6 +64,30 @@ fn logins_at_the_same_time_all_succeed_and_get_their_mail() {
         });
         assert_none_refused(&server);
     }
+}
+
+#[test]
+fn logins_that_wait_for_a_step_all_get_theirs_however_many_each_asks_for() {
+    const CLIENTS: usize = 60;
+    const REQUESTS: usize = 8;
+    let server = start(|config| config.workers = 1);
+    let identities: Vec<_> = (0..CLIENTS).map(|_| Identity::generate()).collect();
+    let requests = Frame::text(r#"{"get":"challenge"}"#).masked().repeat(REQUESTS);
+    let mut sockets: Vec<_> = identities
+        .iter()
+        .map(|identity| RawWebSocket::connect(address(&server), &identity.id))
+        .collect();
+    // Far more steps at once than a turn has.
+    for socket in &mut sockets {
+        socket.client().send(&requests);
+    }
+    for (socket, identity) in sockets.iter_mut().zip(&identities) {
+        let challenges: Vec<_> = (0..REQUESTS).map(|_| Challenge::read(&socket.read_text())).collect();
+        let solution = identity.solution(&challenges[REQUESTS - 1]);
+        socket.send(&Frame::text(&solution));
+        assert_eq!(socket.read_text(), r#"{"message":"handshake done"}"#);
+    }
+    assert_eq!(server.totals().logins, CLIENTS as u64);
 }
 
 fn assert_none_refused(server: &Server) {

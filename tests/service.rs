@@ -11,7 +11,7 @@ use npchat::connection::Turn;
 use npchat::http::{Reply, RequestHead, Target};
 use npchat::refusal::{CloseReason, Refusal};
 use npchat::server::Server;
-use npchat::service::{Conversation, Service};
+use npchat::service::{Conversation, Heard, Service};
 use npchat::websocket::{Event, Opcode, write_frame};
 
 use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, upgrade_request, wait_until};
@@ -40,12 +40,12 @@ impl Service for Fragile {
 }
 
 impl Conversation for Fragile {
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
         if let Event::Text(text) = event {
             write_frame(&mut turn.out.bytes, Opcode::Text, text.as_bytes());
             assert_ne!(text.as_str(), "panic");
         }
-        Ok(())
+        Ok(Heard::Done)
     }
 
     fn is_logged_in(&self) -> bool {

@@ -2,13 +2,13 @@
 //!
 //! Heads, bodies and answers as bytes are [`crate::http`]'s; what a message does is [`crate::relay`]'s.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Turn;
 use crate::config::Timeouts;
 use crate::http::response::continue_100;
-use crate::http::{BodyDecoder, Framing, HeadScanner, Method, Reply, RequestHead, Target};
-use crate::limits::{DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_TURN};
+use crate::http::{BodyDecoder, HeadScanner, Method, Reply, RequestHead, Target};
+use crate::limits::{BODY_FIRST_CHARGE_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_TURN};
 use crate::mailboxes::Charge;
 use crate::outbound::Pace;
 use crate::refusal::{CloseReason, Refusal};
@@ -50,6 +50,8 @@ enum Phase<S: Service> {
 struct Receiving<S: Service> {
     decoder: BodyDecoder,
     body: Vec<u8>,
+    /// No body is longer, or it would have been refused.
+    max_bytes: u64,
     purpose: Purpose<S>,
     manner: Manner,
     pace: Pace,
@@ -114,6 +116,14 @@ impl<S: Service> Requests<S> {
         }
     }
 
+    /// The client was not read for so long.
+    pub(super) fn postpone(&mut self, pause: Duration) {
+        match &mut self.phase {
+            Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline += pause,
+            Phase::Body(receiving) => receiving.pace.postpone(pause),
+        }
+    }
+
     /// Takes requests off the front of `rest` and answers them, until input or budget ends.
     pub(super) fn advance(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Progress<S::Conversation> {
         for _ in 0..REQUESTS_PER_TURN {
@@ -170,6 +180,7 @@ impl<S: Service> Requests<S> {
         turn: &mut Turn<'_>,
     ) -> Result<Option<Progress<S::Conversation>>, Refusal> {
         if let Phase::Body(receiving) = &mut self.phase {
+            receiving.make_room(rest.len());
             let progress = receiving.decoder.append(rest, &mut receiving.body)?;
             receiving.pace.progress(progress.consumed, turn.now);
             if let Purpose::Answer(_) = receiving.purpose {
@@ -249,7 +260,8 @@ impl<S: Service> Requests<S> {
             let next = finish(&purpose, manner, piece.data, turn);
             return Ok(self.after_answer(next, turn));
         }
-        let (purpose, charge) = set_memory_aside(purpose, head.framing, turn);
+        let max_bytes = head.framing.length().unwrap_or(max_bytes);
+        let (purpose, charge) = set_memory_aside(purpose, piece.data.len(), max_bytes, turn);
         if head.expects_continue && rest.is_empty() {
             // Who waits for a 100 and isn't going to get one need not send its body at all.
             if let Purpose::Answer(answer) = purpose {
@@ -264,10 +276,11 @@ impl<S: Service> Requests<S> {
             }
             continue_100(&mut turn.out.bytes);
         }
-        let body = match purpose {
-            Purpose::Post(_) => piece.data.to_vec(),
-            Purpose::Answer(_) => Vec::new(),
-        };
+        let mut body = Vec::new();
+        if let Some(charge) = &charge {
+            body.reserve_exact(usize::try_from(charge.bytes()).unwrap_or(0));
+            body.extend_from_slice(piece.data);
+        }
         let consumed = piece.consumed;
         let mut pace = Pace::starting(turn.now);
         pace.progress(consumed, turn.now);
@@ -275,6 +288,7 @@ impl<S: Service> Requests<S> {
         self.phase = Phase::Body(Box::new(Receiving {
             decoder,
             body,
+            max_bytes,
             purpose,
             manner,
             pace,
@@ -287,6 +301,29 @@ impl<S: Service> Requests<S> {
         self.phase = Phase::Idle;
         self.deadline = turn.now + turn.timeouts.keep_alive;
         (!keep_alive).then_some(Progress::Close(CloseReason::Answered))
+    }
+}
+
+impl<S: Service> Receiving<S> {
+    /// Memory for so much more of the body. If there is none, the rest is read for nothing, and the request refused at its end.
+    fn make_room(&mut self, piece_bytes: usize) {
+        let Some(charge) = &mut self.charge else { return };
+        let needed = (self.body.len() as u64 + piece_bytes as u64).min(self.max_bytes);
+        if needed <= charge.bytes() {
+            return;
+        }
+        // Doubled, so that a body is moved as often as its length has binary digits, and not with each piece.
+        let bytes = needed.max(charge.bytes().saturating_mul(2)).min(self.max_bytes);
+        if charge.grow_to(bytes) {
+            let more = usize::try_from(bytes)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(self.body.len());
+            self.body.reserve_exact(more);
+        } else {
+            self.purpose = Purpose::Answer(Answer::Refused(Refusal::RelayFull, None));
+            self.charge = None;
+            self.body = Vec::new();
+        }
     }
 }
 
@@ -350,21 +387,18 @@ fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal>
     Ok(Purpose::Answer(answer))
 }
 
-/// Memory for a message that comes in pieces, charged before it comes; without it, the body is read for nothing.
+/// Memory for a message that comes in pieces, charged before it is used; without it, the body is read for nothing.
 fn set_memory_aside<S: Service>(
     purpose: Purpose<S>,
-    framing: Framing,
+    piece_bytes: usize,
+    max_bytes: u64,
     turn: &Turn<'_>,
 ) -> (Purpose<S>, Option<Charge>) {
     let Purpose::Post(_) = purpose else {
         return (purpose, None);
     };
-    let max_bytes = u64::from(turn.relay.max_message_bytes());
-    let bytes = if let Framing::Length(length) = framing {
-        length
-    } else {
-        max_bytes
-    };
+    // What the client only says it will send is charged when it comes: a claim costs nothing.
+    let bytes = (piece_bytes as u64).max(BODY_FIRST_CHARGE_BYTES).min(max_bytes);
     match turn.relay.reserve(bytes) {
         Ok(charge) => (purpose, Some(charge)),
         Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, None)), None),
@@ -390,7 +424,7 @@ fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], turn: &
 }
 
 /// Writes a refusal after which the connection can't go on.
-fn write_refusal(refusal: Refusal, head_only: bool, turn: &mut Turn<'_>) {
+pub(super) fn write_refusal(refusal: Refusal, head_only: bool, turn: &mut Turn<'_>) {
     note_refusal(refusal, turn);
     let manner = Manner {
         keep_alive: false,

@@ -202,6 +202,18 @@ pub enum Framing {
     Chunked,
 }
 
+impl Framing {
+    /// The body's length in bytes, if the head tells it.
+    #[must_use]
+    pub const fn length(self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::Length(length) => Some(length),
+            Self::Chunked => None,
+        }
+    }
+}
+
 /// httparse tells any wrong version from the right ones, but not a real version from garbage.
 fn check_version(request_line: &[u8]) -> Result<(), Refusal> {
     match request_line.last_chunk() {

@@ -80,6 +80,17 @@ impl Charge {
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Charges as much more as makes it `bytes`, if it is less; `false`, and nothing more charged, if that isn't left.
+    #[must_use]
+    pub fn grow_to(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let fits = self.budget.try_charge(more);
+        if fits {
+            self.bytes += more;
+        }
+        fits
+    }
 }
 
 impl Drop for Charge {
@@ -108,9 +119,10 @@ mod tests {
     #[test]
     fn a_reservation_ends_when_it_is_dropped() {
         let budget = Arc::new(Budget::new(10));
-        let charge = budget.reserve(7).unwrap();
+        let mut charge = budget.reserve(7).unwrap();
         assert!(budget.reserve(4).is_none());
-        assert_eq!((charge.bytes(), budget.used()), (7, 7));
+        assert!(!charge.grow_to(11) && charge.grow_to(9) && charge.grow_to(3));
+        assert_eq!((charge.bytes(), budget.used()), (9, 9));
         drop(charge);
         assert_eq!(budget.used(), 0);
     }

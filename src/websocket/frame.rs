@@ -55,7 +55,10 @@ pub(super) struct FrameMeter {
     message_bytes: u64,
     fragments: u32,
     in_message: bool,
-    frames: u32,
+    /// The current message is binary.
+    is_binary: bool,
+    /// The current frame, if one is under way, is a control frame.
+    is_control: bool,
 }
 
 /// Input that belongs to one frame.
@@ -63,8 +66,10 @@ pub(super) struct FrameMeter {
 pub(super) struct Piece {
     /// Bytes off the front of the input, at least one.
     pub(super) length: usize,
-    /// Whether a control frame's header ends in this piece.
-    pub(super) starts_control: bool,
+    /// Whether the frame's header ends in this piece.
+    pub(super) starts: bool,
+    /// Whether the frame is a control frame. Not known before its header has ended.
+    pub(super) is_control: bool,
 }
 
 #[derive(Debug, Default)]
@@ -91,12 +96,16 @@ impl FrameMeter {
     /// The frame breaks RFC 6455 §5 or a limit. Known from the header alone, before any memory is spent on its payload.
     pub(super) fn next_piece(&mut self, input: &[u8], message_max_bytes: u32) -> Result<Piece, CloseReason> {
         let mut length = 0;
-        let mut starts_control = false;
-        if self.payload_left == 0 {
+        let starts = self.payload_left == 0;
+        if starts {
             let Some(header) = self.partial.complete(input, &mut length)? else {
-                return Ok(Piece { length, starts_control });
+                return Ok(Piece {
+                    length,
+                    starts: false,
+                    is_control: false,
+                });
             };
-            starts_control = header.is_control();
+            self.is_control = header.is_control();
             self.admit(&header, message_max_bytes)?;
         }
         let payload = usize::try_from(self.payload_left)
@@ -105,7 +114,8 @@ impl FrameMeter {
         self.payload_left -= payload as u64;
         Ok(Piece {
             length: length + payload,
-            starts_control,
+            starts,
+            is_control: self.is_control,
         })
     }
 
@@ -114,12 +124,17 @@ impl FrameMeter {
         self.payload_left == 0 && self.partial.length == 0 && !self.in_message
     }
 
-    pub(super) fn frames(&self) -> u32 {
-        self.frames
+    /// Payload of the current message, all its fragments so far, the current one whole.
+    pub(super) fn message_bytes(&self) -> u64 {
+        self.message_bytes
+    }
+
+    /// Whether the current message is binary.
+    pub(super) fn is_binary(&self) -> bool {
+        self.is_binary
     }
 
     fn admit(&mut self, header: &Header, message_max_bytes: u32) -> Result<(), CloseReason> {
-        self.frames = self.frames.wrapping_add(1);
         if header.is_control() {
             if !header.fin || header.payload > CONTROL_PAYLOAD_MAX_BYTES.into() {
                 return Err(CloseReason::ProtocolError);
@@ -131,6 +146,7 @@ impl FrameMeter {
             }
             if !continues {
                 (self.message_bytes, self.fragments) = (0, 0);
+                self.is_binary = header.opcode == Opcode::Binary as u8;
             }
             self.message_bytes = self.message_bytes.saturating_add(header.payload);
             if self.message_bytes > u64::from(message_max_bytes) {

@@ -21,6 +21,24 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// One call, with as much of everything as it may want.
+fn receive(
+    socket: &mut WebSocket,
+    input: &mut &[u8],
+    out: &mut Vec<u8>,
+    now: Instant,
+) -> Result<Option<Event>, CloseReason> {
+    let memory = Arc::new(Budget::new(u64::MAX));
+    let mut lent = Lent {
+        now,
+        out,
+        frames_left: &mut usize::MAX.clone(),
+        memory: &memory,
+        is_stranger: false,
+    };
+    socket.receive(input, &mut lent)
+}
+
 /// Everything that comes of an input given in pieces of `step` bytes, and what is answered.
 fn drive(bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, Vec<u8>) {
     let now = Instant::now();
@@ -28,7 +46,7 @@ fn drive(bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, Vec<u8>
     for piece in bytes.chunks(step) {
         let mut input = piece;
         loop {
-            match socket.receive(&mut input, &mut out, now) {
+            match receive(&mut socket, &mut input, &mut out, now) {
                 Ok(Some(event)) => events.push(event),
                 Ok(None) => break,
                 Err(reason) => return (events, Some(reason), out),
@@ -136,7 +154,7 @@ fn the_cap_on_messages_does_not_hold_for_control_frames() {
     let mut socket = WebSocket::new(1, now);
     let bytes = [frame(0x89, &[b'p'; 125]), frame(0x81, b"a"), frame(0x88, b"\x03\xe8")].concat();
     let mut input = bytes.as_slice();
-    let mut next = || socket.receive(&mut input, &mut Vec::new(), now);
+    let mut next = || receive(&mut socket, &mut input, &mut Vec::new(), now);
     assert_eq!(next(), Ok(Some(Event::Ping)));
     assert_eq!(next(), Ok(Some(Event::Text("a".into()))));
     assert_eq!(next(), Ok(Some(Event::Close)));
@@ -161,11 +179,108 @@ fn the_control_rate_earns_back_what_time_gives() {
         assert!(rate.spend(start));
     }
     assert!(!rate.spend(start));
-    let later = start + std::time::Duration::from_secs(2);
+    let later = start + Duration::from_secs(2);
     for _ in 0..2 * CONTROL_FRAMES_PER_SECOND {
         assert!(rate.spend(later));
     }
     assert!(!rate.spend(later));
+}
+
+#[test]
+fn the_control_rate_loses_no_fraction_of_a_second() {
+    let start = Instant::now();
+    let mut rate = ControlRate::full(start);
+    while rate.spend(start) {}
+    assert!(rate.spend(start + Duration::from_millis(1900)));
+    let two_seconds = start + Duration::from_secs(2);
+    for _ in 1..2 * CONTROL_FRAMES_PER_SECOND {
+        assert!(rate.spend(two_seconds));
+    }
+    assert!(!rate.spend(two_seconds));
+}
+
+#[test]
+fn a_flood_of_fragments_is_heard_a_share_in_each_turn() {
+    let now = Instant::now();
+    let mut socket = WebSocket::new(CAP, now);
+    let memory = Arc::new(Budget::new(u64::MAX));
+    let bytes = [frame(0x01, b"a"), frame(0x00, b"").repeat(20), frame(0x80, b"b")].concat();
+    let mut input = bytes.as_slice();
+    let (mut turns, mut out) = (0, Vec::new());
+    let heard = loop {
+        turns += 1;
+        let mut frames_left = 5;
+        let mut lent = Lent {
+            now,
+            out: &mut out,
+            frames_left: &mut frames_left,
+            memory: &memory,
+            is_stranger: false,
+        };
+        match socket.receive(&mut input, &mut lent).unwrap() {
+            Some(event) => break event,
+            None => assert_eq!(frames_left, 0, "it stops for its budget alone"),
+        }
+    };
+    assert_eq!((heard, turns), (Event::Text("ab".into()), 5));
+}
+
+#[test]
+fn a_message_is_charged_while_it_comes_in_and_refused_when_no_memory_is_left() {
+    const BIG: usize = 10_000;
+    let now = Instant::now();
+    let drive = |limit: u64, first: u8, is_stranger: bool| {
+        let mut socket = WebSocket::new(20_000, now);
+        let memory = Arc::new(Budget::new(limit));
+        let bytes = frame(first, &[b'x'; BIG]);
+        let mut outcomes = Vec::new();
+        for mut input in bytes.chunks(4000) {
+            let mut lent = Lent {
+                now,
+                out: &mut Vec::new(),
+                frames_left: &mut 9,
+                memory: &memory,
+                is_stranger,
+            };
+            let outcome = socket.receive(&mut input, &mut lent);
+            outcomes.push((
+                outcome.as_ref().map(Option::is_some).map_err(|reason| *reason),
+                memory.used(),
+            ));
+            if outcome.is_err() {
+                break;
+            }
+        }
+        outcomes
+    };
+    let charged = 2 * BIG as u64;
+    assert_eq!(
+        drive(charged, 0x81, false),
+        [(Ok(false), charged), (Ok(false), charged), (Ok(true), 0)]
+    );
+    assert_eq!(drive(charged - 1, 0x82, false), [(Err(CloseReason::RelayFull), 0)]);
+    assert_eq!(drive(charged, 0x81, true), [(Err(CloseReason::BadHandshake), 0)]);
+    assert_eq!(drive(charged, 0x82, true), [(Err(CloseReason::UnexpectedBinary), 0)]);
+}
+
+#[test]
+fn a_message_under_way_has_a_deadline_that_pings_do_not_move() {
+    let start = Instant::now();
+    let grace = Duration::from_secs(10);
+    let mut socket = WebSocket::new(CAP, start);
+    assert_eq!(socket.deadline(grace), None);
+    let mut hear = |bytes: &[u8], now| receive(&mut socket, &mut &bytes[..], &mut Vec::new(), now).unwrap();
+    assert_eq!(hear(&frame(0x01, b"a"), start), None);
+    assert_eq!(
+        hear(&frame(0x89, b"p"), start + Duration::from_secs(9)),
+        Some(Event::Ping)
+    );
+    let deadline = socket.deadline(grace).unwrap();
+    assert!(deadline < start + Duration::from_millis(10_100));
+    let mut hear = |bytes: &[u8], now| receive(&mut socket, &mut &bytes[..], &mut Vec::new(), now).unwrap();
+    assert!(hear(&frame(0x80, b"b"), deadline).is_some());
+    socket.settle();
+    assert_eq!(socket.deadline(grace), None);
 }
 
 #[test]
@@ -174,16 +289,16 @@ fn between_messages_a_websocket_owns_no_buffer() {
     let mut socket = WebSocket::new(CAP, now);
     let whole = frame(0x81, b"hello");
     let mut input = &whole[..4];
-    assert_eq!(socket.receive(&mut input, &mut Vec::new(), now), Ok(None));
+    assert_eq!(receive(&mut socket, &mut input, &mut Vec::new(), now), Ok(None));
     socket.settle();
-    assert!(socket.context.is_some());
+    assert!(socket.incoming.is_some());
     let mut input = &whole[4..];
     assert_eq!(
-        socket.receive(&mut input, &mut Vec::new(), now),
+        receive(&mut socket, &mut input, &mut Vec::new(), now),
         Ok(Some(Event::Text("hello".into())))
     );
     socket.settle();
-    assert!(socket.context.is_none());
+    assert!(socket.incoming.is_none());
 }
 
 #[test]

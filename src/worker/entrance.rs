@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
-use crate::limits::ACCEPT_PAUSE_MILLIS;
+use crate::limits::{ACCEPT_PAUSE_MILLIS, LISTEN_BACKLOG};
 
 /// The poller's name for the first listener; the others follow downwards.
 const FIRST_LISTENER: usize = usize::MAX - 1;
@@ -15,6 +15,8 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 #[derive(Debug)]
 pub(super) struct Entrance {
     listeners: Vec<Listener>,
+    /// The listener whose turn it is, so that a storm at one doesn't shut out who waits at another.
+    at: usize,
     /// Accepting goes on then.
     paused_until: Option<Instant>,
     /// The last try failed, which has been logged.
@@ -32,6 +34,7 @@ impl Entrance {
     pub(super) fn new(listeners: Vec<std::net::TcpListener>, registry: &Registry) -> io::Result<Self> {
         let mut entrance = Self {
             listeners: Vec::new(),
+            at: 0,
             paused_until: None,
             is_failing: false,
         };
@@ -56,14 +59,16 @@ impl Entrance {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
-        if self.paused_until.take().is_some() {
+        if self.paused_until.is_some() {
             self.look_again();
         }
         loop {
-            let listener = self.listeners.iter_mut().find(|listener| listener.pending)?;
+            let place = self.next_pending()?;
+            let listener = &mut self.listeners[place];
             match listener.socket.accept() {
                 Ok((socket, _)) => {
                     self.is_failing = false;
+                    self.at = place + 1;
                     return Some(socket);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.pending = false,
@@ -77,8 +82,9 @@ impl Entrance {
         }
     }
 
-    /// Has every listener be asked again: an edge may have come that hasn't been seen, or none will.
+    /// Has every listener be asked again, at once: an edge may have come that hasn't been seen, or none will.
     pub(super) fn look_again(&mut self) {
+        self.paused_until = None;
         self.listeners.iter_mut().for_each(|listener| listener.pending = true);
     }
 
@@ -92,9 +98,20 @@ impl Entrance {
         self.paused_until
     }
 
+    /// How many connections may wait in the kernel altogether.
+    pub(super) fn backlog(&self) -> usize {
+        self.listeners.len().saturating_mul(LISTEN_BACKLOG)
+    }
+
     pub(super) fn close(&mut self) {
         self.listeners.clear();
         self.paused_until = None;
+    }
+
+    fn next_pending(&self) -> Option<usize> {
+        let count = self.listeners.len();
+        let mut places = (0..count).map(|step| (self.at + step) % count);
+        places.find(|place| self.listeners[*place].pending)
     }
 
     fn pause(&mut self, error: &io::Error, now: Instant) {
@@ -110,4 +127,33 @@ fn is_passing(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_storm_at_one_listener_does_not_shut_out_who_waits_at_another() {
+        let poll = mio::Poll::new().unwrap();
+        let listeners: Vec<_> = (0..2)
+            .map(|_| {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                listener.set_nonblocking(true).unwrap();
+                listener
+            })
+            .collect();
+        let addresses: Vec<SocketAddr> = listeners.iter().map(|one| one.local_addr().unwrap()).collect();
+        let _clients: Vec<_> = [0, 0, 0, 0, 1, 1]
+            .map(|place: usize| TcpStream::connect(addresses[place]).unwrap())
+            .into();
+        let mut entrance = Entrance::new(listeners, poll.registry()).unwrap();
+        let accepted: Vec<_> = std::iter::from_fn(|| entrance.next(Instant::now()))
+            .map(|socket| socket.local_addr().unwrap())
+            .collect();
+        let expected = [0, 1, 0, 1, 0, 0].map(|place: usize| addresses[place]);
+        assert_eq!(accepted, expected);
+    }
 }

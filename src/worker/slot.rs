@@ -8,6 +8,7 @@ use mio::event::Event;
 use crate::config::Timeouts;
 use crate::connection::{Connection, Step, Turn};
 use crate::refusal::CloseReason;
+use crate::server::Place;
 use crate::service::Service;
 use crate::transport::{Transfer, Transport};
 
@@ -17,10 +18,13 @@ pub(super) struct Slot<S: Service> {
     transport: Transport,
     connection: Connection<S>,
     edges: Edges,
+    pub(super) place: Place,
     /// The mailbox has told of mail since the last visit.
     pub(super) has_mail: bool,
     /// The slot is on one of the lists of what is to be served.
     pub(super) queued: bool,
+    /// The slot is in the queue for a step of a login.
+    pub(super) queued_for_login: bool,
 }
 
 /// What the edges have told of the socket that hasn't been used up: each tells it only once.
@@ -39,14 +43,18 @@ struct Edges {
 pub(super) enum Visit {
     /// An event, mail, or something left over.
     Ordinary,
+    /// There is a step of a login for it.
+    LoginStep,
     /// A deadline may have come.
     Deadline,
+    /// It has been accepted, and there is no room for it.
+    TurnAway,
     /// The server is stopping.
     Drain,
 }
 
 impl<S: Service> Slot<S> {
-    pub(super) fn new(transport: Transport, now: Instant, timeouts: &Timeouts) -> Self {
+    pub(super) fn new(transport: Transport, place: Place, now: Instant, timeouts: &Timeouts) -> Self {
         Self {
             transport,
             connection: Connection::new(now, timeouts),
@@ -55,8 +63,10 @@ impl<S: Service> Slot<S> {
                 read_closed: false,
                 writable: true,
             },
+            place,
             has_mail: false,
             queued: false,
+            queued_for_login: false,
         }
     }
 
@@ -82,6 +92,11 @@ impl<S: Service> Slot<S> {
         self.connection.wants_turn() || (self.edges.readable && self.connection.wants_input())
     }
 
+    /// Whether there is something to do that takes a step of a login.
+    pub(super) fn awaits_login_step(&self) -> bool {
+        self.connection.awaits_login_step()
+    }
+
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         self.connection.deadline(timeouts)
     }
@@ -90,11 +105,12 @@ impl<S: Service> Slot<S> {
         let readable = self.edges.readable || visit == Visit::Drain;
         if readable && self.connection.wants_input() {
             self.read(turn, input)?;
-        } else if self.connection.wants_turn() {
+        } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);
         }
         match visit {
-            Visit::Ordinary => {}
+            Visit::Ordinary | Visit::LoginStep => {}
+            Visit::TurnAway => self.connection.turn_away(turn),
             Visit::Deadline => self.connection.reach_deadline(turn),
             Visit::Drain => self.connection.drain(turn),
         }

@@ -175,8 +175,9 @@ fn row_26_text_that_is_not_utf_8_is_close_1007() {
 
 #[test]
 fn row_27_a_message_over_the_cap_is_close_1009_by_its_header_alone() {
+    const PART: usize = 1000;
     let max = u64::from(MAX_MESSAGE_BYTES);
-    let half = unfinished(Frame::new(Opcode::BINARY, vec![0; MAX_MESSAGE_BYTES as usize / 2]));
+    let part = unfinished(Frame::text(&"x".repeat(PART)));
     let rest = Frame::new(Opcode::CONTINUATION, "");
     let declared = |length| Frame::text("").masked_header(length);
     let cases = [
@@ -187,12 +188,12 @@ fn row_27_a_message_over_the_cap_is_close_1009_by_its_header_alone() {
         ("2^64 - 1", declared(u64::MAX)),
         ("binary", Frame::new(Opcode::BINARY, "").masked_header(1 << 63)),
         (
-            "half of it, then one byte over",
-            [half.masked(), rest.masked_header(max / 2 + 1)].concat(),
+            "a part of it, then one byte over",
+            [part.masked(), rest.masked_header(max - PART as u64 + 1)].concat(),
         ),
         (
-            "half of it, then 2^64 - 1",
-            [half.masked(), rest.masked_header(u64::MAX)].concat(),
+            "a part of it, then 2^64 - 1",
+            [part.masked(), rest.masked_header(u64::MAX)].concat(),
         ),
     ];
     run_frames(1009, &cases);

@@ -93,8 +93,10 @@ fn row_50_connections_beyond_what_fits_are_refused_and_those_inside_go_on() {
     for client in &mut inside {
         assert_eq!(client.request("GET /healthz").status, 200);
     }
-    for _ in 0..3 {
+    for request in [&b""[..], HEALTH, &[HEALTH, HEALTH, HEALTH].concat()] {
         let mut beyond = RawClient::connect(daemon.address);
+        // What it sends must not destroy its answer, whenever it comes.
+        let _ = beyond.try_send(request);
         let refusal = beyond.read_response();
         assert_eq!((refusal.status, &refusal.json()["error"]), (503, &"unavailable".into()));
         assert!(refusal.header("Retry-After").is_some());

@@ -3,7 +3,7 @@
 use npchat::connection::Connection;
 use npchat::limits::{FRAMES_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_TURN};
 
-use crate::common::{Frame, Identity, post_request, upgrade_request};
+use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;
 
 /// Longest answer to a message.
@@ -63,7 +63,11 @@ fn a_flood_of_challenge_requests_takes_no_more_than_the_turn_has_left() {
     endpoint.sent.clear();
     endpoint.visit(|connection, turn| connection.receive(&requests, turn));
     assert!(endpoint.sent.is_empty(), "other logins have had the turn");
-    assert!(endpoint.connection.wants_turn() && !endpoint.connection.wants_input());
+    assert!(endpoint.connection.awaits_login_step() && !endpoint.connection.wants_input());
+    assert!(
+        !endpoint.connection.wants_turn(),
+        "it waits for a step and for nothing else"
+    );
 
     endpoint.lent.login_steps_per_turn = 3;
     let frame_bytes = 4 + r#"{"challenge":{"txt":"","sig":""}}"#.len() + 43 + 86;
@@ -71,7 +75,30 @@ fn a_flood_of_challenge_requests_takes_no_more_than_the_turn_has_left() {
         endpoint.visit(Connection::resume);
         assert_eq!(endpoint.sent.len(), expected * frame_bytes);
     }
-    assert!(!endpoint.connection.wants_turn());
+    assert!(!endpoint.connection.awaits_login_step());
+}
+
+#[test]
+fn a_session_that_waits_to_log_in_again_still_gets_its_mail() {
+    let identity = Identity::generate();
+    let mut endpoint = Endpoint::new();
+    endpoint.log_in(&identity);
+    endpoint.lent.login_steps_per_turn = 0;
+    endpoint.visit(|connection, turn| connection.receive(&Frame::text(r#"{"get":"challenge"}"#).masked(), turn));
+    endpoint.post(&identity.id, b"mail");
+    assert_eq!(endpoint.totals().delivered, 1);
+    assert!(endpoint.connection.awaits_login_step());
+}
+
+#[test]
+fn a_session_sends_what_it_likes_while_others_log_in() {
+    let mut endpoint = Endpoint::new();
+    endpoint.log_in(&Identity::generate());
+    endpoint.lent.login_steps_per_turn = 0;
+    endpoint.sent.clear();
+    let frames = [Frame::text("{}").masked(), Frame::new(Opcode::PING, *b"p").masked()].concat();
+    endpoint.visit(|connection, turn| connection.receive(&frames, turn));
+    assert!(endpoint.sent.ends_with(b"p"), "the ping after the text is answered");
 }
 
 #[test]

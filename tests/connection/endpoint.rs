@@ -47,7 +47,6 @@ pub(crate) struct Lent {
     pub(crate) timeouts: Timeouts,
     /// What other logins leave to this connection in a turn.
     pub(crate) login_steps_per_turn: usize,
-    login_steps: usize,
     date: HttpDate,
     signer: ChallengeSigner,
     counters: Counters,
@@ -59,16 +58,26 @@ pub(crate) struct Lent {
 impl Endpoint {
     /// A connection accepted now, with the defaults of everything.
     pub(crate) fn new() -> Self {
-        let config = Config::default();
+        Self::with_config(&Config::default())
+    }
+
+    /// The same, with so many bytes for messages.
+    pub(crate) fn with_memory(memory: u64) -> Self {
+        Self::with_config(&Config {
+            memory,
+            ..Config::default()
+        })
+    }
+
+    fn with_config(config: &Config) -> Self {
         let now = Instant::now();
         Self {
             connection: Connection::new(now, &config.timeouts),
             lent: Lent {
                 now,
-                relay: Relay::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
+                relay: Relay::new(config, [1, 2], now, "1970-01-01T00:00:00Z"),
                 timeouts: config.timeouts,
                 login_steps_per_turn: LOGIN_STEPS_PER_TURN,
-                login_steps: 0,
                 date: HttpDate::at(UNIX_EPOCH),
                 signer: ChallengeSigner::new(5).unwrap(),
                 counters: Counters::default(),
@@ -123,7 +132,10 @@ impl Endpoint {
 
     /// Serves the connection until nothing is left that can be done without input.
     pub(crate) fn settle(&mut self) {
-        self.until_idle(|endpoint| !endpoint.connection.wants_turn() && endpoint.unsent() == 0);
+        self.until_idle(|endpoint| {
+            let connection = &endpoint.connection;
+            !connection.wants_turn() && !connection.awaits_login_step() && endpoint.unsent() == 0
+        });
     }
 
     /// Lets the time pass, with a visit at each deadline on the way.
@@ -159,9 +171,15 @@ impl Endpoint {
         }
     }
 
+    /// Upgrades at the path of this identity.
+    pub(crate) fn upgrade(&mut self, identity: &Identity) {
+        self.receive(upgrade_request(([127, 0, 0, 1], 80).into(), &identity.id).as_bytes());
+        self.sent.clear();
+    }
+
     /// Upgrades and logs in.
     pub(crate) fn log_in(&mut self, identity: &Identity) {
-        self.receive(upgrade_request(([127, 0, 0, 1], 80).into(), &identity.id).as_bytes());
+        self.upgrade(identity);
         self.receive(&Frame::text(r#"{"get":"challenge"}"#).masked());
         self.settle();
         let challenge = self.last_challenge();
@@ -232,7 +250,7 @@ impl Endpoint {
                 return;
             }
             self.visit(|connection, turn| {
-                if connection.wants_turn() {
+                if connection.wants_turn() || connection.awaits_login_step() {
                     connection.resume(turn);
                 }
             });
@@ -243,7 +261,6 @@ impl Endpoint {
 
 impl Lent {
     fn turn(&mut self) -> Turn<'_> {
-        self.login_steps = self.login_steps_per_turn;
         Turn {
             now: self.now,
             date: &self.date,
@@ -256,7 +273,7 @@ impl Lent {
             },
             relay: &self.relay,
             timeouts: &self.timeouts,
-            login_steps: &mut self.login_steps,
+            login_steps: self.login_steps_per_turn,
             signer: &mut self.signer,
             counters: &self.counters,
             out: &mut self.out,

@@ -129,7 +129,10 @@ impl Peer {
         let fresh = self.socket.offer(unsent);
         match &mut self.role {
             Role::Poster(poster) => poster.hear(fresh, self.socket.given, is_draining, now, model),
-            Role::Receiver(receiver) => receiver.hear(fresh, heard, is_draining, now, model),
+            Role::Receiver(receiver) => {
+                receiver.is_midway = !self.to_send.is_empty() || !self.socket.is_drained();
+                receiver.hear(fresh, heard, is_draining, now, model);
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Receiver {
     session: Option<usize>,
     /// It has done, or failed to do, something for which it may be closed.
     pub(crate) misbehaves: bool,
+    /// Something that it says is on its way to the server, and may be so for too long.
+    pub(crate) is_midway: bool,
     /// The server has read the end of our side, and has let go of the session without a word.
     pub(crate) is_let_go: bool,
 }
@@ -84,6 +86,7 @@ impl Receiver {
             challenges_answered: 0,
             session: None,
             misbehaves: false,
+            is_midway: false,
             is_let_go: false,
         }
     }
@@ -193,6 +196,7 @@ impl Receiver {
             PING => self.unread.push_back((end, Said::Ping(frame.payload.to_vec()))),
             PONG => assert_eq!(self.pings.pop_front().as_deref(), Some(frame.payload), "a stray pong"),
             CLOSE => {
+                self.misbehaves |= self.is_midway && frame.payload.ends_with(b"message_timeout");
                 let is_sound = self.is_sound_session();
                 assert!(!is_sound, "a sound session is told of its end: {frame:?}");
                 self.phase = Phase::Over;

@@ -78,7 +78,7 @@ impl Stage {
             },
             relay: &self.relay,
             timeouts: &Timeouts::default(),
-            login_steps: &mut 1,
+            login_steps: 1,
             signer: &mut self.signer,
             counters: &self.counters,
             out: &mut self.out,

@@ -213,6 +213,7 @@ impl Worker {
             "visit of worker, slot, peer",
             [self.index as usize, token.index as usize, slot.peer],
         );
+        let login_steps = self.login_steps.min(1);
         let mut turn = Turn {
             now: shared.now,
             date: shared.date,
@@ -222,7 +223,7 @@ impl Worker {
             },
             relay: shared.relay,
             timeouts: shared.timeouts,
-            login_steps: &mut self.login_steps,
+            login_steps,
             signer: &mut self.signer,
             counters: &self.counters,
             out: &mut self.out,
@@ -235,6 +236,7 @@ impl Worker {
             turn.out.clear();
             Some(CloseReason::Reset)
         });
+        self.login_steps -= login_steps - turn.login_steps;
         if let Some(reason) = over {
             shared.trace.note(
                 "free of worker, slot, peer",
@@ -255,7 +257,9 @@ impl Worker {
 
 impl Slot {
     fn wants_turn(&self) -> bool {
-        self.connection.wants_turn() || (self.edges.readable && self.connection.wants_input())
+        self.connection.wants_turn()
+            || self.connection.awaits_login_step()
+            || (self.edges.readable && self.connection.wants_input())
     }
 
     fn work(
@@ -269,7 +273,7 @@ impl Slot {
     ) -> Result<Option<CloseReason>, WasReset> {
         if (self.edges.readable || visit == Visit::Drain) && self.connection.wants_input() {
             self.read(peer, scratch, turn)?;
-        } else if self.connection.wants_turn() {
+        } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);
         }
         match visit {

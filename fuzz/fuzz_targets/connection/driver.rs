@@ -278,7 +278,7 @@ impl Driver {
     /// The kernel has room again, or it is this connection's turn.
     fn go_on(&mut self) {
         self.turn(|connection, turn| {
-            if connection.wants_turn() {
+            if connection.wants_turn() || connection.awaits_login_step() {
                 connection.resume(turn);
             }
         });
@@ -289,7 +289,8 @@ impl Driver {
     }
 
     fn wants_turn(&self) -> bool {
-        self.connection.as_ref().is_some_and(Connection::wants_turn)
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.wants_turn() || connection.awaits_login_step())
     }
 
     /// # Panics
@@ -324,7 +325,7 @@ impl Driver {
             relay: &self.relay,
             timeouts: &self.timeouts,
             // Others may have used them up.
-            login_steps: &mut match self.kernel {
+            login_steps: match self.kernel {
                 Kernel::TakesAll => LOGIN_STEPS_PER_TURN,
                 _ => self.turns % 3,
             },

@@ -1,0 +1,150 @@
+//! What a client can make the relay hold by sending half of something: charged as it comes, refused, and bounded in time.
+
+use npchat::limits::{BODY_FIRST_CHARGE_BYTES, HANDSHAKE_MAX_BYTES};
+use npchat::mailboxes::Stats;
+use npchat::refusal::{CloseReason, Refusal};
+
+use crate::common::{Frame, Identity, Opcode};
+use crate::endpoint::Endpoint;
+
+const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+const MESSAGE: usize = 50_000;
+
+fn post_head(length: usize) -> Vec<u8> {
+    format!("POST /{ID} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+}
+
+fn chunked_head() -> Vec<u8> {
+    format!("POST /{ID} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes()
+}
+
+/// The first bytes of a masked text frame with a payload of this length.
+fn start_of_text(length: usize) -> Vec<u8> {
+    let mut frame = Frame::text(&"x".repeat(length)).masked();
+    frame.truncate(20);
+    frame
+}
+
+fn text_sent(endpoint: &Endpoint) -> String {
+    String::from_utf8_lossy(&endpoint.sent).into_owned()
+}
+
+#[test]
+fn a_body_is_charged_as_it_comes_and_not_as_it_is_announced() {
+    for head in [post_head(MESSAGE), chunked_head()] {
+        let mut endpoint = Endpoint::new();
+        endpoint.receive(&head);
+        assert!(endpoint.lent.relay.memory_used() <= BODY_FIRST_CHARGE_BYTES);
+        if head.ends_with(b"chunked\r\n\r\n") {
+            endpoint.receive(format!("{MESSAGE:x}\r\n").as_bytes());
+        }
+        for come in (0..MESSAGE as u64).step_by(1000) {
+            let used = endpoint.lent.relay.memory_used();
+            assert!(
+                used >= come && used <= BODY_FIRST_CHARGE_BYTES.max(2 * come),
+                "{used} for {come}"
+            );
+            endpoint.receive(&[b'x'; 1000]);
+        }
+        endpoint.receive(b"\r\n0\r\n\r\n");
+        assert_eq!(endpoint.totals().posted, 1);
+    }
+}
+
+#[test]
+fn a_body_for_which_memory_runs_out_is_read_for_nothing_and_then_refused() {
+    for head in [post_head(MESSAGE), chunked_head()] {
+        let is_chunked = head.ends_with(b"chunked\r\n\r\n");
+        let mut endpoint = Endpoint::with_memory(20_000);
+        endpoint.receive(&head);
+        if is_chunked {
+            endpoint.receive(format!("{MESSAGE:x}\r\n").as_bytes());
+        }
+        for _ in 0..MESSAGE / 1000 {
+            assert!(endpoint.sent.is_empty(), "its answer waits for its end");
+            endpoint.receive(&[b'x'; 1000]);
+        }
+        if is_chunked {
+            endpoint.receive(b"\r\n0\r\n\r\n");
+        }
+        assert!(
+            text_sent(&endpoint).starts_with("HTTP/1.1 503 "),
+            "{}",
+            text_sent(&endpoint)
+        );
+        assert!(text_sent(&endpoint).contains(Refusal::RelayFull.code()));
+        assert_eq!(
+            (endpoint.stats(), endpoint.lent.relay.memory_used()),
+            (Stats::default(), 0)
+        );
+        endpoint.sent.clear();
+        endpoint.receive(&[post_head(5), b"hello".to_vec()].concat());
+        assert!(
+            text_sent(&endpoint).starts_with("HTTP/1.1 200 "),
+            "the connection goes on"
+        );
+    }
+}
+
+#[test]
+fn a_stranger_is_refused_a_message_that_can_be_no_login_before_it_comes() {
+    let cases = [
+        (start_of_text(HANDSHAKE_MAX_BYTES + 1), CloseReason::BadHandshake),
+        (
+            Frame::new(Opcode::BINARY, [0; 5000]).masked()[..8].to_vec(),
+            CloseReason::UnexpectedBinary,
+        ),
+        (start_of_text(70_000), CloseReason::MessageTooBig),
+    ];
+    for (bytes, reason) in cases {
+        let mut endpoint = Endpoint::new();
+        endpoint.upgrade(&Identity::generate());
+        endpoint.receive(&bytes);
+        assert!(
+            endpoint
+                .sent
+                .ends_with(&Frame::close(reason.close_code(), reason.code()).unmasked())
+        );
+        assert_eq!(endpoint.lent.relay.memory_used(), 0);
+    }
+}
+
+#[test]
+fn a_message_of_a_session_is_charged_while_it_comes_and_ended_if_it_does_not() {
+    let mut endpoint = Endpoint::new();
+    endpoint.log_in(&Identity::generate());
+    let grace = endpoint.lent.timeouts.message_grace;
+    assert_eq!(endpoint.time_left(), None);
+    endpoint.receive(&start_of_text(MESSAGE));
+    assert!(
+        endpoint.lent.relay.memory_used() >= MESSAGE as u64,
+        "the context reserves it at once"
+    );
+    let left = endpoint.time_left().unwrap();
+    assert!(left <= grace);
+    endpoint.pass(left);
+    let reason = CloseReason::MessageTimeout;
+    assert_eq!(endpoint.sent, Frame::close(1008, reason.code()).unmasked());
+    assert_eq!(endpoint.lent.relay.memory_used(), 0);
+}
+
+#[test]
+fn a_message_that_comes_whole_leaves_neither_charge_nor_deadline() {
+    let mut endpoint = Endpoint::new();
+    endpoint.log_in(&Identity::generate());
+    let message = Frame::text(&"x".repeat(MESSAGE)).masked();
+    for piece in message.chunks(10_000) {
+        endpoint.receive(piece);
+    }
+    assert_eq!((endpoint.time_left(), endpoint.lent.relay.memory_used()), (None, 0));
+    assert!(!endpoint.half_closed);
+}
+
+#[test]
+fn a_session_whose_message_finds_no_memory_is_told_to_come_again_later() {
+    let mut endpoint = Endpoint::with_memory(MESSAGE as u64);
+    endpoint.log_in(&Identity::generate());
+    endpoint.receive(&start_of_text(MESSAGE));
+    let reason = CloseReason::RelayFull;
+    assert_eq!(endpoint.sent, Frame::close(1013, reason.code()).unmasked());
+}
