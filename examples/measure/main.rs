@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod attack;
 mod crew;
 mod expiry;
 mod faults;
@@ -77,12 +78,16 @@ fn run(matches: &ArgMatches) -> Result<Faults, String> {
         floor::serve(kind, count(options, "size"), count(options, "loops")).map_err(|error| error.to_string())?;
         return Ok(Faults::default());
     }
+    if scenario == attack::NEIGHBOUR_SCENARIO {
+        return attack::be_neighbour(options).map(|()| Faults::default());
+    }
     machine::raise_file_limit().map_err(|error| format!("the file limit: {error}"))?;
     let ttl_seconds = |options: &ArgMatches| count(options, "ttl") as u64;
     match scenario {
         "logins" => logins::run(peer(matches)?, count(options, "count"), count(options, "concurrency")),
         "expiry" => expiry::run(peer(matches)?, count(options, "ids"), ttl_seconds(options)),
         "idle" => idle::run(peer(matches)?, count(options, "sessions")),
+        attack::SCENARIO => attack::run(peer(matches)?, options),
         "floor-store" => on_floor(Kind::Store, options, count(options, "loops")).map(|(_, faults)| faults),
         "floor-relay" => on_floor(Kind::Relay, options, count(options, "loops")).map(|(_, faults)| faults),
         "relay" => compare(Kind::Relay, peer(matches)?, options),
@@ -210,6 +215,8 @@ fn command() -> Command {
                 .arg(sessions())
                 .arg(floor()),
         )
+        .subcommand(attack::command())
+        .subcommand(attack::neighbour_command())
         .subcommand(with_load("floor-store", "The floor alone").args([ids(), loops()]))
         .subcommand(with_load("floor-relay", "The floor alone").args([sessions(), loops()]))
         .subcommand(

@@ -17,7 +17,7 @@ use crate::wire::{Ready, Wire};
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-const CHALLENGE_REQUEST: &str = r#"{"get":"challenge"}"#;
+pub(crate) const CHALLENGE_REQUEST: &str = r#"{"get":"challenge"}"#;
 const DONE: &[u8] = br#"{"message":"handshake done"}"#;
 
 /// One session, from the connect to the end of the stream.
@@ -73,11 +73,7 @@ impl<'i> Session<'i> {
         token: usize,
     ) -> io::Result<Self> {
         let mut wire = Wire::connect(address, registry, token)?;
-        let request = format!(
-            "GET /{} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
-            identity.id
-        );
+        let request = upgrade_request(address, &identity.id);
         wire.output().extend_from_slice(request.as_bytes());
         Ok(Self {
             wire,
@@ -193,17 +189,30 @@ impl<'i> Session<'i> {
     }
 
     fn say(&mut self, opcode: OpCode, payload: &[u8]) {
-        let header = FrameHeader {
-            opcode,
-            // A mask of zeros is a mask: the payload goes as it is.
-            mask: Some([0; 4]),
-            ..FrameHeader::default()
-        };
-        let output = self.wire.output();
-        // The one way for this to fail is a writer that does, and a `Vec` doesn't.
-        let _ = header.format(payload.len() as u64, output);
-        output.extend_from_slice(payload);
+        write_frame(self.wire.output(), opcode, true, payload);
     }
+}
+
+/// The request that begins a WebSocket for `id`.
+pub(crate) fn upgrade_request(address: SocketAddr, id: &str) -> String {
+    format!(
+        "GET /{id} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    )
+}
+
+/// Appends a frame as clients send it.
+pub(crate) fn write_frame(output: &mut Vec<u8>, opcode: OpCode, is_final: bool, payload: &[u8]) {
+    let header = FrameHeader {
+        is_final,
+        opcode,
+        // A mask of zeros is a mask: the payload goes as it is.
+        mask: Some([0; 4]),
+        ..FrameHeader::default()
+    };
+    // The one way for this to fail is a writer that does, and a `Vec` doesn't.
+    let _ = header.format(payload.len() as u64, output);
+    output.extend_from_slice(payload);
 }
 
 /// The next whole frame: its opcode, the lengths of its header and payload.

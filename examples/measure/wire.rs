@@ -29,6 +29,13 @@ pub(crate) struct Ready {
     ended: bool,
 }
 
+impl Ready {
+    /// The peer has ended its side, or all.
+    pub(crate) fn is_ended(self) -> bool {
+        self.ended
+    }
+}
+
 impl Poller {
     /// With no connections yet.
     ///
