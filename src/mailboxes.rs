@@ -25,6 +25,7 @@ mod budget;
 mod mailbox;
 mod shard;
 mod slab;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -140,9 +141,9 @@ impl Mailboxes {
 
     fn locate(&self, id: &RecipientId) -> (u32, Key) {
         let hash = self.hasher.hash(id.as_bytes());
-        // The table within a shard uses the lowest bits and the highest seven.
+        // The lower half is for the table within the shard.
         let shard = hash >> 32 & (self.shards.len() as u64 - 1);
-        (shard as u32, Key { id: *id, hash })
+        (shard as u32, Key::new(*id, hash))
     }
 
     fn lock(&self, shard: u32) -> MutexGuard<'_, Shard> {

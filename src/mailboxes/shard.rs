@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::identity::RecipientId;
@@ -15,18 +14,27 @@ use crate::wheel::{Step, Wheel};
 use super::audience::Audience;
 use super::mailbox::{Deadline, Mailbox, Message, Sequence};
 use super::slab::{NONE, Slab};
+use super::table::Table;
 use super::{Budget, Caps, Delivery, Hold, PostError, Stats, TooManySessions};
 
-/// An id and its keyed hash.
+/// An id and the half of its keyed hash that the table has. The other half picks the shard.
 pub(super) struct Key {
-    pub(super) id: RecipientId,
-    pub(super) hash: u64,
+    id: RecipientId,
+    hash: u32,
+}
+
+impl Key {
+    pub(super) const fn new(id: RecipientId, hash: u64) -> Self {
+        Self {
+            id,
+            hash: (hash & 0xffff_ffff) as u32,
+        }
+    }
 }
 
 /// Mailboxes by id, their messages, and when those expire.
 pub(super) struct Shard {
-    /// Indices of mailboxes.
-    table: HashTable<u32>,
+    table: Table,
     mailboxes: Slab<Mailbox>,
     messages: Slab<Message>,
     wheel: Wheel,
@@ -39,7 +47,7 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn new(caps: Caps, hasher: SipHasher13, budget: Arc<Budget>) -> Self {
         Self {
-            table: HashTable::new(),
+            table: Table::new(),
             mailboxes: Slab::new(),
             messages: Slab::new(),
             wheel: Wheel::new(0),
@@ -203,25 +211,21 @@ impl Shard {
     }
 
     fn find(&self, key: &Key) -> Option<u32> {
-        let found = self.table.find(key.hash, |&index| self.mailboxes[index].id == key.id);
-        found.copied()
+        self.table.find(key.hash, |index| self.mailboxes[index].id == key.id)
     }
 
     fn create(&mut self, key: &Key) -> u32 {
         let index = self.mailboxes.insert(Mailbox::new(key.id));
-        let (mailboxes, hasher) = (&self.mailboxes, &self.hasher);
-        let hash = |&index: &u32| hasher.hash(mailboxes[index].id.as_bytes());
-        self.table.insert_unique(key.hash, index, hash);
+        self.table.insert(key.hash, index);
         index
     }
 
     fn free_if_idle(&mut self, index: u32) {
         let mailbox = &self.mailboxes[index];
         if mailbox.is_idle() {
-            let hash = self.hasher.hash(mailbox.id.as_bytes());
-            if let Ok(entry) = self.table.find_entry(hash, |&other| other == index) {
-                entry.remove();
-            }
+            // Hashed anew: a mailbox with its hash beside its id would be larger by a slot's eighth.
+            let key = Key::new(mailbox.id, self.hasher.hash(mailbox.id.as_bytes()));
+            self.table.remove(key.hash, index);
             self.mailboxes.remove(index);
         }
     }
@@ -354,10 +358,7 @@ mod tests {
             sessions: 1,
         };
         let mut shard = Shard::new(caps, SipHasher13::new(), Arc::new(Budget::new(10_000)));
-        let key = Key {
-            id: RecipientId::from_bytes([1; 32]),
-            hash: shard.hasher.hash(&[1; 32]),
-        };
+        let key = Key::new(RecipientId::from_bytes([1; 32]), 1);
         let post = |shard: &mut Shard| {
             let hold = Hold::Store { ttl: 1 };
             shard.post(&key, Arc::new([]), hold, 0, &mut Vec::new())
