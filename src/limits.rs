@@ -34,6 +34,8 @@ pub const DEADLINES_PER_TURN: usize = 1024;
 pub const EXPIRIES_PER_LOCK: usize = 256;
 /// Messages that a session is given, or that are passed over for it, under one lock: a queue of empty ones is long.
 pub const MESSAGES_PER_TAKE: usize = 256;
+/// Messages that one lock of a shard may drop, and pass over, because they were had.
+pub const REMOVALS_PER_LOCK: usize = 256;
 /// Messages that one worker may expire in one turn.
 pub const EXPIRIES_PER_TURN: usize = 4096;
 

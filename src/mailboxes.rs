@@ -32,8 +32,7 @@ mod tests;
 /// All mailboxes, shared by all workers.
 ///
 /// They are split into shards by a keyed hash of the id, since ids are chosen by strangers. Each shard has a mutex, held
-/// for a map operation only, and no two are ever held at once. Every operation is amortised O(1) in the
-/// messages, and linear in the sessions of the one mailbox.
+/// for a map operation only, and no two are ever held at once.
 ///
 /// 1. [`Mailboxes::post`] names the sessions to wake: those that have been told of no mail since they had all of it.
 /// 2. A session that has attached or was woken calls [`Attachment::take`] until it says that nothing is left. Only
@@ -41,6 +40,20 @@ mod tests;
 /// 3. What its client has proved to have read it confirms with [`Attachment::confirm`]. A message goes when every session
 ///    has confirmed it. What no session has confirmed stays for the next one, in order, with its old deadline.
 /// 4. Each shard is given to [`Mailboxes::expire`] about once a second.
+///
+/// # Costs
+/// Every operation is linear in the sessions of the one mailbox and amortised O(1) in the messages, since each message
+/// is appended, passed over and dropped once. What happens under one lock doesn't grow with the length of a queue:
+///
+/// - A post to a full mailbox frees what has expired only until there is room, and at most
+///   [`EXPIRIES_PER_LOCK`](crate::limits::EXPIRIES_PER_LOCK) messages, as `expire` does. [`Attachment::take`] keeps to
+///   [`MESSAGES_PER_TAKE`](crate::limits::MESSAGES_PER_TAKE).
+/// - A confirmation, and a session that leaves, drop what nobody needs any more by
+///   [`REMOVALS_PER_LOCK`](crate::limits::REMOVALS_PER_LOCK) for each lock, and return when all of it is gone.
+///
+/// Two walks are longer. The last session that leaves passes over the mail that came since the first one of its audience
+/// attached, if some of that must not be stored: at most [`Caps::mailbox_messages`], each once in its life. And a table or
+/// a slab that is full doubles, which moves what is in it without a look at any id.
 pub struct Mailboxes {
     shards: Box<[Padded<Mutex<Shard>>]>,
     hasher: SipHasher13,
@@ -188,15 +201,17 @@ impl Attachment {
     ///
     /// One that this session wasn't given yet is ignored, and so is one from before the last confirmed.
     pub fn confirm(&self, upto: Sequence) {
-        self.mailboxes
+        while self
+            .mailboxes
             .lock(self.shard)
-            .confirm(self.mailbox, self.session, upto);
+            .confirm(self.mailbox, self.session, upto)
+        {}
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.mailboxes.lock(self.shard).detach(self.mailbox, self.session);
+        while self.mailboxes.lock(self.shard).detach(self.mailbox, self.session) {}
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Positions only: the messages themselves, and when they go, are the shard's.
 
+use crate::limits::REMOVALS_PER_LOCK;
 use crate::token::SessionAddress;
 
 use super::mailbox::{Message, Sequence};
@@ -112,15 +113,38 @@ impl Audience {
     }
 
     /// The session `key` has had everything before `position`, which lies between `oldest` and its cursor.
-    pub(super) fn confirm(&mut self, key: u32, position: Sequence, oldest: Sequence, messages: &Slab<Message>) {
-        let Some(listener) = self.listener(key) else { return };
-        listener.confirmed = listener.confirmed.max_from(position, oldest);
-        self.had = self.had.max_from(position, oldest);
+    ///
+    /// A session to come still begins where it did, until [`Audience::move_up_had`].
+    pub(super) fn confirm(&mut self, key: u32, position: Sequence, oldest: Sequence) {
+        if let Some(listener) = self.listener(key) {
+            listener.confirmed = listener.confirmed.max_from(position, oldest);
+        }
+    }
+
+    /// Brings what any session has had up to what the session `key` has confirmed, past [`REMOVALS_PER_LOCK`] messages
+    /// at most; whether to go on.
+    pub(super) fn move_up_had(&mut self, key: u32, oldest: Sequence, messages: &Slab<Message>) -> bool {
+        let Some(confirmed) = self.listener(key).map(|listener| listener.confirmed) else {
+            return false;
+        };
+        let mut left = REMOVALS_PER_LOCK;
         while let Some(message) = messages.get(self.had_cursor)
-            && message.sequence.is_before(self.had, oldest)
+            && message.sequence.is_before(confirmed, oldest)
         {
+            if left == 0 {
+                return true;
+            }
+            left -= 1;
+            self.had = message.sequence.next();
             self.had_cursor = message.next;
         }
+        self.had = self.had.max_from(confirmed, oldest);
+        false
+    }
+
+    /// The session `key`, which is leaving, needs nothing that another has had.
+    pub(super) fn give_up(&mut self, key: u32, oldest: Sequence) {
+        self.confirm(key, self.had, oldest);
     }
 
     /// Everything before this is needed by no session, nor by one to come.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use crate::identity::RecipientId;
-use crate::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE};
+use crate::limits::{
+    EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE, REMOVALS_PER_LOCK,
+};
 use crate::token::SessionAddress;
 use crate::wheel::{Step, Wheel};
 
@@ -108,20 +110,26 @@ impl Shard {
         Ok((index, audience.attach(address, confirmed, next)))
     }
 
-    /// [`super::Attachment`] dropped.
-    pub(super) fn detach(&mut self, index: u32, key: u32) {
-        let Some(audience) = &mut self.mailboxes[index].audience else {
-            return;
-        };
-        audience.detach(key);
-        self.sessions -= 1;
-        let is_last = audience.is_empty();
-        self.drop_had(index);
-        if is_last {
-            self.drop_live_only(index);
-            self.mailboxes[index].audience = None;
-            self.free_if_idle(index);
+    /// [`super::Attachment`] dropped; whether to call this again, the session being attached until then.
+    pub(super) fn detach(&mut self, index: u32, key: u32) -> bool {
+        let mailbox = &mut self.mailboxes[index];
+        let oldest = mailbox.oldest(&self.messages);
+        if let Some(audience) = &mut mailbox.audience {
+            audience.give_up(key, oldest);
         }
+        if self.drop_had(index) {
+            return true;
+        }
+        if let Some(audience) = &mut self.mailboxes[index].audience {
+            audience.detach(key);
+            self.sessions -= 1;
+            if audience.is_empty() {
+                self.drop_live_only(index);
+                self.mailboxes[index].audience = None;
+                self.free_if_idle(index);
+            }
+        }
+        false
     }
 
     /// [`super::Attachment::take`].
@@ -165,22 +173,23 @@ impl Shard {
         self.next_for(index, key).is_some()
     }
 
-    /// [`super::Attachment::confirm`].
-    pub(super) fn confirm(&mut self, index: u32, key: u32, upto: Sequence) {
+    /// [`super::Attachment::confirm`]; whether to call this again.
+    pub(super) fn confirm(&mut self, index: u32, key: u32, upto: Sequence) -> bool {
         let mailbox = &mut self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
         let Some(listener) = mailbox.audience.as_mut().and_then(|audience| audience.listener(key)) else {
-            return;
+            return false;
         };
         let cursor = listener.cursor;
         let given = mailbox.sequence_at(cursor, &self.messages);
         if !upto.is_before(given, oldest) {
-            return;
+            return false;
         }
         if let Some(audience) = &mut mailbox.audience {
-            audience.confirm(key, upto.next(), oldest, &self.messages);
+            audience.confirm(key, upto.next(), oldest);
         }
-        self.drop_had(index);
+        // What goes takes the other walk's place: a session that is alone has nothing left to pass over.
+        self.drop_had(index) || self.move_up_had(index, key)
     }
 
     /// [`super::Mailboxes::expire`].
@@ -223,7 +232,7 @@ impl Shard {
     fn free_if_idle(&mut self, index: u32) {
         let mailbox = &self.mailboxes[index];
         if mailbox.is_idle() {
-            // Hashed anew: a mailbox with its hash beside its id would be larger by a slot's eighth.
+            // Hashed anew: a mailbox with its hash beside its id would be an eighth larger.
             let key = Key::new(mailbox.id, self.hasher.hash(mailbox.id.as_bytes()));
             self.table.remove(key.hash, index);
             self.mailboxes.remove(index);
@@ -234,7 +243,7 @@ impl Shard {
     fn admit(&mut self, index: Option<u32>, len: usize, now_millis: u64) -> Result<(), PostError> {
         if !self.has_room(index, len) {
             if let Some(index) = index {
-                self.drop_expired_head(index, now_millis);
+                self.make_room(index, len, now_millis);
             }
             if !self.has_room(index, len) {
                 return Err(PostError::MailboxFull);
@@ -283,29 +292,54 @@ impl Shard {
         listener.notified.then_some(listener.cursor)
     }
 
-    /// Drops what every session has confirmed, or, when none is left, what any has had.
-    fn drop_had(&mut self, index: u32) {
+    /// Drops what every session has confirmed, or, when the only one gives up, what any has had: at most
+    /// [`REMOVALS_PER_LOCK`] messages; whether more are to go.
+    fn drop_had(&mut self, index: u32) -> bool {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
         let Some(needed_from) = mailbox.audience.as_ref().map(|audience| audience.needed_from(oldest)) else {
-            return;
+            return false;
         };
-        self.drop_head_while(index, |message| message.sequence.is_before(needed_from, oldest));
+        self.drop_head_while(index, REMOVALS_PER_LOCK, |message| {
+            message.sequence.is_before(needed_from, oldest)
+        })
     }
 
-    /// Room for a mailbox that is full: what has expired, as far as it is first in line.
-    fn drop_expired_head(&mut self, index: u32, now_millis: u64) {
-        self.drop_head_while(index, |message| message.is_expired(now_millis));
+    fn move_up_had(&mut self, index: u32, key: u32) -> bool {
+        let mailbox = &mut self.mailboxes[index];
+        let oldest = mailbox.oldest(&self.messages);
+        let audience = mailbox.audience.as_mut();
+        audience.is_some_and(|audience| audience.move_up_had(key, oldest, &self.messages))
     }
 
-    fn drop_head_while(&mut self, index: u32, goes: impl Fn(&Message) -> bool) {
-        loop {
+    /// Room for a message of `len` bytes in a mailbox that is full: drops what has expired, as far as it is first in line
+    /// and no more than it takes. One lock's share must do: the wheel comes for the rest.
+    fn make_room(&mut self, index: u32, len: usize, now_millis: u64) {
+        for _ in 0..EXPIRIES_PER_LOCK {
             let head = self.mailboxes[index].head;
-            if !self.messages.get(head).is_some_and(&goes) {
+            let is_expired = self
+                .messages
+                .get(head)
+                .is_some_and(|message| message.is_expired(now_millis));
+            if !is_expired || self.has_room(Some(index), len) {
                 return;
             }
             self.remove(head);
         }
+    }
+
+    /// Drops from the front what `goes`, at most `most` messages; whether the next one goes too.
+    fn drop_head_while(&mut self, index: u32, most: usize, goes: impl Fn(&Message) -> bool) -> bool {
+        for left in (0..=most).rev() {
+            let head = self.mailboxes[index].head;
+            if !self.messages.get(head).is_some_and(&goes) {
+                return false;
+            }
+            if left > 0 {
+                self.remove(head);
+            }
+        }
+        true
     }
 
     /// Drops what must not be stored, now that the last session has gone.

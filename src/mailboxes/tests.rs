@@ -12,6 +12,7 @@ use super::*;
 
 #[cfg(loom)]
 mod interleavings;
+mod walks;
 
 const STORE: Hold = Hold::Store { ttl: 60 };
 
@@ -387,17 +388,6 @@ fn a_mailbox_at_a_cap_refuses_and_keeps_what_it_has() {
     world.post(&["x".repeat(600).as_str()]);
     assert_eq!(world.try_post(&"x".repeat(401), STORE), Err(PostError::MailboxFull));
     world.post(&["x".repeat(400).as_str()]);
-}
-
-#[test]
-fn a_full_mailbox_makes_room_from_what_has_expired() {
-    let mut world = World::new();
-    for _ in 0..8 {
-        world.try_post("x", Hold::Store { ttl: 1 }).unwrap();
-    }
-    world.at_millis(1000);
-    world.post(&["y"]);
-    assert_eq!(world.messages(), 1);
 }
 
 #[test]
