@@ -48,7 +48,8 @@ pub struct Config {
     pub mailbox_messages: u32,
     /// Most bytes that the bodies in one mailbox add up to.
     pub mailbox_bytes: u32,
-    /// Memory budget in bytes: every stored and queued message with [`limits::MESSAGE_OVERHEAD_BYTES`].
+    /// Memory budget in bytes: every stored and queued message with [`limits::MESSAGE_OVERHEAD_BYTES`], and every mailbox
+    /// with a message with [`limits::MAILBOX_OVERHEAD_BYTES`].
     pub memory: u64,
     /// From the first signal to the end of the process, in whole seconds.
     pub drain: Duration,
@@ -230,7 +231,7 @@ const RELATIONS: [Relation; 3] = [
     Relation {
         inner: Key::MaxMessage,
         outer: Key::Memory,
-        extra: limits::MESSAGE_OVERHEAD_BYTES,
+        extra: limits::MESSAGE_OVERHEAD_BYTES + limits::MAILBOX_OVERHEAD_BYTES,
     },
 ];
 

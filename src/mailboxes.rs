@@ -65,7 +65,8 @@ impl Mailboxes {
     /// No mailboxes, in `shards` shards, rounded up to a power of two from 1 to [`SHARDS_MAX`].
     ///
     /// `keys` are secret and random; `budget` is charged for each message its body and
-    /// [`MESSAGE_OVERHEAD_BYTES`](crate::limits::MESSAGE_OVERHEAD_BYTES); deadlines count from `epoch`, which no `now` comes before.
+    /// [`MESSAGE_OVERHEAD_BYTES`](crate::limits::MESSAGE_OVERHEAD_BYTES), and for each mailbox that holds a message
+    /// [`MAILBOX_OVERHEAD_BYTES`](crate::limits::MAILBOX_OVERHEAD_BYTES); deadlines count from `epoch`, which no `now` comes before.
     #[must_use]
     pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {
         let hasher = SipHasher13::new_with_keys(keys[0], keys[1]);

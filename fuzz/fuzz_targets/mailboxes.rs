@@ -9,6 +9,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::identity::RecipientId;
+use npchat::limits::MAILBOX_OVERHEAD_BYTES;
 use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Sequence, Stats};
 use npchat::token::{SessionAddress, Token};
 
@@ -109,7 +110,7 @@ impl Pair {
             mailbox_bytes: 400,
             sessions: 3,
         };
-        let limit = (u64::from(input.messages.1 % 60) + 1) * 150;
+        let limit = MAILBOX_OVERHEAD_BYTES + (u64::from(input.messages.1 % 60) + 1) * 150;
         let epoch = Instant::now();
         let budget = Arc::new(Budget::new(limit));
         let shards = usize::from(input.shards % 4);

@@ -209,6 +209,7 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
+    use crate::limits::{MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
     use crate::mailboxes::slab::Slot;
 
     use super::*;
@@ -217,6 +218,16 @@ mod tests {
     fn hot_structs_keep_their_size() {
         assert!(size_of::<Slot<Message>>() <= 48);
         assert!(size_of::<Slot<Mailbox>>() <= 64);
+    }
+
+    #[test]
+    fn what_is_charged_covers_what_is_allocated() {
+        // The counts before a shared body, and the allocator's header and rounding to 16.
+        let message = size_of::<Slot<Message>>() + 16 + 8 + 15;
+        // Eight bytes and a tag for each bucket, of which seven in sixteen are taken after the table has grown.
+        let mailbox = size_of::<Slot<Mailbox>>() + (9 * 16_usize).div_ceil(7);
+        assert!(message as u64 <= MESSAGE_OVERHEAD_BYTES);
+        assert!(mailbox as u64 <= MAILBOX_OVERHEAD_BYTES);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use siphasher::sip::SipHasher13;
 
 use crate::identity::RecipientId;
 use crate::limits::{
-    EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE, REMOVALS_PER_LOCK,
+    EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
+    REMOVALS_PER_LOCK,
 };
 use crate::token::SessionAddress;
 use crate::wheel::{Step, Wheel};
@@ -250,7 +251,8 @@ impl Shard {
             }
         }
         let has_slots = !self.messages.is_full() && !self.mailboxes.is_full();
-        if has_slots && self.budget.try_charge(cost(len)) {
+        let is_only = index.is_none_or(|index| self.mailboxes[index].count == 0);
+        if has_slots && self.budget.try_charge(cost(len, is_only)) {
             Ok(())
         } else {
             Err(PostError::BudgetSpent)
@@ -369,15 +371,18 @@ impl Shard {
     fn remove(&mut self, index: u32) {
         self.wheel.cancel(&mut self.messages, index);
         let mailbox = self.messages[index].mailbox;
-        if let Some(message) = self.mailboxes[mailbox].unlink(index, &mut self.messages) {
-            self.budget.release(cost(message.body.len()));
+        let mailbox = &mut self.mailboxes[mailbox];
+        if let Some(message) = mailbox.unlink(index, &mut self.messages) {
+            self.budget.release(cost(message.body.len(), mailbox.count == 0));
         }
     }
 }
 
-/// What a message with a body of `len` bytes is charged.
-const fn cost(len: usize) -> u64 {
-    (len as u64).saturating_add(MESSAGE_OVERHEAD_BYTES)
+/// What a message with a body of `len` bytes is charged. The only one in its mailbox is charged for the mailbox, which
+/// costs nothing without: what is left then is a session's, as its connection is.
+const fn cost(len: usize, is_only: bool) -> u64 {
+    let mailbox = if is_only { MAILBOX_OVERHEAD_BYTES } else { 0 };
+    (len as u64).saturating_add(MESSAGE_OVERHEAD_BYTES + mailbox)
 }
 
 #[cfg(test)]

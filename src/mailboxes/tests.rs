@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 use std::{env, thread};
 
-use crate::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE};
+use crate::limits::{
+    EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
+};
 use crate::token::Token;
 
 use super::*;
@@ -15,6 +17,8 @@ mod interleavings;
 mod walks;
 
 const STORE: Hold = Hold::Store { ttl: 60 };
+/// What a mailbox with one message of two bytes is charged.
+const ONE_OF_TWO_BYTES: u64 = MAILBOX_OVERHEAD_BYTES + MESSAGE_OVERHEAD_BYTES + 2;
 
 struct World {
     mailboxes: Arc<Mailboxes>,
@@ -392,17 +396,17 @@ fn a_mailbox_at_a_cap_refuses_and_keeps_what_it_has() {
 
 #[test]
 fn a_spent_budget_refuses_and_leaves_no_mailbox_behind() {
-    let mut world = World::with(MESSAGE_OVERHEAD_BYTES + 2, 8);
+    let mut world = World::with(ONE_OF_TWO_BYTES, 8);
     assert_eq!(world.try_post("abc", STORE), Err(PostError::BudgetSpent));
     world.assert_empty();
     world.post(&["ab"]);
     assert_eq!(world.try_post("", STORE), Err(PostError::BudgetSpent));
-    assert_eq!(world.mailboxes.budget().used(), MESSAGE_OVERHEAD_BYTES + 2);
+    assert_eq!(world.mailboxes.budget().used(), ONE_OF_TWO_BYTES);
 }
 
 #[test]
 fn a_mailbox_emptied_to_make_room_is_freed_when_the_budget_refuses() {
-    let mut world = World::with(MESSAGE_OVERHEAD_BYTES + 2, 1);
+    let mut world = World::with(ONE_OF_TWO_BYTES, 1);
     world.try_post("a", Hold::Store { ttl: 1 }).unwrap();
     world.at_millis(1000);
     assert_eq!(world.try_post("abc", STORE), Err(PostError::BudgetSpent));

@@ -1,10 +1,13 @@
 //! Rows 18 to 20: what a sender is told of a mailbox and of the relay's memory, and what it isn't.
 
-use npchat::limits::MESSAGE_OVERHEAD_BYTES;
+use npchat::limits::{MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use npchat::mailboxes::Stats;
 
 use crate::common::{Identity, PATIENCE, RawClient, Receiver, Response, address, post, start, wait_until};
 use crate::harness::{ID, SENT, expect_answer, refused};
+
+/// What a message is charged beside its body that is alone in its mailbox.
+const OVERHEAD_BYTES: u64 = MESSAGE_OVERHEAD_BYTES + MAILBOX_OVERHEAD_BYTES;
 
 #[test]
 fn row_18_a_mailbox_with_as_many_messages_as_it_may_have_is_507_and_keeps_them() {
@@ -64,7 +67,7 @@ fn expect_mailbox_full(response: &Response) {
 fn row_19_a_relay_whose_memory_is_spent_is_503_and_keeps_what_is_stored() {
     const MEMORY: u64 = 1024 * 1024;
     const LENGTH: usize = 60 * 1024;
-    let fitting = usize::try_from(MEMORY / (LENGTH as u64 + MESSAGE_OVERHEAD_BYTES)).unwrap();
+    let fitting = usize::try_from(MEMORY / (LENGTH as u64 + OVERHEAD_BYTES)).unwrap();
     let server = start(|config| config.memory = MEMORY);
     let recipients: Vec<_> = (0..fitting).map(|_| Identity::generate()).collect();
     let body = |number: usize| format!("{number:0LENGTH$}");
@@ -76,7 +79,7 @@ fn row_19_a_relay_whose_memory_is_spent_is_503_and_keeps_what_is_stored() {
             "message {number} of {fitting}"
         );
     }
-    let full = fitting as u64 * (LENGTH as u64 + MESSAGE_OVERHEAD_BYTES);
+    let full = fitting as u64 * (LENGTH as u64 + OVERHEAD_BYTES);
     assert_eq!(server.memory_used(), full);
     for number in 0..50 {
         let length = LENGTH - number;
@@ -99,7 +102,7 @@ fn row_19_a_relay_whose_memory_is_spent_is_503_and_keeps_what_is_stored() {
 #[test]
 fn row_19_a_message_may_fill_all_the_memory_there_is() {
     const MEMORY: u32 = 1024 * 1024;
-    let length = MEMORY - u32::try_from(MESSAGE_OVERHEAD_BYTES).unwrap();
+    let length = MEMORY - u32::try_from(OVERHEAD_BYTES).unwrap();
     let server = start(|config| {
         config.memory = MEMORY.into();
         config.max_message = length;

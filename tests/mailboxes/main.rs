@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use npchat::identity::RecipientId;
+use npchat::limits::MAILBOX_OVERHEAD_BYTES;
 use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Sequence, Stats};
 use npchat::token::{SessionAddress, Token};
 
@@ -19,7 +20,7 @@ const CAPS: Caps = Caps {
     mailbox_bytes: 90,
     sessions: 3,
 };
-const BUDGET_BYTES: u64 = 9 * 150;
+const BUDGET_BYTES: u64 = 9 * 150 + 2 * MAILBOX_OVERHEAD_BYTES;
 
 #[derive(Debug, Clone)]
 enum Op {

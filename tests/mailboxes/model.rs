@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES};
+use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use npchat::mailboxes::{Caps, Hold, PostError};
 
 pub(crate) struct Message {
@@ -28,24 +28,27 @@ pub(crate) struct Session {
     must_wake: Option<bool>,
 }
 
-/// Messages and bytes of bodies.
-#[derive(Clone, Copy, Default)]
+/// Messages, bytes of bodies, and the mailboxes that they are in.
+#[derive(Default)]
 pub(crate) struct Held {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
+    mailboxes: BTreeSet<u8>,
 }
 
 impl Held {
-    fn add(&mut self, message: &Message) {
+    fn add(&mut self, mailbox: u8, len: usize) {
         self.messages += 1;
-        self.bytes += message.len as u64;
+        self.bytes += len as u64;
+        self.mailboxes.insert(mailbox);
     }
 
-    pub(crate) fn cost(self) -> u64 {
-        self.bytes + self.messages * MESSAGE_OVERHEAD_BYTES
+    pub(crate) fn cost(&self) -> u64 {
+        let mailboxes = self.mailboxes.len() as u64;
+        self.bytes + self.messages * MESSAGE_OVERHEAD_BYTES + mailboxes * MAILBOX_OVERHEAD_BYTES
     }
 
-    fn fits(self, len: usize, caps: Caps) -> bool {
+    fn fits(&self, len: usize, caps: Caps) -> bool {
         self.messages < u64::from(caps.mailbox_messages) && self.bytes + len as u64 <= u64::from(caps.mailbox_bytes)
     }
 }
@@ -81,11 +84,11 @@ impl Model {
             }
             let is_expired = message.deadline_millis <= self.now_millis;
             if message.deadline_millis.div_ceil(1000) * 1000 > self.settled_millis {
-                most.add(message);
+                most.add(message.mailbox, message.len);
             }
             // One that must not be stored may go sooner than when those who weren't there have had what is around it.
             if !is_expired && (!message.live_only || self.is_awaited(message)) {
-                least.add(message);
+                least.add(message.mailbox, message.len);
             }
         }
         (least, most)
@@ -110,12 +113,15 @@ impl Model {
             assert_eq!(got, Ok(()));
             return wake;
         }
-        let cost = len as u64 + MESSAGE_OVERHEAD_BYTES;
-        let (least, most) = self.held(Some(mailbox));
+        let (mut least, most) = self.held(Some(mailbox));
         let may_be_full = !most.fits(len, self.caps);
         let must_be_full = !least.fits(len, self.caps);
-        let may_be_spent = used + cost > self.limit;
-        let must_be_spent = self.held(None).0.cost() + cost > self.limit;
+        let before = least.cost();
+        least.add(mailbox, len);
+        let may_be_spent = used + least.cost() - before > self.limit;
+        let mut all = self.held(None).0;
+        all.add(mailbox, len);
+        let must_be_spent = all.cost() > self.limit;
         match got {
             Ok(()) => assert!(!must_be_full && !must_be_spent, "taken over a cap"),
             Err(PostError::MailboxFull) => assert!(may_be_full, "refused below the caps"),

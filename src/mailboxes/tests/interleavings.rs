@@ -115,7 +115,7 @@ fn sessions_that_come_and_go_take_no_mail_from_one_that_stays() {
 
 #[test]
 fn what_was_accepted_is_had_or_still_there_when_all_sessions_have_left() {
-    let two_messages = 2 * (MESSAGE_OVERHEAD_BYTES + 2);
+    let two_messages = MAILBOX_OVERHEAD_BYTES + 2 * (MESSAGE_OVERHEAD_BYTES + 2);
     explore(move || {
         let scene = Scene::new(two_messages);
         let (poster, visitor) = (scene.poster(&["a1", "a2", "a3"]), scene.visitor(0));

@@ -110,3 +110,21 @@ fn a_session_that_leaves_is_attached_until_the_last_of_what_it_held_up_has_gone(
     drop(one);
     world.assert_empty();
 }
+
+#[test]
+fn a_mailbox_is_charged_while_it_holds_a_message() {
+    let mut world = World::new();
+    let session = world.attach(1);
+    assert_eq!(world.mailboxes.budget().used(), 0);
+    world.post(&["ab", "cd"]);
+    let both = ONE_OF_TWO_BYTES + MESSAGE_OVERHEAD_BYTES + 2;
+    assert_eq!(world.mailboxes.budget().used(), both);
+    assert_eq!(world.have(&session, 1), ["ab", "cd"]);
+    assert_eq!(world.mailboxes.budget().used(), ONE_OF_TWO_BYTES);
+    world.at_millis(60_000);
+    world.expire();
+    assert_eq!(
+        (world.mailboxes.budget().used(), world.mailboxes.stats().mailboxes),
+        (0, 1)
+    );
+}
