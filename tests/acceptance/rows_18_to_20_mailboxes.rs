@@ -3,7 +3,9 @@
 use npchat::limits::{MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use npchat::mailboxes::Stats;
 
-use crate::common::{Identity, PATIENCE, RawClient, Receiver, Response, address, post, start, wait_until};
+use crate::common::{
+    Daemon, Identity, PATIENCE, RawClient, Receiver, Response, address, post, post_request, start, wait_until,
+};
 use crate::harness::{ID, SENT, expect_answer, refused};
 
 /// What a message is charged beside its body that is alone in its mailbox.
@@ -97,6 +99,51 @@ fn row_19_a_relay_whose_memory_is_spent_is_503_and_keeps_what_is_stored() {
     }
     wait_until(PATIENCE, "all memory is given back", || server.memory_used() == 0);
     assert_eq!(sender.post(ID, body(0)).status, 200);
+}
+
+/// Memory that a server may come to need beside its budget, for its buffers and what its allocator keeps.
+const BESIDE_BUDGET_BYTES: u64 = 4 * 1024 * 1024;
+
+#[test]
+fn row_19_a_relay_filled_with_tiny_messages_takes_no_more_memory_than_its_budget() {
+    fill_and_weigh(1);
+}
+
+#[test]
+fn row_19_a_relay_filled_with_big_messages_takes_no_more_memory_than_its_budget() {
+    fill_and_weigh(60 * 1024);
+}
+
+/// Posts messages of so many bytes, each to an id of its own, until the relay is full, and weighs the process.
+#[track_caller]
+fn fill_and_weigh(length: usize) {
+    const MEMORY: u64 = 16 * 1024 * 1024;
+    let daemon = Daemon::start(&["--memory", &MEMORY.to_string()]);
+    let mut sender = RawClient::connect(daemon.address);
+    assert_eq!(sender.post(ID, "the first touches what every worker has").status, 200);
+    let before = daemon.memory("VmRSS");
+    let fitting = MEMORY / (length as u64 + OVERHEAD_BYTES);
+    let at_once = (256 * 1024 / length as u64).clamp(1, 200);
+    let body = "x".repeat(length);
+    let mut numbers = 0..;
+    let mut stored = 0;
+    loop {
+        let posts = numbers.by_ref().take(at_once as usize);
+        let posts = posts.map(|number: u64| post_request(daemon.address, &format!("/{number:042}0"), "", &body));
+        sender.send(posts.collect::<Vec<_>>().concat());
+        let taken = (0..at_once).filter(|_| sender.read_response().status == 200).count() as u64;
+        stored += taken;
+        if taken < at_once {
+            break;
+        }
+    }
+    assert!(stored.abs_diff(fitting) <= 1, "{stored} where {fitting} fit");
+    let (now, most) = (daemon.memory("VmRSS"), daemon.memory("VmHWM"));
+    assert!(
+        now <= most && most <= before + MEMORY + BESIDE_BUDGET_BYTES,
+        "{before} before, {most} at most"
+    );
+    assert!(now >= before + stored * length as u64, "what is stored is in memory");
 }
 
 #[test]

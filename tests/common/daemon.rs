@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver as Lines};
-use std::{env, iter, thread};
+use std::{env, fs, iter, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -73,6 +73,15 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// Its resident memory in bytes: `VmRSS` now, `VmHWM` at its highest.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let mut lines = status.lines();
+        let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kib = value.and_then(|value| value.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a field in kB") * 1024
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
