@@ -12,7 +12,7 @@ use self::requests::{Progress, Requests, write_refusal};
 use crate::auth::ChallengeSigner;
 use crate::config::Timeouts;
 use crate::http::HttpDate;
-use crate::limits::{FRAMES_PER_TURN, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::mailboxes::Delivery;
 use crate::metrics::Counters;
 use crate::outbound::{Outbound, Output};
@@ -57,6 +57,9 @@ pub struct Turn<'a> {
     pub relay: &'a Relay,
     /// How long things may take.
     pub timeouts: &'a Timeouts,
+    /// Requests that this connection may have answered now; of frames it may have
+    /// [`FRAMES_PER_REQUEST`](crate::limits::FRAMES_PER_REQUEST) times as many.
+    pub requests: usize,
     /// Steps of a login, each a signature made or verified, that this connection may take now.
     pub login_steps: usize,
     /// The worker's signing key.
@@ -400,7 +403,7 @@ impl<C: Conversation> Upgraded<C> {
     }
 
     fn advance<S: Service<Conversation = C>>(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Advance<S> {
-        let mut frames_left = FRAMES_PER_TURN;
+        let mut frames_left = turn.requests.saturating_mul(FRAMES_PER_REQUEST);
         let advance = loop {
             match self.hear_next(rest, &mut frames_left, turn) {
                 Ok(Hearing::Goes) if turn.out.bytes.len() < OUTBOUND_HIGH_WATER_BYTES => {}

@@ -18,10 +18,23 @@ pub const TRAILER_MAX_BYTES: usize = 1024;
 /// Body of a request that isn't a message (a GET with content, say): read and discarded up to here.
 pub const DISCARDED_BODY_MAX_BYTES: u64 = 64 * 1024;
 
-/// Requests that one connection may have answered in one turn.
-pub const REQUESTS_PER_TURN: usize = 64;
-/// WebSocket frames that one connection may have handled in one turn.
-pub const FRAMES_PER_TURN: usize = 256;
+/// Events that a worker takes from the kernel in one turn.
+pub const EVENTS_PER_TURN: usize = 256;
+/// Requests that one connection may have answered in one visit.
+pub const REQUESTS_PER_VISIT: usize = 64;
+/// The same when many connections have news: so that all of them together have no more than this,
+pub const REQUESTS_FOR_ALL_NEWS: usize = 1024;
+/// but each one at least this.
+pub const REQUESTS_PER_VISIT_MIN: usize = 4;
+/// WebSocket frames count as this part of a request.
+pub const FRAMES_PER_REQUEST: usize = 4;
+/// Connections whose budget left something over that a worker serves in one turn: they wait for nothing but their turn, so
+/// those with news go between.
+pub const LEFT_OVER_VISITS_PER_TURN: usize = 16;
+/// Input that such connections are read in one turn, give or take one read: most of it is only to be thrown away.
+pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
+/// Sessions with new mail that a worker serves in one turn.
+pub const MAILED_VISITS_PER_TURN: usize = 256;
 /// Steps of a login, each a signature made or verified, that a worker may take in one turn while others wait.
 pub const LOGIN_STEPS_PER_TURN: usize = 16;
 /// Connections that may wait in the kernel for a listener's accept.
@@ -29,7 +42,7 @@ pub const LISTEN_BACKLOG: usize = 4096;
 /// New connections that a worker may accept in one turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Steps of the wheel of deadlines that a worker may take in one turn.
-pub const DEADLINES_PER_TURN: usize = 1024;
+pub const DEADLINES_PER_TURN: usize = 128;
 /// Messages that one lock of a shard may expire.
 pub const EXPIRIES_PER_LOCK: usize = 256;
 /// Messages that a session is given, or that are passed over for it, under one lock: a queue of empty ones is long.
@@ -37,7 +50,7 @@ pub const MESSAGES_PER_TAKE: usize = 256;
 /// Messages that one lock of a shard may drop, and pass over, because they were had.
 pub const REMOVALS_PER_LOCK: usize = 256;
 /// Messages that one worker may expire in one turn.
-pub const EXPIRIES_PER_TURN: usize = 4096;
+pub const EXPIRIES_PER_TURN: usize = 1024;
 
 /// Output of one connection, past which it produces no more until the kernel has taken some.
 pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
@@ -119,6 +132,8 @@ const _: () = {
     assert!(TRAILER_MAX_BYTES < HEAD_MAX_BYTES);
     assert!(CHUNK_EXTENSION_MAX_BYTES < TRAILER_MAX_BYTES);
     assert!(EXPIRIES_PER_LOCK <= EXPIRIES_PER_TURN);
+    assert!(REQUESTS_PER_VISIT_MIN * EVENTS_PER_TURN <= REQUESTS_FOR_ALL_NEWS);
+    assert!(READ_SCRATCH_BYTES <= LEFT_OVER_BYTES_PER_TURN);
     assert!((TURNED_AWAY_MAX as u64) < RESERVED_FILES);
     assert!(HANDSHAKE_MAX_BYTES < OUTBOUND_HIGH_WATER_BYTES);
     assert!(SHARDS_MAX.is_power_of_two());

@@ -22,13 +22,15 @@ use mio::{Events, Poll};
 use self::entrance::Entrance;
 use self::expiry::Sweep;
 pub(crate) use self::inbox::Inbox;
-use self::slot::{Slot, Visit};
+use self::slot::{Input, Slot, Visit};
 use self::slots::Slots;
 use crate::auth::ChallengeSigner;
 use crate::connection::Turn;
 use crate::http::HttpDate;
 use crate::limits::{
-    ACCEPTS_PER_TURN, DEADLINE_TICK_MILLIS, DEADLINES_PER_TURN, LOGIN_STEPS_PER_TURN, READ_SCRATCH_BYTES,
+    ACCEPTS_PER_TURN, DEADLINE_TICK_MILLIS, DEADLINES_PER_TURN, EVENTS_PER_TURN, LEFT_OVER_BYTES_PER_TURN,
+    LEFT_OVER_VISITS_PER_TURN, LOGIN_STEPS_PER_TURN, MAILED_VISITS_PER_TURN, REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT,
+    REQUESTS_PER_VISIT_MIN,
 };
 use crate::mailboxes::Delivery;
 use crate::outbound::Output;
@@ -41,7 +43,6 @@ use crate::wheel::{Nodes, Step, Wheel};
 
 /// The poller's name for the inbox.
 pub(crate) const INBOX: mio::Token = mio::Token(usize::MAX);
-const EVENTS_PER_POLL: usize = 1024;
 
 /// One worker, with everything that it alone owns.
 pub(crate) struct Worker<S: Service> {
@@ -50,12 +51,14 @@ pub(crate) struct Worker<S: Service> {
     poll: Poll,
     entrance: Entrance,
     slots: Slots<Slot<S>>,
-    /// Connections that a budget left something over for: served first in the next turn, so that no event starves them.
-    left_over: Vec<Token>,
+    /// Connections that a budget left something over for: some are served in each turn, whatever events there are.
+    left_over: VecDeque<Token>,
     /// Sessions that have mail: served last in this turn, so that all mail of the turn goes in one write.
-    mailed: Vec<Token>,
+    mailed: VecDeque<Token>,
     /// Connections that wait for a step of a login, in the order in which they came to need it.
     logins: VecDeque<Token>,
+    /// What each connection may have answered in a visit now.
+    requests: usize,
     /// Steps of logins that are left in this turn.
     login_steps: usize,
     deadlines: Wheel,
@@ -74,7 +77,7 @@ pub(crate) struct Worker<S: Service> {
 
 /// Buffers that belong to the loop and are lent to each connection in its turn.
 struct Scratch {
-    input: Box<[u8]>,
+    input: Input,
     out: Output,
     deliveries: Vec<Delivery>,
     wake: Vec<SessionAddress>,
@@ -100,9 +103,10 @@ impl<S: Service> Worker<S> {
             entrance: Entrance::new(listeners, poll.registry())?,
             poll,
             slots: Slots::new(),
-            left_over: Vec::new(),
-            mailed: Vec::new(),
+            left_over: VecDeque::new(),
+            mailed: VecDeque::new(),
             logins: VecDeque::new(),
+            requests: REQUESTS_PER_VISIT,
             login_steps: LOGIN_STEPS_PER_TURN,
             deadlines: Wheel::new(0),
             epoch: now,
@@ -123,7 +127,7 @@ impl<S: Service> Worker<S> {
     /// # Errors
     /// Those of `poll`: the worker can't go on.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_over() {
             let timeout = self.poll_timeout();
             match self.poll.poll(&mut events, timeout) {
@@ -136,9 +140,11 @@ impl<S: Service> Worker<S> {
             self.begin_turn();
             self.serve_left_over();
             self.serve_logins();
+            self.requests = fair_share(events.iter().count());
             for event in &events {
                 self.dispatch(event);
             }
+            self.requests = REQUESTS_PER_VISIT;
             self.accept(ACCEPTS_PER_TURN);
             self.serve_mailed();
             self.reach_deadlines();
@@ -222,9 +228,17 @@ impl<S: Service> Worker<S> {
         Some(token)
     }
 
+    /// Those that want more come after all that wait already.
     fn serve_left_over(&mut self) {
-        let list = std::mem::replace(&mut self.left_over, std::mem::take(&mut self.scratch.tokens));
-        self.serve_all(list);
+        self.scratch.input.read_bytes = 0;
+        for _ in 0..self.left_over.len().min(LEFT_OVER_VISITS_PER_TURN) {
+            if self.scratch.input.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
+                break;
+            }
+            if let Some(token) = self.left_over.pop_front() {
+                self.serve_queued(token);
+            }
+        }
     }
 
     /// One step for each who waits now, first come, first served: who needs many waits again.
@@ -239,19 +253,18 @@ impl<S: Service> Worker<S> {
     }
 
     fn serve_mailed(&mut self) {
-        let list = std::mem::replace(&mut self.mailed, std::mem::take(&mut self.scratch.tokens));
-        self.serve_all(list);
-    }
-
-    /// What becomes ready meanwhile goes on the emptied lists, for the next turn.
-    fn serve_all(&mut self, mut list: Vec<Token>) {
-        for token in list.drain(..) {
-            if let Some(slot) = self.slots.get_mut(token) {
-                slot.queued = false;
-                self.serve(token, Visit::Ordinary);
+        for _ in 0..self.mailed.len().min(MAILED_VISITS_PER_TURN) {
+            if let Some(token) = self.mailed.pop_front() {
+                self.serve_queued(token);
             }
         }
-        self.scratch.tokens = list;
+    }
+
+    fn serve_queued(&mut self, token: Token) {
+        if let Some(slot) = self.slots.get_mut(token) {
+            slot.queued = false;
+            self.serve(token, Visit::Ordinary);
+        }
     }
 
     fn serve(&mut self, token: Token, visit: Visit) {
@@ -272,6 +285,7 @@ impl<S: Service> Worker<S> {
             signer: &mut self.signer,
             counters: &self.shared.counters[self.index as usize],
             out: &mut self.scratch.out,
+            requests: self.requests,
             wake: &mut self.scratch.wake,
             deliveries: &mut self.scratch.deliveries,
         };
@@ -296,7 +310,7 @@ impl<S: Service> Worker<S> {
     fn queue(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
         if slot.wants_turn() && !std::mem::replace(&mut slot.queued, true) {
-            self.left_over.push(token);
+            self.left_over.push_back(token);
         }
         if slot.awaits_login_step() && !std::mem::replace(&mut slot.queued_for_login, true) {
             self.logins.push_back(token);
@@ -308,7 +322,7 @@ impl<S: Service> Worker<S> {
         let Some(slot) = self.slots.get_mut(token) else { return };
         slot.has_mail = true;
         if !std::mem::replace(&mut slot.queued, true) {
-            self.mailed.push(token);
+            self.mailed.push_back(token);
         }
     }
 
@@ -432,14 +446,34 @@ impl<S: Service> Worker<S> {
     }
 }
 
+/// What each connection may have answered when so many have news.
+fn fair_share(events: usize) -> usize {
+    (REQUESTS_FOR_ALL_NEWS / events.max(1)).clamp(REQUESTS_PER_VISIT_MIN, REQUESTS_PER_VISIT)
+}
+
 impl Scratch {
     fn new() -> Self {
         Self {
-            input: vec![0; READ_SCRATCH_BYTES].into_boxed_slice(),
+            input: Input::new(),
             out: Output::default(),
             deliveries: Vec::new(),
             wake: Vec::new(),
             tokens: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_have_news_a_turn_answers_no_more_than_its_share() {
+        for events in 0..=EVENTS_PER_TURN {
+            let share = fair_share(events);
+            assert!((REQUESTS_PER_VISIT_MIN..=REQUESTS_PER_VISIT).contains(&share));
+            assert!(events * share <= REQUESTS_FOR_ALL_NEWS);
+        }
+        assert_eq!(fair_share(1), REQUESTS_PER_VISIT);
     }
 }

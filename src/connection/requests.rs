@@ -8,7 +8,7 @@ use super::Turn;
 use crate::config::Timeouts;
 use crate::http::response::continue_100;
 use crate::http::{BodyDecoder, HeadScanner, Method, Reply, RequestHead, Target};
-use crate::limits::{BODY_FIRST_CHARGE_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_TURN};
+use crate::limits::{BODY_FIRST_CHARGE_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::mailboxes::Charge;
 use crate::outbound::Pace;
 use crate::refusal::{CloseReason, Refusal};
@@ -126,7 +126,7 @@ impl<S: Service> Requests<S> {
 
     /// Takes requests off the front of `rest` and answers them, until input or budget ends.
     pub(super) fn advance(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Progress<S::Conversation> {
-        for _ in 0..REQUESTS_PER_TURN {
+        for _ in 0..turn.requests {
             if turn.out.bytes.len() >= OUTBOUND_HIGH_WATER_BYTES {
                 return Progress::BudgetSpent;
             }

@@ -7,6 +7,7 @@ use mio::event::Event;
 
 use crate::config::Timeouts;
 use crate::connection::{Connection, Step, Turn};
+use crate::limits::READ_SCRATCH_BYTES;
 use crate::refusal::CloseReason;
 use crate::server::Place;
 use crate::service::Service;
@@ -36,6 +37,23 @@ struct Edges {
     read_closed: bool,
     /// The kernel may have room: no short write has filled it since.
     writable: bool,
+}
+
+/// The worker's scratch for input.
+#[derive(Debug)]
+pub(super) struct Input {
+    buffer: Box<[u8]>,
+    /// Bytes read into it since this was last set to zero.
+    pub(super) read_bytes: usize,
+}
+
+impl Input {
+    pub(super) fn new() -> Self {
+        Self {
+            buffer: vec![0; READ_SCRATCH_BYTES].into_boxed_slice(),
+            read_bytes: 0,
+        }
+    }
 }
 
 /// Why the worker comes by.
@@ -78,7 +96,7 @@ impl<S: Service> Slot<S> {
     }
 
     /// Reads once, lets the connection work, sends once. Returns why the connection is over, if it is.
-    pub(super) fn visit(&mut self, visit: Visit, turn: &mut Turn<'_>, input: &mut [u8]) -> Option<CloseReason> {
+    pub(super) fn visit(&mut self, visit: Visit, turn: &mut Turn<'_>, input: &mut Input) -> Option<CloseReason> {
         self.work(visit, turn, input).unwrap_or_else(|error| {
             tracing::debug!(%error, "transport failed");
             // What was made for this connection goes nowhere.
@@ -101,7 +119,7 @@ impl<S: Service> Slot<S> {
         self.connection.deadline(timeouts)
     }
 
-    fn work(&mut self, visit: Visit, turn: &mut Turn<'_>, input: &mut [u8]) -> io::Result<Option<CloseReason>> {
+    fn work(&mut self, visit: Visit, turn: &mut Turn<'_>, input: &mut Input) -> io::Result<Option<CloseReason>> {
         let readable = self.edges.readable || visit == Visit::Drain;
         if readable && self.connection.wants_input() {
             self.read(turn, input)?;
@@ -127,11 +145,12 @@ impl<S: Service> Slot<S> {
         }
     }
 
-    fn read(&mut self, turn: &mut Turn<'_>, input: &mut [u8]) -> io::Result<()> {
-        match self.transport.receive(input)? {
+    fn read(&mut self, turn: &mut Turn<'_>, input: &mut Input) -> io::Result<()> {
+        match self.transport.receive(&mut input.buffer)? {
             Transfer::Bytes(count) => {
-                self.edges.readable = count == input.len() || self.edges.read_closed;
-                self.connection.receive(&input[..count], turn);
+                input.read_bytes += count;
+                self.edges.readable = count == input.buffer.len() || self.edges.read_closed;
+                self.connection.receive(&input.buffer[..count], turn);
             }
             Transfer::WouldBlock => self.edges.readable = false,
             Transfer::End => {

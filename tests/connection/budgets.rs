@@ -1,7 +1,7 @@
 //! What one connection may have in one turn, however much it sends: the rest waits its turn like everybody else's.
 
 use npchat::connection::Connection;
-use npchat::limits::{FRAMES_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_TURN};
+use npchat::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT};
 
 use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;
@@ -37,11 +37,11 @@ fn a_flood_of_pipelined_posts_is_answered_a_share_in_each_turn() {
     );
     let by_turn = growth_by_turn(&mut endpoint, &post.repeat(POSTS), |endpoint| endpoint.totals().posted);
     assert!(
-        by_turn.iter().all(|posted| *posted <= REQUESTS_PER_TURN as u64),
+        by_turn.iter().all(|posted| *posted <= REQUESTS_PER_VISIT as u64),
         "{by_turn:?}"
     );
     assert_eq!(by_turn.iter().sum::<u64>(), POSTS as u64);
-    assert_eq!(by_turn.len(), POSTS.div_ceil(REQUESTS_PER_TURN));
+    assert_eq!(by_turn.len(), POSTS.div_ceil(REQUESTS_PER_VISIT));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_flood_of_texts_is_heard_a_share_in_each_turn() {
     endpoint.log_in(&Identity::generate());
     let texts = Frame::text("{}").masked().repeat(TEXTS);
     let turns = growth_by_turn(&mut endpoint, &texts, |_| 0).len();
-    assert_eq!(turns, TEXTS.div_ceil(FRAMES_PER_TURN));
+    assert_eq!(turns, TEXTS.div_ceil(REQUESTS_PER_VISIT * FRAMES_PER_REQUEST));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use npchat::config::{Config, Timeouts};
 use npchat::connection::{Connection, Step, Turn};
 use npchat::http::HttpDate;
 use npchat::identity::RecipientId;
-use npchat::limits::LOGIN_STEPS_PER_TURN;
+use npchat::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
 use npchat::mailboxes::{Delivery, Stats};
 use npchat::metrics::{Counters, Totals};
 use npchat::outbound::Output;
@@ -273,6 +273,7 @@ impl Lent {
             },
             relay: &self.relay,
             timeouts: &self.timeouts,
+            requests: REQUESTS_PER_VISIT,
             login_steps: self.login_steps_per_turn,
             signer: &mut self.signer,
             counters: &self.counters,

@@ -8,7 +8,7 @@ use npchat::auth::ChallengeSigner;
 use npchat::config::{Config, Timeouts};
 use npchat::connection::{Connection, Turn};
 use npchat::http::HttpDate;
-use npchat::limits::REQUESTS_PER_TURN;
+use npchat::limits::REQUESTS_PER_VISIT;
 use npchat::metrics::Counters;
 use npchat::outbound::Output;
 use npchat::relay::Relay;
@@ -23,7 +23,7 @@ fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late()
     let short = format!("{head}Content-Length: 1\r\n\r\nx");
     // Its first piece is the last step of the turn's budget, so that it is left over in the middle of its body.
     let in_pieces = format!("{head}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
-    let input = short.repeat(REQUESTS_PER_TURN - 1) + &in_pieces;
+    let input = short.repeat(REQUESTS_PER_VISIT - 1) + &in_pieces;
 
     let start = Instant::now();
     let mut stage = Stage::new(start);
@@ -35,7 +35,7 @@ fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late()
     answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::reach_deadline);
     answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::resume);
 
-    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), REQUESTS_PER_TURN);
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), REQUESTS_PER_VISIT);
     assert!(!answers.contains("HTTP/1.1 408"));
 }
 
@@ -78,6 +78,7 @@ impl Stage {
             },
             relay: &self.relay,
             timeouts: &Timeouts::default(),
+            requests: REQUESTS_PER_VISIT,
             login_steps: 1,
             signer: &mut self.signer,
             counters: &self.counters,

@@ -8,7 +8,7 @@ use npchat::auth::ChallengeSigner;
 use npchat::config::Timeouts;
 use npchat::connection::{Connection, Step, Turn};
 use npchat::http::HttpDate;
-use npchat::limits::{LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES};
+use npchat::limits::{LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN};
 use npchat::mailboxes::Delivery;
 use npchat::metrics::Counters;
 use npchat::outbound::Output;
@@ -214,6 +214,11 @@ impl Worker {
             [self.index as usize, token.index as usize, slot.peer],
         );
         let login_steps = self.login_steps.min(1);
+        let requests = if shared.is_patient {
+            REQUESTS_PER_VISIT
+        } else {
+            shared.random.within(REQUESTS_PER_VISIT_MIN, REQUESTS_PER_VISIT)
+        };
         let mut turn = Turn {
             now: shared.now,
             date: shared.date,
@@ -223,6 +228,7 @@ impl Worker {
             },
             relay: shared.relay,
             timeouts: shared.timeouts,
+            requests,
             login_steps,
             signer: &mut self.signer,
             counters: &self.counters,

@@ -12,6 +12,7 @@ use npchat::http::HttpDate;
 use npchat::identity::{PublicKey, RecipientId};
 use npchat::limits::{
     HEAD_MAX_BYTES, LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES,
+    REQUESTS_PER_VISIT,
 };
 use npchat::mailboxes::{Delivery, Stats};
 use npchat::metrics::Counters;
@@ -324,6 +325,10 @@ impl Driver {
             address: ADDRESS,
             relay: &self.relay,
             timeouts: &self.timeouts,
+            requests: match self.kernel {
+                Kernel::TakesAll => REQUESTS_PER_VISIT,
+                _ => 1 + self.turns % REQUESTS_PER_VISIT,
+            },
             // Others may have used them up.
             login_steps: match self.kernel {
                 Kernel::TakesAll => LOGIN_STEPS_PER_TURN,
