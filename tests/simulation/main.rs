@@ -12,6 +12,7 @@ mod poster;
 mod random;
 mod receiver;
 mod regressions;
+mod sightings;
 mod socket;
 mod trace;
 mod wire;
@@ -62,6 +63,7 @@ fn run_share(share: u64) {
     }
     if seeds >= SEEDS {
         seen.check();
+        sightings::check();
     }
 }
 

@@ -5,15 +5,23 @@
 
 use std::time::{Duration, Instant};
 
-use npchat::limits::LIVE_ONLY_HOLD_SECONDS;
+use npchat::config::Config;
+use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE, OUTBOUND_HIGH_WATER_BYTES};
 
+use crate::identity;
 use crate::random::Random;
+use crate::sightings::{Sight, saw};
 
 /// All messages and sessions of a run.
-#[derive(Default)]
 pub(crate) struct Model {
     messages: Vec<Message>,
+    /// One for each identity.
+    lines: Vec<Line>,
     sessions: Vec<Session>,
+    mailbox_messages: usize,
+    mailbox_bytes: usize,
+    /// The length of the shortest message that was refused for want of memory.
+    spent_at: Option<usize>,
     /// Counts what matters for order: messages taken, confirmed, and logins.
     moment: u64,
     pub(crate) counts: Counts,
@@ -27,12 +35,28 @@ pub(crate) struct Counts {
     pub(crate) logins: u64,
 }
 
+/// Why the relay doesn't have a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    MailboxFull,
+    RelayFull,
+    TooLate,
+}
+
+/// What the relay ever took for an identity, in the order in which it did.
+#[derive(Clone, Default)]
+struct Line {
+    numbers: Vec<usize>,
+    bytes: usize,
+}
+
 struct Message {
     identity: usize,
     body: Vec<u8>,
     fate: Fate,
     /// When a session's kernel had it whole.
     confirmed: Option<u64>,
+    was_delivered: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,35 +65,57 @@ enum Fate {
     Posted,
     /// The relay has said that it doesn't have it.
     Refused,
-    Accepted {
-        moment: u64,
-        deadline: Instant,
-        live_only: bool,
-    },
+    Accepted(Terms),
+}
+
+/// What the relay has promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Terms {
+    moment: u64,
+    /// Where it stands in its line.
+    place: usize,
+    deadline: Instant,
+    live_only: bool,
 }
 
 struct Session {
     identity: usize,
     since: u64,
-    /// Messages that it was given, in the order in which it was.
-    had: Vec<usize>,
-    last: u64,
+    /// It has been given, or must not be given, everything before this place in the line.
+    next: usize,
 }
 
 impl Model {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            messages: Vec::new(),
+            lines: vec![Line::default(); identity::all().len()],
+            sessions: Vec::new(),
+            mailbox_messages: config.mailbox_messages as usize,
+            mailbox_bytes: config.mailbox_bytes as usize,
+            spent_at: None,
+            moment: 0,
+            counts: Counts::default(),
+        }
+    }
+
     /// A new message of about this length for an identity; its number.
     ///
-    /// Its body tells the number, so that no two are alike, and isn't always UTF-8.
+    /// Its body, unless it is empty, tells the number, so that no two are alike, and isn't always UTF-8.
     pub(crate) fn write(&mut self, identity: usize, length: usize, random: &mut Random) -> usize {
         let number = self.messages.len();
-        let mut body = format!("m{number}:").into_bytes();
-        let filler = random.pick(&[b'a', b'z', 0xff]);
-        body.resize(length.max(body.len()), filler);
+        let mut body = Vec::new();
+        if length > 0 {
+            body.extend_from_slice(format!("m{number}:").as_bytes());
+            let filler = random.pick(&[b'a', b'z', 0xff]);
+            body.resize(length.max(body.len()), filler);
+        }
         self.messages.push(Message {
             identity,
             body,
             fate: Fate::Posted,
             confirmed: None,
+            was_delivered: false,
         });
         number
     }
@@ -88,76 +134,86 @@ impl Model {
         };
         self.counts.posted += 1;
         let moment = self.next_moment();
-        let message = &mut self.messages[message];
+        let number = message;
+        let message = &mut self.messages[number];
         assert_eq!(message.fate, Fate::Posted, "answered twice");
-        message.fate = Fate::Accepted {
+        let (identity, line) = (message.identity, &mut self.lines[message.identity]);
+        message.fate = Fate::Accepted(Terms {
             moment,
+            place: line.numbers.len(),
             deadline: now + Duration::from_secs(seconds),
             live_only,
-        };
+        });
+        line.numbers.push(number);
+        line.bytes += message.body.len();
+        if self.spent_at.is_some_and(|length| length <= message.body.len()) {
+            saw(Sight::MemoryFreed);
+        }
+        self.check_caps(identity, now);
     }
 
     /// The relay has answered that it did not take the message.
-    pub(crate) fn refuse(&mut self, message: usize) {
-        assert_eq!(self.messages[message].fate, Fate::Posted, "answered twice");
-        self.messages[message].fate = Fate::Refused;
+    pub(crate) fn refuse(&mut self, message: usize, why: Refused, now: Instant) {
+        let (identity, length) = (self.messages[message].identity, self.messages[message].body.len());
+        let fate = std::mem::replace(&mut self.messages[message].fate, Fate::Refused);
+        assert_eq!(fate, Fate::Posted, "answered twice");
+        match why {
+            Refused::MailboxFull => {
+                // What is over and first in line makes room.
+                let line = self.lines[identity].numbers.iter().copied();
+                let held = line.skip_while(|number| self.messages[*number].is_expired(now));
+                let held: Vec<_> = held.collect();
+                assert!(
+                    held.len() >= self.mailbox_messages || self.bytes_of(&held) + length > self.mailbox_bytes,
+                    "a mailbox that has room is said to be full"
+                );
+            }
+            Refused::RelayFull => self.spent_at = Some(self.spent_at.unwrap_or(usize::MAX).min(length)),
+            Refused::TooLate => {}
+        }
     }
 
     /// A session has been told that it is logged in; its number.
-    pub(crate) fn log_in(&mut self, identity: usize) -> usize {
-        let since = self.next_moment();
-        self.sessions.push(Session {
+    pub(crate) fn log_in(&mut self, identity: usize, now: Instant) -> usize {
+        let session = Session {
             identity,
-            since,
-            had: Vec::new(),
-            last: 0,
-        });
+            since: self.next_moment(),
+            next: 0,
+        };
+        let due = self.lines[identity].numbers.iter().copied();
+        let due: Vec<_> = due
+            .filter(|number| session.is_due(&self.messages[*number], now))
+            .collect();
+        if due.len() > MESSAGES_PER_TAKE {
+            saw(Sight::LoginToMoreThanOneTake);
+        }
+        if self.bytes_of(&due) > OUTBOUND_HIGH_WATER_BYTES {
+            saw(Sight::LoginToMoreThanHighWater);
+        }
+        self.sessions.push(session);
         self.sessions.len() - 1
     }
 
     /// A session was sent a frame of mail. Returns the message that it is.
     pub(crate) fn deliver(&mut self, session: usize, body: &[u8], now: Instant) -> usize {
-        let number = number_of(body).filter(|number| *number < self.messages.len());
-        assert!(
-            number.is_some(),
-            "mail that nobody wrote: {:?}",
-            String::from_utf8_lossy(body)
-        );
-        let number = number.unwrap_or(0);
-        let (session, message) = (&mut self.sessions[session], &self.messages[number]);
-        assert_eq!(
-            message.identity, session.identity,
-            "message {number} came to another id"
-        );
-        assert!(message.body == body, "message {number} came changed");
-        let fate = message.fate;
-        let Fate::Accepted {
-            moment,
-            deadline,
-            live_only,
-        } = fate
-        else {
-            panic!("message {number} came, but it is {fate:?}");
+        let number = if body.is_empty() {
+            // Empty ones look alike, so it is the first that it may be.
+            self.next_due(&self.sessions[session], now)
+        } else {
+            number_of(body).filter(|number| *number < self.messages.len())
         };
-        assert!(now < deadline, "message {number} came {:?} late", now - deadline);
+        let Some(number) = number else {
+            panic!("mail that nobody wrote: {:?}", String::from_utf8_lossy(body));
+        };
         assert!(
-            !session.had.contains(&number),
-            "message {number} came twice to one session"
+            self.messages[number].body == body,
+            "message {number} came changed, or was passed over"
         );
-        assert!(
-            moment > session.last,
-            "message {number} came after one that was posted later"
-        );
-        assert!(
-            !live_only || moment > session.since,
-            "message {number} must not be stored, but came to a later login"
-        );
-        assert!(
-            message.confirmed.is_none_or(|confirmed| confirmed > session.since),
-            "message {number} was had by one session, and came to a later login"
-        );
-        session.last = moment;
-        session.had.push(number);
+        let place = self.check_delivery(&self.sessions[session], number, now);
+        self.sessions[session].next = place + 1;
+        if std::mem::replace(&mut self.messages[number].was_delivered, true) {
+            saw(Sight::DeliveredAgain);
+        }
         number
     }
 
@@ -172,30 +228,127 @@ impl Model {
 
     /// The session takes what it is sent, and nothing is on its way: it must have been given all that is its own.
     pub(crate) fn check_has_all(&self, session: usize, now: Instant) {
-        let Session {
-            identity, since, had, ..
-        } = &self.sessions[session];
-        for (number, message) in self.messages.iter().enumerate() {
-            let Fate::Accepted {
-                moment,
-                deadline,
-                live_only,
-            } = message.fate
-            else {
-                continue;
-            };
-            let is_stored = !live_only && message.confirmed.is_none_or(|confirmed| confirmed > *since);
-            let is_due = message.identity == *identity && now < deadline && (moment > *since || is_stored);
-            assert!(
-                !is_due || had.contains(&number),
-                "message {number} is lost to session {session}, or waits without a wake-up"
-            );
+        let missing = self.next_due(&self.sessions[session], now);
+        assert!(
+            missing.is_none(),
+            "message {missing:?} is lost to session {session}, or waits without a wake-up"
+        );
+    }
+
+    /// No session is there: what is held is what none has had. What is over may be held or not.
+    pub(crate) fn check_held(&self, count: u64, bytes: u64, now: Instant) {
+        let (mut most, mut least) = ((0, 0), (0, 0));
+        for message in self.messages.iter().filter(|message| message.is_stored()) {
+            let cost = message.body.len() as u64 + MESSAGE_OVERHEAD_BYTES;
+            most = (most.0 + 1, most.1 + cost);
+            if !message.is_expired(now) {
+                least = (least.0 + 1, least.1 + cost);
+            }
         }
+        assert!(
+            (least.0..=most.0).contains(&count) && (least.1..=most.1).contains(&bytes),
+            "{count} messages are held in {bytes} bytes, but {least:?} must be and {most:?} may be"
+        );
+        if least.0 > 0 {
+            saw(Sight::HeldForNobody);
+        }
+    }
+
+    /// Whether the session may be given the message now, and where it stands.
+    fn check_delivery(&self, session: &Session, number: usize, now: Instant) -> usize {
+        let message = &self.messages[number];
+        assert_eq!(
+            message.identity, session.identity,
+            "message {number} came to another id"
+        );
+        let Fate::Accepted(terms) = message.fate else {
+            panic!("message {number} came, but it is {:?}", message.fate);
+        };
+        let deadline = terms.deadline;
+        assert!(now < deadline, "message {number} came {:?} late", now - deadline);
+        assert!(
+            terms.place >= session.next,
+            "message {number} came twice to one session, or after one that was posted later"
+        );
+        if terms.live_only {
+            assert!(
+                terms.moment > session.since,
+                "message {number} must not be stored, but came to a later login"
+            );
+            saw(Sight::LiveOnlyDelivered);
+        }
+        assert!(
+            session.is_due(message, now),
+            "message {number} was had by one session, and came to a later login"
+        );
+        for passed in &self.lines[session.identity].numbers[session.next..terms.place] {
+            let is_due = session.is_due(&self.messages[*passed], now);
+            assert!(!is_due, "message {number} came, and {passed} before it did not");
+        }
+        terms.place
+    }
+
+    /// What the session must be given next.
+    fn next_due(&self, session: &Session, now: Instant) -> Option<usize> {
+        let mut ahead = self.lines[session.identity].numbers[session.next..].iter().copied();
+        ahead.find(|number| session.is_due(&self.messages[*number], now))
+    }
+
+    /// What is stored for an identity, of which no session can have had anything, is within the caps of one mailbox.
+    fn check_caps(&self, identity: usize, now: Instant) {
+        let line = &self.lines[identity];
+        if line.numbers.len() <= self.mailbox_messages && line.bytes <= self.mailbox_bytes {
+            return;
+        }
+        let unhad = line
+            .numbers
+            .iter()
+            .copied()
+            .filter(|number| self.messages[*number].is_stored());
+        let unhad: Vec<_> = unhad.collect();
+        let held = unhad
+            .iter()
+            .copied()
+            .filter(|number| !self.messages[*number].is_expired(now));
+        let held: Vec<_> = held.collect();
+        assert!(
+            held.len() <= self.mailbox_messages && self.bytes_of(&held) <= self.mailbox_bytes,
+            "a mailbox takes more than its cap"
+        );
+        if unhad.len() > self.mailbox_messages {
+            saw(Sight::RoomByExpiry);
+        }
+    }
+
+    fn bytes_of(&self, numbers: &[usize]) -> usize {
+        numbers.iter().map(|number| self.messages[*number].body.len()).sum()
     }
 
     fn next_moment(&mut self) -> u64 {
         self.moment += 1;
         self.moment
+    }
+}
+
+impl Message {
+    /// Whether it waits for whoever logs in next, or would if its time weren't over.
+    fn is_stored(&self) -> bool {
+        matches!(self.fate, Fate::Accepted(terms) if !terms.live_only) && self.confirmed.is_none()
+    }
+
+    fn is_expired(&self, now: Instant) -> bool {
+        matches!(self.fate, Fate::Accepted(terms) if now >= terms.deadline)
+    }
+}
+
+impl Session {
+    /// Whether it must be given the message, unless it has been.
+    fn is_due(&self, message: &Message, now: Instant) -> bool {
+        let Fate::Accepted(terms) = message.fate else {
+            return false;
+        };
+        let is_stored = !terms.live_only && message.confirmed.is_none_or(|confirmed| confirmed > self.since);
+        now < terms.deadline && (terms.moment > self.since || is_stored)
     }
 }
 

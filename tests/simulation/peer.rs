@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::poster::Poster;
 use crate::random::Random;
 use crate::receiver::Receiver;
+use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
 
 /// A client.
@@ -105,6 +106,7 @@ impl Peer {
 
     pub(crate) fn finish(&mut self) {
         if self.is_there() && !self.socket.has_finished() {
+            saw(Sight::ClientHalfCloses);
             self.to_send.clear();
             self.socket.finish();
             if let Role::Receiver(receiver) = &mut self.role {
@@ -115,6 +117,7 @@ impl Peer {
 
     pub(crate) fn reset(&mut self) {
         if self.is_there() {
+            saw(Sight::ClientResets);
             self.socket.reset();
         }
     }
@@ -155,8 +158,21 @@ impl Peer {
         }
     }
 
+    /// The server ends its side. It has answered what it was asked, but for what came when it was stopping.
+    pub(crate) fn end_stream(&mut self, is_draining: bool) {
+        if let Role::Poster(poster) = &self.role
+            && !is_draining
+        {
+            poster.check_answered(self.socket.given);
+        }
+        self.socket.half_closed = true;
+    }
+
     /// The server frees the connection, for this reason.
     pub(crate) fn check_end(&self, reason: CloseReason) {
+        if matches!(&self.role, Role::Receiver(receiver) if receiver.has_mail_under_way()) {
+            saw(Sight::DetachInDelivery);
+        }
         match reason {
             CloseReason::Reset if self.socket.was_reset() => return,
             CloseReason::Stalled => {
@@ -171,7 +187,12 @@ impl Peer {
             "closed before its last output went: {reason:?}"
         );
         let is_between = match &self.role {
-            Role::Poster(poster) => poster.is_between_answers(),
+            Role::Poster(poster) => {
+                if !self.socket.half_closed && reason != CloseReason::Restart {
+                    poster.check_answered(self.socket.given);
+                }
+                poster.is_between_answers()
+            }
             Role::Receiver(receiver) => {
                 assert!(!receiver.is_sound_session(), "a sound session is closed: {reason:?}");
                 receiver.is_between_frames()

@@ -7,8 +7,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::Model;
+use crate::model::{Model, Refused};
 use crate::random::Random;
+use crate::sightings::{Sight, saw};
 use crate::wire::Answer;
 
 /// Who has more requests unanswered at once has them all at once, and short ones.
@@ -146,6 +147,12 @@ impl Poster {
         self.heard.is_empty()
     }
 
+    /// The connection ends: each request in the first `given` bytes has its answer, unless one answer was the last.
+    pub(crate) fn check_answered(&self, given: usize) {
+        let whole = self.unanswered.iter().filter(|request| request.end <= given).count();
+        assert!(self.is_closed || whole == 0, "{whole} requests never get an answer");
+    }
+
     pub(crate) fn check_settled(&self) {
         let unanswered = self.unanswered.len();
         assert!(
@@ -181,21 +188,24 @@ impl Poster {
                 assert!(is_whole, "taken before it was whole");
                 assert_eq!(answer.ttl, Some(ttl_seconds), "the answer to another message");
                 assert_eq!(answer.body, br#"{"message":"sent"}"#);
+                if is_draining {
+                    saw(Sight::TakenInDrain);
+                }
                 model.accept(message, ttl_seconds, now);
             }
             (Wants::Taken { message, .. }, 507 | 503) => {
-                let code: &[u8] = if answer.status == 507 {
-                    b"mailbox_full"
+                let (code, why): (&[u8], _) = if answer.status == 507 {
+                    (b"mailbox_full", Refused::MailboxFull)
                 } else {
-                    b"relay_full"
+                    (b"relay_full", Refused::RelayFull)
                 };
                 assert!(
                     answer.body.windows(code.len()).any(|window| window == code),
                     "{answer:?}"
                 );
-                model.refuse(message);
+                model.refuse(message, why, now);
             }
-            (Wants::Taken { message, .. }, 408) if !is_whole => model.refuse(message),
+            (Wants::Taken { message, .. }, 408) if !is_whole => model.refuse(message, Refused::TooLate, now),
             (Wants::Status(_), 408) if !is_whole => {}
             (Wants::Status(503), 200) | (Wants::Status(200), 503) if is_draining => {}
             (Wants::Status(expected), status) => assert_eq!(status, expected, "{answer:?}"),
@@ -208,7 +218,11 @@ impl Poster {
         let (query, ttl_field, ttl_seconds) = self.next_ttl_seconds_of(random);
         let (identity, id) = &self.terms.recipients[random.below(self.terms.recipients.len())];
         let longest = self.terms.max_message_bytes.min(random.pick(&self.lengths));
-        let length = random.within(16, longest.max(16));
+        let length = if random.once_in(20) {
+            0
+        } else {
+            random.within(16, longest.max(16))
+        };
         let message = model.write(*identity, length, random);
         let body = model.body(message);
         let is_chunked = random.once_in(3);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::identity::{self, Challenge};
 use crate::model::Model;
 use crate::random::Random;
+use crate::sightings::{Sight, saw};
 use crate::wire::{Answer, BINARY, CLOSE, Frame, PING, PONG, TEXT, upgrade_request, write_frame};
 
 const CHALLENGE_REQUEST: &[u8] = br#"{"get":"challenge"}"#;
@@ -15,6 +16,8 @@ const DONE: &[u8] = br#"{"message":"handshake done"}"#;
 /// Few enough that none is ever too many, whatever the rate.
 const PINGS_MAX: u32 = 40;
 const CHALLENGES_MAX: u32 = 10;
+/// The status of a Close that says that the relay stops (1012).
+const SERVICE_RESTART: [u8; 2] = 1012_u16.to_be_bytes();
 
 /// One receiver.
 pub(crate) struct Receiver {
@@ -33,6 +36,8 @@ pub(crate) struct Receiver {
     challenges_asked: u32,
     challenges_answered: u32,
     session: Option<usize>,
+    /// The kernel took a part of its mail only, and no more of it has come since.
+    is_behind: bool,
     /// It has done, or failed to do, something for which it may be closed.
     pub(crate) misbehaves: bool,
     /// Something that it says is on its way to the server, and may be so for too long.
@@ -85,6 +90,7 @@ impl Receiver {
             challenges_asked: 0,
             challenges_answered: 0,
             session: None,
+            is_behind: false,
             misbehaves: false,
             is_midway: false,
             is_let_go: false,
@@ -177,6 +183,12 @@ impl Receiver {
             // Once it is told of the end, the server has let go of the session.
             model.hand_over(message, self.phase == Phase::Frames && !self.is_let_go);
         }
+        self.is_behind |= self.has_mail_under_way();
+    }
+
+    /// Whether the kernel doesn't have all of its mail.
+    pub(crate) fn has_mail_under_way(&self) -> bool {
+        !self.under_way.is_empty()
     }
 
     /// An answer or a frame that begins at `start`; how long it is.
@@ -199,6 +211,9 @@ impl Receiver {
                 self.misbehaves |= self.is_midway && frame.payload.ends_with(b"message_timeout");
                 let is_sound = self.is_sound_session();
                 assert!(!is_sound, "a sound session is told of its end: {frame:?}");
+                if self.has_mail_under_way() && frame.payload.starts_with(&SERVICE_RESTART) {
+                    saw(Sight::DrainInDelivery);
+                }
                 self.phase = Phase::Over;
             }
             _ => panic!("an opcode that there isn't: {frame:?}"),
@@ -211,7 +226,7 @@ impl Receiver {
             let is_entitled = matches!(self.manner, Manner::Plain | Manner::Hasty);
             assert!(is_entitled, "logged in without proof");
             model.counts.logins += 1;
-            self.session.get_or_insert_with(|| model.log_in(self.identity));
+            self.session.get_or_insert_with(|| model.log_in(self.identity, now));
         } else if let Some(challenge) = Challenge::read(frame.payload) {
             assert!(self.challenges_wanted > 0, "a challenge that nobody asked for");
             self.challenges_wanted -= 1;
@@ -228,6 +243,12 @@ impl Receiver {
             let is_text = std::str::from_utf8(frame.payload).is_ok();
             assert_eq!(frame.opcode == TEXT, is_text, "the wrong kind of frame");
             let message = model.deliver(session, frame.payload, now);
+            if frame.payload.is_empty() {
+                saw(Sight::EmptyDelivered);
+            }
+            if !self.has_mail_under_way() && std::mem::take(&mut self.is_behind) {
+                saw(Sight::DeliveryGoesOn);
+            }
             self.under_way.push_back((end, message));
         }
     }

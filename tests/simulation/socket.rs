@@ -4,6 +4,7 @@
 //! has read.
 
 use crate::random::Random;
+use crate::sightings::{Sight, saw};
 
 /// Both ends of one connection.
 #[derive(Default)]
@@ -170,8 +171,12 @@ impl Socket {
         if count > 0 && random.once_in(12) {
             count = random.within(1, count);
             self.edges.writable |= count < self.pending.len();
+            saw(Sight::ShortWrite);
         }
         self.room_is_news = count < self.pending.len();
+        if self.pending.len() > room {
+            saw(Sight::FullQueue);
+        }
         self.pending.drain(..count);
         self.taken += count;
         Ok(count)

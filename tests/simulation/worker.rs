@@ -19,6 +19,7 @@ use npchat::token::{SessionAddress, Token};
 use crate::model::Model;
 use crate::peer::Peer;
 use crate::random::Random;
+use crate::sightings::{Sight, saw};
 use crate::socket::{Edges, Transfer, WasReset};
 use crate::trace::Trace;
 
@@ -181,6 +182,8 @@ impl Worker {
             // A session that is gone has left its mail in the mailbox.
             if let Some(slot) = self.slot(token) {
                 slot.has_mail = true;
+            } else if self.tokens().iter().any(|other| other.index == token.index) {
+                saw(Sight::WakeForGoneConnection);
             }
         }
         for token in told {
@@ -294,7 +297,7 @@ impl Slot {
         loop {
             match self.connection.next_step(turn) {
                 Step::Wait => return Ok(None),
-                Step::HalfClose => peer.socket.half_closed = true,
+                Step::HalfClose => peer.end_stream(turn.relay.is_draining()),
                 Step::Free(reason) => return Ok(Some(reason)),
             }
         }

@@ -8,17 +8,21 @@ use std::time::{Duration, Instant, SystemTime};
 use npchat::auth::ChallengeSigner;
 use npchat::config::Config;
 use npchat::http::HttpDate;
+use npchat::identity::RecipientId;
+use npchat::limits::MESSAGES_PER_TAKE;
 use npchat::mailboxes::Stats;
 use npchat::metrics::Totals;
-use npchat::relay::Relay;
+use npchat::refusal::Refusal;
+use npchat::relay::{Relay, Wish};
 use npchat::token::SessionAddress;
 
 use crate::identity;
-use crate::model::{Counts, Model};
+use crate::model::{Counts, Model, Refused};
 use crate::peer::{Habit, Peer, Role};
 use crate::poster::{Poster, Terms};
 use crate::random::Random;
 use crate::receiver::{Manner, Receiver};
+use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
 use crate::trace::Trace;
 use crate::worker::{Shared, Worker};
@@ -27,6 +31,8 @@ use crate::worker::{Shared, Worker};
 const SETTLING_ROUNDS: usize = 5_000;
 /// Later than any deadline of a connection whose peer does nothing.
 const LONGEST_END: Duration = Duration::from_secs(300);
+/// One run in so many has mailboxes with many hundreds of messages, which take their time.
+const CROWDED_ONCE_IN: usize = 32;
 
 /// Everything there is in one run.
 pub(crate) struct World {
@@ -46,6 +52,9 @@ pub(crate) struct World {
     /// All connections that ever were: wake-ups for any may come at any time.
     addresses: Vec<SessionAddress>,
     peers_to_come: usize,
+    is_crowded: bool,
+    /// Workers that know that the relay is stopping.
+    stopping: Vec<usize>,
 }
 
 /// Runs a seed to its end, and returns what the workers have counted. Panics when the relay breaks a promise.
@@ -59,11 +68,16 @@ pub(crate) fn run(seed: u64) -> Totals {
             world.check_what_is_stored();
         }
     }
-    world.settle();
-    if world.random.once_in(8) {
-        world.drain();
-    } else {
-        world.check_what_is_stored();
+    if world.is_crowded {
+        world.flood();
+    }
+    match world.random.below(8) {
+        0 => world.drain(),
+        1 => world.settle(),
+        _ => {
+            world.settle();
+            world.check_what_is_stored();
+        }
     }
     world.end();
     world.check_counters()
@@ -73,7 +87,12 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let start = beginning();
-        let config = config(&mut random);
+        let is_crowded = random.once_in(CROWDED_ONCE_IN);
+        let config = if is_crowded {
+            crowded_config(&mut random)
+        } else {
+            config(&mut random)
+        };
         let first = random.below(8);
         let recipients = (0..random.within(1, 3)).map(|next| {
             let number = (first + next) % 8;
@@ -98,18 +117,20 @@ impl World {
             terms: Arc::new(terms),
             workers: workers.collect(),
             peers: Vec::new(),
-            model: Model::default(),
+            model: Model::new(&config),
             peers_to_come: random.within(4, 16),
             random,
             trace: Trace::new(seed),
             in_flight: Vec::new(),
             addresses: Vec::new(),
+            is_crowded,
+            stopping: Vec::new(),
             config,
         }
     }
 
     fn step(&mut self) {
-        match self.random.below(32) {
+        match self.random.below(33) {
             0..14 if !self.peers.is_empty() => {
                 let peer = self.random.below(self.peers.len());
                 self.trace.note("peer acts", [peer, 0, 0]);
@@ -129,6 +150,7 @@ impl World {
             }
             29 => self.expire(),
             30 => self.misdirect_wake_ups(),
+            31 if self.is_crowded => self.flood(),
             _ if self.peers_to_come > 0 => {
                 self.peers_to_come -= 1;
                 self.add_any_peer();
@@ -158,6 +180,10 @@ impl World {
             }
             !comes
         });
+        if self.relay.is_draining() && !self.stopping.contains(&index) {
+            self.stopping.push(index);
+            self.with_worker(index, is_patient, Worker::drain);
+        }
         self.with_worker(index, is_patient, Worker::turn);
     }
 
@@ -186,16 +212,57 @@ impl World {
         }
     }
 
+    /// Many short messages for one mailbox at one moment, as from many posters: some hundreds by one take too many turns.
+    fn flood(&mut self) {
+        let (identity, id) = self.terms.recipients[self.random.below(self.terms.recipients.len())].clone();
+        let id = RecipientId::parse(id.as_bytes()).expect("the id of an identity");
+        let seconds = 1 + self.random.next() % self.terms.max_ttl_seconds;
+        let longest = self.random.pick(&[0, 8, 300, 300]);
+        let (count, waiting) = (self.random.within(1, 700), self.in_flight.len());
+        for _ in 0..count {
+            let wish = if self.random.once_in(10) {
+                Wish::LiveOnly
+            } else {
+                Wish::Seconds(seconds)
+            };
+            let length = self.random.below(longest + 1);
+            let message = self.model.write(identity, length, &mut self.random);
+            let body = Arc::from(self.model.body(message));
+            match self.relay.post(&id, body, wish, self.now, &mut self.in_flight) {
+                Ok(ttl_seconds) => {
+                    self.workers[0].counters.posted.add(1);
+                    self.model.accept(message, ttl_seconds.into(), self.now);
+                }
+                Err(Refusal::MailboxFull) => self.model.refuse(message, Refused::MailboxFull, self.now),
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::RelayFull);
+                    self.model.refuse(message, Refused::RelayFull, self.now);
+                }
+            }
+        }
+        if count > MESSAGES_PER_TAKE && self.in_flight.len() > waiting {
+            saw(Sight::FloodToLiveSession);
+        }
+    }
+
     fn expire(&mut self) {
+        let before = self.relay.mailboxes().stats().messages;
         for shard in 0..self.relay.mailboxes().shards() {
             let mut budget = self.random.below(3);
             let _ = self.relay.mailboxes().expire(shard, self.now, &mut budget);
+        }
+        if self.relay.mailboxes().stats().messages < before {
+            saw(Sight::ExpiredUnasked);
         }
     }
 
     fn add_any_peer(&mut self) {
         // Large messages through a needle's eye take too many turns.
-        let smallest = 60.max(self.terms.max_message_bytes / 40);
+        let smallest = if self.is_crowded {
+            2_000
+        } else {
+            60.max(self.terms.max_message_bytes / 40)
+        };
         let queue = |random: &mut Random| random.pick(&[smallest, smallest, 1000, 4096, 100_000]);
         let socket = Socket::new(queue(&mut self.random), queue(&mut self.random));
         let habit = if self.random.once_in(8) {
@@ -274,10 +341,15 @@ impl World {
         }
     }
 
+    /// The relay stops, when all is quiet or in the middle of everything. Nobody is let in any more.
     fn drain(&mut self) {
+        if self.random.once_in(4) {
+            self.settle();
+        }
         self.relay.start_draining();
-        for index in 0..self.workers.len() {
-            self.with_worker(index, true, Worker::drain);
+        self.peers_to_come = 0;
+        for _ in 0..self.random.below(60) {
+            self.step();
         }
         self.settle();
     }
@@ -304,12 +376,24 @@ impl World {
             for index in 0..self.workers.len() {
                 self.take_turn(index, true);
             }
+            self.check_held_for_nobody();
         }
         let leaked = self.workers.iter().any(Worker::has_connections);
         assert!(!leaked, "a connection outlives its peer and its deadlines");
         self.expire_all();
         assert_eq!(self.relay.mailboxes().stats(), Stats::default(), "something is left");
         assert_eq!(self.relay.memory_used(), 0, "memory is still charged");
+    }
+
+    /// Once nobody is there, what is held is what nobody has had.
+    fn check_held_for_nobody(&self) {
+        if self.workers.iter().any(Worker::has_connections) {
+            return;
+        }
+        let stats = self.relay.mailboxes().stats();
+        assert_eq!(stats.sessions, 0, "a session outlives its connection");
+        let memory_used = self.relay.memory_used();
+        self.model.check_held(stats.messages, memory_used, self.now);
     }
 
     fn expire_all(&mut self) {
@@ -348,7 +432,7 @@ fn beginning() -> Instant {
 }
 
 fn config(random: &mut Random) -> Config {
-    let max_message = random.pick(&[64, 300, 300, 2_000, 2_000, 40_000, 40_000]);
+    let max_message = random.pick(&[64, 300, 300, 2_000, 2_000, 40_000, 90_000]);
     let longest = random.pick(&[5, 40, 40, 600]);
     let max_ttl = random.within(1, longest);
     let memory = match random.below(4) {
@@ -366,5 +450,20 @@ fn config(random: &mut Random) -> Config {
         mailbox_bytes: narrow(max_message * random.pick(&[1, 4, 200])),
         memory: memory as u64,
         ..Config::default()
+    }
+}
+
+/// Room for very many messages, all of them short.
+fn crowded_config(random: &mut Random) -> Config {
+    let longest = random.pick(&[40, 600]);
+    let memory = random.pick(&[100_000, 64 * 1024 * 1024, 64 * 1024 * 1024]);
+    Config {
+        max_message: 300,
+        mailbox_messages: 4_000,
+        mailbox_bytes: 4_000 * 300,
+        memory,
+        message_ttl: Duration::from_secs(longest),
+        max_ttl: Duration::from_secs(longest),
+        ..config(random)
     }
 }

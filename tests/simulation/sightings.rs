@@ -1,0 +1,73 @@
+//! How often the runs come to what they are there for: a scenario that never occurs tests nothing.
+//!
+//! Counted for each thread, since every test of seeds has one of its own.
+
+use std::cell::RefCell;
+
+macro_rules! sights {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Something that some runs must come to.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Sight {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Sight {
+            const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+sights! {
+    /// The kernel took a part, though it had room.
+    ShortWrite,
+    /// The kernel had no room, because the client reads slowly or not at all.
+    FullQueue,
+    ClientResets,
+    ClientHalfCloses,
+    /// A session ended with mail on its way to the kernel.
+    DetachInDelivery,
+    /// A session that was given less than all, because it was slow, is given more.
+    DeliveryGoesOn,
+    /// A session began with more messages waiting than it is given at once.
+    LoginToMoreThanOneTake,
+    /// A session began with more bytes waiting than may wait in its output.
+    LoginToMoreThanHighWater,
+    /// More came for a live session in one moment than it is given at once.
+    FloodToLiveSession,
+    /// A message was given to a second session, which was there as well or came later.
+    DeliveredAgain,
+    /// A mailbox told of mail for a connection whose slot has another one.
+    WakeForGoneConnection,
+    /// Messages went because their time was over.
+    ExpiredUnasked,
+    /// A mailbox took one more than its cap, since some in it were over.
+    RoomByExpiry,
+    /// A message was taken that is no shorter than one that there was no memory for.
+    MemoryFreed,
+    /// When all clients had gone, there was mail left that nobody had had.
+    HeldForNobody,
+    LiveOnlyDelivered,
+    EmptyDelivered,
+    /// A message that came whole while the relay was stopping was taken.
+    TakenInDrain,
+    /// A session was told of a stop with mail on its way to the kernel.
+    DrainInDelivery,
+}
+
+thread_local! {
+    static COUNTS: RefCell<Vec<u64>> = RefCell::new(vec![0; Sight::ALL.len()]);
+}
+
+/// Counts it.
+pub(crate) fn saw(sight: Sight) {
+    COUNTS.with_borrow_mut(|counts| counts[sight as usize] += 1);
+}
+
+/// Fails if this thread's runs never came to one of them.
+pub(crate) fn check() {
+    COUNTS.with_borrow(|counts| {
+        let mut never = Sight::ALL.iter().zip(counts).filter(|(_, count)| **count == 0);
+        assert_eq!(never.next(), None, "no run sees this");
+    });
+}
