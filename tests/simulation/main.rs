@@ -63,7 +63,7 @@ fn run_share(share: u64) {
     }
     if seeds >= SEEDS {
         seen.check();
-        sightings::check();
+        sightings::check(SHARES);
     }
 }
 

@@ -3,10 +3,14 @@
 //! A message is *confirmed* once the kernel has taken all of its frame on a session that has not been told of its end.
 //! That is the one notion here which belongs to the relay's way of confirming.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use npchat::config::Config;
-use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE, OUTBOUND_HIGH_WATER_BYTES};
+use npchat::limits::{
+    LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
+    OUTBOUND_HIGH_WATER_BYTES,
+};
 
 use crate::identity;
 use crate::random::Random;
@@ -238,13 +242,18 @@ impl Model {
     /// No session is there: what is held is what none has had. What is over may be held or not.
     pub(crate) fn check_held(&self, count: u64, bytes: u64, now: Instant) {
         let (mut most, mut least) = ((0, 0), (0, 0));
+        let (mut mailboxes_at_most, mut mailboxes_at_least) = (HashSet::new(), HashSet::new());
         for message in self.messages.iter().filter(|message| message.is_stored()) {
             let cost = message.body.len() as u64 + MESSAGE_OVERHEAD_BYTES;
             most = (most.0 + 1, most.1 + cost);
+            mailboxes_at_most.insert(message.identity);
             if !message.is_expired(now) {
                 least = (least.0 + 1, least.1 + cost);
+                mailboxes_at_least.insert(message.identity);
             }
         }
+        most.1 += mailboxes_at_most.len() as u64 * MAILBOX_OVERHEAD_BYTES;
+        least.1 += mailboxes_at_least.len() as u64 * MAILBOX_OVERHEAD_BYTES;
         assert!(
             (least.0..=most.0).contains(&count) && (least.1..=most.1).contains(&bytes),
             "{count} messages are held in {bytes} bytes, but {least:?} must be and {most:?} may be"

@@ -133,7 +133,8 @@ impl Peer {
         match &mut self.role {
             Role::Poster(poster) => poster.hear(fresh, self.socket.given, is_draining, now, model),
             Role::Receiver(receiver) => {
-                receiver.is_midway = !self.to_send.is_empty() || !self.socket.is_drained();
+                let is_midway = !self.to_send.is_empty() || !self.socket.is_drained();
+                receiver.misbehaves |= is_midway && fresh.ends_with(b"message_timeout");
                 receiver.hear(fresh, heard, is_draining, now, model);
             }
         }

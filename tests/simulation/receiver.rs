@@ -40,8 +40,6 @@ pub(crate) struct Receiver {
     is_behind: bool,
     /// It has done, or failed to do, something for which it may be closed.
     pub(crate) misbehaves: bool,
-    /// Something that it says is on its way to the server, and may be so for too long.
-    pub(crate) is_midway: bool,
     /// The server has read the end of our side, and has let go of the session without a word.
     pub(crate) is_let_go: bool,
 }
@@ -92,7 +90,6 @@ impl Receiver {
             session: None,
             is_behind: false,
             misbehaves: false,
-            is_midway: false,
             is_let_go: false,
         }
     }
@@ -208,7 +205,6 @@ impl Receiver {
             PING => self.unread.push_back((end, Said::Ping(frame.payload.to_vec()))),
             PONG => assert_eq!(self.pings.pop_front().as_deref(), Some(frame.payload), "a stray pong"),
             CLOSE => {
-                self.misbehaves |= self.is_midway && frame.payload.ends_with(b"message_timeout");
                 let is_sound = self.is_sound_session();
                 assert!(!is_sound, "a sound session is told of its end: {frame:?}");
                 if self.has_mail_under_way() && frame.payload.starts_with(&SERVICE_RESTART) {

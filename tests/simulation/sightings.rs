@@ -1,8 +1,8 @@
 //! How often the runs come to what they are there for: a scenario that never occurs tests nothing.
 //!
-//! Counted for each thread, since every test of seeds has one of its own.
+//! Counted for all tests of the process together: some are rare.
 
-use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! sights {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -55,19 +55,20 @@ sights! {
     DrainInDelivery,
 }
 
-thread_local! {
-    static COUNTS: RefCell<Vec<u64>> = RefCell::new(vec![0; Sight::ALL.len()]);
-}
+static COUNTS: [AtomicU64; Sight::ALL.len()] = [const { AtomicU64::new(0) }; Sight::ALL.len()];
+static SHARES_DONE: AtomicU64 = AtomicU64::new(0);
 
 /// Counts it.
 pub(crate) fn saw(sight: Sight) {
-    COUNTS.with_borrow_mut(|counts| counts[sight as usize] += 1);
+    COUNTS[sight as usize].fetch_add(1, Ordering::Relaxed);
 }
 
-/// Fails if this thread's runs never came to one of them.
-pub(crate) fn check() {
-    COUNTS.with_borrow(|counts| {
-        let mut never = Sight::ALL.iter().zip(counts).filter(|(_, count)| **count == 0);
+/// A test has run its share of the seeds. The last one of them fails if all together never came to something.
+pub(crate) fn check(shares: u64) {
+    if SHARES_DONE.fetch_add(1, Ordering::AcqRel) + 1 == shares {
+        let mut never = Sight::ALL
+            .iter()
+            .filter(|sight| COUNTS[**sight as usize].load(Ordering::Relaxed) == 0);
         assert_eq!(never.next(), None, "no run sees this");
-    });
+    }
 }
