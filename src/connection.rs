@@ -264,6 +264,12 @@ impl<S: Service> Connection<S> {
         self.outbound.is_empty() && self.has_postponed()
     }
 
+    /// Whether its input is only read to be thrown away, which is never urgent.
+    #[must_use]
+    pub fn is_lingering(&self) -> bool {
+        matches!(&self.stage, Stage::Closing(closing) if closing.is_lingering())
+    }
+
     /// The bytes to send now, those of `fresh` after what the kernel has not taken of earlier turns.
     pub fn unsent<'a>(&'a mut self, fresh: &'a mut Output) -> &'a [u8] {
         self.outbound.unsent(fresh)

@@ -109,6 +109,8 @@ pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 pub const LINGER_SECONDS: u64 = 5;
 /// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.
 pub const LINGER_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The same after a flood of frames, whose sender is owed no such care: what it has under way would cost more than all else.
+pub const LINGER_AFTER_FLOOD_MAX_BYTES: usize = 256 * 1024;
 
 /// Tick of a worker's deadlines.
 pub const DEADLINE_TICK_MILLIS: u64 = 100;

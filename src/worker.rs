@@ -184,8 +184,10 @@ impl<S: Service> Worker<S> {
         let token = Token::from_word(word.0);
         if let Some(slot) = self.slots.get_mut(token) {
             slot.note_event(event);
-            // What has had its share of this turn is left over for the next one.
-            if !slot.queued {
+            if slot.is_lingering() {
+                self.queue(token);
+            } else if !slot.queued {
+                // What is queued has had its share of this turn, or is going to have it.
                 self.serve(token, Visit::Ordinary);
             }
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Step;
 use crate::config::Timeouts;
-use crate::limits::LINGER_MAX_BYTES;
+use crate::limits::{LINGER_AFTER_FLOOD_MAX_BYTES, LINGER_MAX_BYTES};
 use crate::refusal::CloseReason;
 
 /// The last stage of a connection.
@@ -64,13 +64,22 @@ impl Closing {
 
     pub(super) fn discard(&mut self, bytes: usize) {
         self.discarded_bytes = self.discarded_bytes.saturating_add(bytes);
-        if self.discarded_bytes > LINGER_MAX_BYTES {
+        let most = if self.reason == CloseReason::FrameFlood {
+            LINGER_AFTER_FLOOD_MAX_BYTES
+        } else {
+            LINGER_MAX_BYTES
+        };
+        if self.discarded_bytes > most {
             self.phase = Phase::Over;
         }
     }
 
     pub(super) fn wants_input(&self) -> bool {
         !self.input_ended
+    }
+
+    pub(super) fn is_lingering(&self) -> bool {
+        matches!(self.phase, Phase::Linger { .. })
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -110,6 +110,11 @@ impl<S: Service> Slot<S> {
         self.connection.wants_turn() || (self.edges.readable && self.connection.wants_input())
     }
 
+    /// Whether its input is only read to be thrown away.
+    pub(super) fn is_lingering(&self) -> bool {
+        self.connection.is_lingering()
+    }
+
     /// Whether there is something to do that takes a step of a login.
     pub(super) fn awaits_login_step(&self) -> bool {
         self.connection.awaits_login_step()
