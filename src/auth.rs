@@ -6,17 +6,21 @@
 use std::error::Error;
 use std::fmt;
 
+use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
 
+use crate::host::Host;
 use crate::identity::PublicKey;
 
 /// Length of a challenge's text, before base64url.
 pub const CHALLENGE_BYTES: usize = 32;
 /// Length of an ES256 signature in the form `r || s`, each half 32 bytes big-endian.
 pub const SIGNATURE_BYTES: usize = 64;
+/// What no other text that a key of npchat signs begins with.
+const LOGIN_LABEL: &[u8] = b"npchat/2 login";
 
 /// What a client has to sign to log in, and the server's signature over it (PROTOCOL.md part 1, Receiving).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +97,26 @@ impl fmt::Debug for ChallengeSigner {
 pub fn verify(key: &PublicKey, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.as_bytes())
         .verify(message, signature)
+        .is_ok()
+}
+
+/// Whether `signature` is the ES256 signature of `key` over the challenge's `text` as npchat.2 binds it to a host:
+/// `"npchat/2 login" || 00 || host || 00 || text` (PROTOCOL.md part 2). What [`verify`] says of keys holds here too.
+///
+/// No solution of part 1, which is over 32 bytes, is one of these, nor the other way round.
+#[must_use]
+pub fn verify_for_host(
+    key: &PublicKey,
+    host: &Host,
+    text: &[u8; CHALLENGE_BYTES],
+    signature: &[u8; SIGNATURE_BYTES],
+) -> bool {
+    let mut context = digest::Context::new(&SHA256);
+    for part in [LOGIN_LABEL, b"\0", host.as_bytes(), b"\0", text] {
+        context.update(part);
+    }
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.as_bytes())
+        .verify_digest(&context.finish(), signature)
         .is_ok()
 }
 

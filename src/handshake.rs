@@ -33,7 +33,7 @@ pub struct Solution {
     pub public_key: PublicKey,
     /// The challenge that this says it answers.
     pub challenge: Challenge,
-    /// What should be the key's ES256 signature over the challenge's text, as `r || s`.
+    /// What should be the key's ES256 signature over the challenge's text, with npchat.2 bound to a host, as `r || s`.
     pub solution: [u8; SIGNATURE_BYTES],
 }
 

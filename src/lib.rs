@@ -47,6 +47,7 @@
 //! | [`mailboxes`] | sharded map of mailboxes, messages, the memory budget |
 //! | [`wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
 //! | [`identity`], [`auth`] | ids and public keys; challenges, the rotating signing key, verification |
+//! | [`host`] | the host that a login of npchat.2 is bound to, in its one spelling |
 //! | [`refusal`] | why a request is refused, why a connection ends |
 //! | [`metrics`], [`token`] | counters each worker owns; names of connections |
 //! | `sync` | the locks and atomics that a model checker takes the place of |
@@ -89,6 +90,7 @@ pub mod certificate;
 pub mod config;
 pub mod connection;
 pub mod handshake;
+pub mod host;
 pub mod http;
 pub mod identity;
 pub mod limits;

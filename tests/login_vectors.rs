@@ -1,4 +1,5 @@
-//! Every login answer of `vectors/login.json`, read and verified as the server does it, and by p256 as a second opinion.
+//! Every login answer of `vectors/login.json` and, bound to a host, of `vectors/login-v2.json`: read and verified as the server
+//! does it, and by p256 as a second opinion.
 //!
 //! No server runs here: what a session makes of a bad answer is tested over a socket elsewhere.
 
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use npchat::auth::{self, Challenge};
 use npchat::handshake::{self, Handshake, HandshakeError, Solution};
+use npchat::host::Host;
 use npchat::identity::RecipientId;
 
 /// The server's own signature is no part of the vectors: any will do, as nothing here compares it.
@@ -19,6 +21,10 @@ const CHALLENGE_SIGNATURE: [u8; 64] = [7; 64];
 
 struct Vectors {
     text: [u8; 32],
+    /// What the solutions are bound to, if to anything.
+    host: Option<Host>,
+    /// What a good solution is over.
+    signed: Vec<u8>,
     cases: Vec<Case>,
 }
 
@@ -32,14 +38,50 @@ struct Case {
 
 impl Vectors {
     fn load() -> Self {
-        let file: Value = serde_json::from_str(include_str!("vectors/login.json")).unwrap();
+        Self::read(include_str!("vectors/login.json"))
+    }
+
+    fn load_bound_to_a_host() -> Self {
+        Self::read(include_str!("vectors/login-v2.json"))
+    }
+
+    fn read(file: &str) -> Self {
+        let file: Value = serde_json::from_str(file).unwrap();
+        let bytes = |name: &str| file[name].as_str().map(|text| URL_SAFE_NO_PAD.decode(text).unwrap());
+        let text = bytes("txt").unwrap();
         Self {
-            text: URL_SAFE_NO_PAD
-                .decode(file["txt"].as_str().unwrap())
-                .unwrap()
-                .try_into()
-                .unwrap(),
+            signed: bytes("signed_bytes").unwrap_or_else(|| text.clone()),
+            text: text.try_into().unwrap(),
+            host: file["host"].as_str().map(|host| Host::parse(host.as_bytes()).unwrap()),
             cases: file["cases"].as_array().unwrap().iter().map(Case::read).collect(),
+        }
+    }
+}
+
+impl Vectors {
+    /// As the server verifies it.
+    fn verify(&self, answer: &Solution) -> bool {
+        let (key, text) = (&answer.public_key, &answer.challenge.text);
+        match &self.host {
+            Some(host) => auth::verify_for_host(key, host, text, &answer.solution),
+            None => auth::verify(key, text, &answer.solution),
+        }
+    }
+
+    fn check(&self) {
+        for case in &self.cases {
+            let accepted = case.parse(&self.text).is_ok_and(|solution| {
+                assert_eq!(
+                    solution.challenge,
+                    Challenge {
+                        text: self.text,
+                        signature: CHALLENGE_SIGNATURE
+                    }
+                );
+                solution.public_key.id() == case.id && self.verify(&solution)
+            });
+            assert_eq!(accepted, case.accept, "{}", case.name);
+            assert_eq!(case.second_opinion(&self.signed), case.accept, "{}: p256", case.name);
         }
     }
 }
@@ -74,12 +116,12 @@ impl Case {
     }
 
     /// The same answer without any of our code: p256, told to take no point but an uncompressed one.
-    fn second_opinion(&self, text: &[u8]) -> bool {
+    fn second_opinion(&self, signed: &[u8]) -> bool {
         let key = URL_SAFE_NO_PAD.decode(&self.public_key).unwrap();
         let solution = URL_SAFE_NO_PAD.decode(&self.solution).unwrap();
         key.first() == Some(&0x04)
             && VerifyingKey::from_sec1_bytes(&key).is_ok_and(|key| {
-                Signature::from_slice(&solution).is_ok_and(|signature| key.verify(text, &signature).is_ok())
+                Signature::from_slice(&solution).is_ok_and(|signature| key.verify(signed, &signature).is_ok())
             })
     }
 }
@@ -88,20 +130,55 @@ impl Case {
 fn every_answer_is_taken_or_refused_as_the_file_says_and_as_p256_says() {
     let vectors = Vectors::load();
     assert!(vectors.cases.len() >= 18);
-    for case in &vectors.cases {
-        let accepted = case.parse(&vectors.text).is_ok_and(|solution| {
-            assert_eq!(
-                solution.challenge,
-                Challenge {
-                    text: vectors.text,
-                    signature: CHALLENGE_SIGNATURE
-                }
-            );
-            solution.public_key.id() == case.id
-                && auth::verify(&solution.public_key, &solution.challenge.text, &solution.solution)
-        });
-        assert_eq!(accepted, case.accept, "{}", case.name);
-        assert_eq!(case.second_opinion(&vectors.text), case.accept, "{}: p256", case.name);
+    vectors.check();
+}
+
+#[test]
+fn every_answer_for_a_host_is_taken_or_refused_as_the_file_says_and_as_p256_says() {
+    let vectors = Vectors::load_bound_to_a_host();
+    assert!(vectors.cases.len() >= 3);
+    let host = vectors.host.as_ref().unwrap();
+    let signed = [b"npchat/2 login\0", host.as_bytes(), b"\0", &vectors.text].concat();
+    assert_eq!(signed, vectors.signed);
+    vectors.check();
+}
+
+#[test]
+fn an_answer_for_a_host_is_good_for_that_host_and_for_no_other_version() {
+    let vectors = Vectors::load_bound_to_a_host();
+    let case = vectors.cases.iter().find(|case| case.accept).unwrap();
+    let answer = case.parse(&vectors.text).unwrap();
+    for host in [
+        "chat.example.org",
+        "chat.example.org:8444",
+        "chat.example.org.:8443",
+        "hat.example.org:8443",
+    ] {
+        let host = Some(Host::parse(host.as_bytes()).unwrap());
+        assert!(
+            !Vectors {
+                host,
+                ..Vectors::load_bound_to_a_host()
+            }
+            .verify(&answer)
+        );
+    }
+    assert!(!auth::verify(
+        &answer.public_key,
+        &answer.challenge.text,
+        &answer.solution
+    ));
+
+    let bare = Vectors::load();
+    for case in bare.cases.iter().filter(|case| case.accept) {
+        let answer = case.parse(&bare.text).unwrap();
+        let host = vectors.host.as_ref().unwrap();
+        assert!(!auth::verify_for_host(
+            &answer.public_key,
+            host,
+            &answer.challenge.text,
+            &answer.solution
+        ));
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn parse(target: &[u8], method: Method) -> Result<(Target, Option<&[u
 }
 
 /// Whether this is `uri-host [":" port]` with a host that isn't empty (RFC 9110 §7.2, RFC 3986 §3.2).
-pub(super) fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (is_host, port) = if let [b'[', literal @ ..] = text {
         let Some(end) = literal.iter().position(|byte| *byte == b']') else {
             return false;
