@@ -19,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 pub use self::settings::{Group, Key, Number, SETTINGS, Setting};
 pub use self::values::Unit;
 
+use crate::host::Host;
 use crate::{limits, machine};
 
 /// Default memory budget where the machine doesn't tell how much it has.
@@ -32,6 +33,8 @@ const FALLBACK_MEMORY_BYTES: u64 = 256 * values::MIB;
 pub struct Config {
     /// Where to listen.
     pub listen: Listen,
+    /// Hosts that a login with npchat.2 may be bound to; if there are none, the one that its request names.
+    pub hosts: Vec<Host>,
     /// Worker threads.
     pub workers: usize,
     /// Time to live of a message whose sender asks for none, in whole seconds, at most [`Config::max_ttl`].
@@ -106,6 +109,8 @@ impl Config {
                 Listen::Default { .. } => "all addresses".to_owned(),
                 Listen::Addresses(list) => list.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(","),
             },
+            Key::Host if self.hosts.is_empty() => "as requested".to_owned(),
+            Key::Host => self.hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(","),
             Key::Certificate => files.map_or_else(none, |files| path(&files.certificate)),
             Key::PrivateKey => files.map_or_else(none, |files| path(&files.private_key)),
             Key::Log => self.log.to_string(),
@@ -122,6 +127,7 @@ impl Default for Config {
         let memory = machine::memory_bytes().map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 2);
         Self {
             listen: Listen::Default { port: 8000 },
+            hosts: Vec::new(),
             workers: machine::cores().min(settings::WORKERS_MAX),
             message_ttl: Duration::from_secs(60),
             max_ttl: Duration::from_secs(7 * values::DAY),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::host::Host;
 use crate::identity::RecipientId;
 use crate::limits::{SESSIONS_PER_MAILBOX, SHARDS_MAX, SHARDS_PER_WORKER};
 use crate::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError};
@@ -22,6 +23,7 @@ pub struct Relay {
     max_ttl_seconds: u32,
     max_message_bytes: u32,
     info: String,
+    hosts: Vec<Host>,
     draining: AtomicBool,
 }
 
@@ -54,6 +56,7 @@ impl Relay {
             max_ttl_seconds: whole_seconds(config.max_ttl),
             max_message_bytes: config.max_message,
             info: info(config, started),
+            hosts: config.hosts.clone(),
             draining: AtomicBool::new(false),
         }
     }
@@ -85,6 +88,16 @@ impl Relay {
             Err(PostError::MailboxFull) => Err(Refusal::MailboxFull),
             Err(PostError::BudgetSpent) => Err(Refusal::RelayFull),
         }
+    }
+
+    /// The host that a login must be bound to when its request names this authority. `None`: it isn't one of this relay's.
+    ///
+    /// The request chooses among the configured hosts, so that a login costs one verification however many there are. It
+    /// may name any host where none is configured: then nothing stops a relay in between that passes its own name on.
+    #[must_use]
+    pub fn login_host(&self, authority: &[u8]) -> Option<Host> {
+        let host = Host::parse(authority)?;
+        (self.hosts.is_empty() || self.hosts.contains(&host)).then_some(host)
     }
 
     /// Logs a session in: from now on its mail waits for it, what was stored first.

@@ -123,6 +123,10 @@ fn wrong_values_are_refused_with_their_flag() {
             ["--listen", "localhost"],
             "--listen: \"localhost\" is not an address such as 127.0.0.1:8000 or [::1]:8000",
         ),
+        (
+            ["--host", "wss://relay.example"],
+            "--host: \"wss://relay.example\" is not a host such as chat.example.org or [::1]:8000",
+        ),
     ] {
         assert_eq!(refused(USAGE, &arguments, &[]), line);
     }
@@ -269,6 +273,7 @@ fn check_tells_the_defaults_with_their_units() {
         "cleanperiod = 30s",
         "freshkey = 5",
         "listen = all addresses",
+        "host = as requested",
         "max-ttl = 7d",
         "max-message = 64KiB",
         "mailbox-messages = 4096",
@@ -280,7 +285,7 @@ fn check_tells_the_defaults_with_their_units() {
     }
     let resolved = |name: &str| lines.iter().any(|line| line.starts_with(&format!("{name} = ")));
     assert!(resolved("workers") && resolved("memory"), "{told}");
-    assert_eq!(lines.len(), 15, "{told}");
+    assert_eq!(lines.len(), 16, "{told}");
 }
 
 #[test]
@@ -310,4 +315,11 @@ fn listen_may_be_repeated() {
     let both = ["--listen", "127.0.0.1:8000", "--listen", "[::1]:8000"];
     assert_eq!(checked("listen", &both, &[]), "127.0.0.1:8000,[::1]:8000");
     assert_eq!(checked("port", &both, &[]), "none");
+}
+
+#[test]
+fn host_may_be_repeated_or_given_with_commas() {
+    let all = ["--host", "Relay.Example:443,b:81", "--host", "[::1]:8000"];
+    assert_eq!(checked("host", &all, &[]), "relay.example,b:81,[::1]:8000");
+    assert_eq!(checked("host", &[], &[("NPCHAT_HOST", "a, b")]), "a,b");
 }

@@ -34,6 +34,9 @@ impl Config {
         if let Some(value) = given.value(Key::Log) {
             config.log = value.parse(values::level)?;
         }
+        if let Some(value) = given.value(Key::Host) {
+            config.hosts = value.parse(values::hosts)?;
+        }
         if let Some(listen) = given.listen()? {
             config.listen = listen;
         }

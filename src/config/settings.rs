@@ -50,7 +50,7 @@ impl Setting {
     /// Whether the flag may be given more than once.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        self.key == Key::Listen
+        matches!(self.key, Key::Listen | Key::Host)
     }
 
     /// The default as `--help` tells it: of `defaults`, or in words.
@@ -72,6 +72,7 @@ pub enum Key {
     CleanPeriod,
     FreshKey,
     Listen,
+    Host,
     Workers,
     MaxTtl,
     MaxMessage,
@@ -132,7 +133,7 @@ impl Number {
 }
 
 /// All settings, in the order of `--help`.
-pub static SETTINGS: [Setting; 15] = [
+pub static SETTINGS: [Setting; 16] = [
     Setting {
         key: Key::Port,
         group: Group::GoNpchat,
@@ -215,6 +216,16 @@ pub static SETTINGS: [Setting; 15] = [
         variable: "NPCHAT_LISTEN",
         placeholder: "ADDRESS",
         help: "Address instead of --port; repeatable",
+        computed_default: None,
+        number: None,
+    },
+    Setting {
+        key: Key::Host,
+        group: Group::Ours,
+        flag: "--host",
+        variable: "NPCHAT_HOST",
+        placeholder: "HOST",
+        help: "Host that npchat.2 logins are for; repeatable",
         computed_default: None,
         number: None,
     },

@@ -59,6 +59,9 @@ fn what_is_shown_is_read_back_as_the_same() {
         max_message: 65_537,
         log: LevelFilter::OFF,
         listen: Listen::Addresses(vec!["127.0.0.1:0".parse().unwrap(), "[::1]:8000".parse().unwrap()]),
+        hosts: [&b"relay.example"[..], b"[::1]:8000"]
+            .map(|text| Host::parse(text).unwrap())
+            .into(),
         ..Config::default()
     };
     let skipped = [Key::Port, Key::Certificate, Key::PrivateKey];
@@ -239,6 +242,31 @@ fn a_config_made_by_hand_is_validated_too() {
         wrong(|config| config.listen = Listen::Addresses(Vec::new())),
         "--listen: at least one address is needed"
     );
+}
+
+#[test]
+fn hosts_are_taken_in_the_spelling_in_which_they_are_signed() {
+    let config = resolve(&[("--host", "Relay.Example:443, relay.example:8443,[::1]:80")], &[]).unwrap();
+    assert_eq!(
+        config.shown(Key::Host.setting()),
+        "relay.example,relay.example:8443,[::1]"
+    );
+    assert_eq!(Config::default().shown(Key::Host.setting()), "as requested");
+    for text in [
+        "wss://relay.example",
+        "relay.example/",
+        "a,,b",
+        "a,",
+        "caf\u{e9}",
+        "::1",
+        "as requested",
+    ] {
+        let told = error(&[("--host", text)], &[]);
+        assert!(
+            told.contains("is not a host such as chat.example.org or [::1]:8000"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Texts to values and back: numbers with their units, addresses, levels.
+//! Texts to values and back: numbers with their units, addresses, hosts, levels.
 //!
 //! What a value may be is said by its row in the table of settings, not here.
 
@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 
 use bytesize::ByteSize;
 use tracing::level_filters::LevelFilter;
+
+use crate::host::Host;
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
 pub(super) const KIB: u64 = 1024;
@@ -105,6 +107,15 @@ pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
         })
     };
     text.split(',').map(str::trim).map(address).collect()
+}
+
+/// Reads hosts as clients name them, with their ports if those aren't 80 or 443, separated by commas.
+pub(super) fn hosts(text: &str) -> Result<Vec<Host>, String> {
+    let host = |item: &str| {
+        Host::parse(item.as_bytes())
+            .ok_or_else(|| format!("{} is not a host such as chat.example.org or [::1]:8000", Quoted(item)))
+    };
+    text.split(',').map(str::trim).map(host).collect()
 }
 
 /// Reads a level's name. `LevelFilter`'s own parser would take numbers and the empty text too.
