@@ -10,8 +10,9 @@ use std::process::ExitCode;
 
 use npchat::config::{Config, Listen};
 use npchat::connection::Turn;
-use npchat::http::{Reply, RequestHead, Target};
+use npchat::http::{Reply, RequestHead};
 use npchat::refusal::{CloseReason, Refusal};
+use npchat::relay::Relay;
 use npchat::server::{Server, StartError};
 use npchat::service::{Conversation, Heard, Service};
 use npchat::websocket::{Event, Opcode, write_frame};
@@ -34,7 +35,7 @@ impl Service for Echo {
         Ok(())
     }
 
-    fn open(_: &Target) -> Option<Self> {
+    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Self> {
         Some(Self)
     }
 }
@@ -44,7 +45,7 @@ impl Conversation for Echo {
         match event {
             Event::Text(text) => write_frame(&mut turn.out.bytes, Opcode::Text, text.as_bytes()),
             Event::Binary(bytes) => write_frame(&mut turn.out.bytes, Opcode::Binary, bytes),
-            Event::Ping | Event::Pong(_) | Event::Close => {}
+            Event::Open | Event::Ping | Event::Pong(_) | Event::Close => {}
         }
         Ok(Heard::Done)
     }

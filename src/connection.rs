@@ -105,7 +105,7 @@ enum Stage<S: Service> {
 struct Upgraded<C> {
     socket: WebSocket,
     conversation: C,
-    /// What the client said that takes a step of a login, until there is one for it.
+    /// What the conversation hears next: the upgrade, or what takes a step of a login until there is one for it.
     postponed: Option<Box<Event>>,
     login_deadline: Instant,
 }
@@ -403,7 +403,8 @@ impl<C: Conversation> Upgraded<C> {
         Self {
             socket: WebSocket::new(turn.relay.max_message_bytes().max(smallest_cap), turn.now),
             conversation,
-            postponed: None,
+            // What the conversation says first goes with the answer to the upgrade.
+            postponed: Some(Box::new(Event::Open)),
             login_deadline: turn.now + turn.timeouts.login,
         }
     }

@@ -57,7 +57,7 @@ pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
 
 /// Largest text that may be a challenge request or a solution.
 pub const HANDSHAKE_MAX_BYTES: usize = 2 * 1024;
-/// Challenges that one connection may ask for.
+/// Challenges that one connection may get, asked for or not.
 pub const CHALLENGES_PER_CONNECTION: u8 = 16;
 /// Sessions that may be logged in for one id.
 pub const SESSIONS_PER_MAILBOX: usize = 64;

@@ -190,13 +190,16 @@ pub enum CloseReason {
     LoginTimeout,
     /// A handshake text that isn't the JSON of PROTOCOL.md: Close 1008.
     BadHandshake,
+    /// A login with npchat.2 by way of a host that isn't one of the relay's: Close 1008.
+    WrongHost,
     /// An answer to a challenge that this connection doesn't hold: Close 1008.
     UnknownChallenge,
     /// The public key isn't the one of this id, or is malformed: Close 1008.
     WrongKey,
-    /// The solution isn't the key's signature over the challenge: Close 1008.
+    /// The solution isn't the key's signature over the challenge, with npchat.2 bound to the host: Close 1008.
     WrongSolution,
-    /// More challenge requests than [`crate::limits::CHALLENGES_PER_CONNECTION`]: Close 1008.
+    /// More challenges than [`crate::limits::CHALLENGES_PER_CONNECTION`], or with npchat.2 one after the login:
+    /// Close 1008.
     TooManyChallenges,
     /// More sessions for one id than [`crate::limits::SESSIONS_PER_MAILBOX`]: Close 1008.
     TooManySessions,
@@ -214,7 +217,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Done,
         Self::Reset,
         Self::Answered,
@@ -226,6 +229,7 @@ impl CloseReason {
         Self::MessageTooBig,
         Self::LoginTimeout,
         Self::BadHandshake,
+        Self::WrongHost,
         Self::UnknownChallenge,
         Self::WrongKey,
         Self::WrongSolution,
@@ -249,6 +253,7 @@ impl CloseReason {
             Self::Stalled
             | Self::LoginTimeout
             | Self::BadHandshake
+            | Self::WrongHost
             | Self::UnknownChallenge
             | Self::WrongKey
             | Self::WrongSolution
@@ -278,6 +283,7 @@ impl CloseReason {
             Self::MessageTooBig => "message_too_big",
             Self::LoginTimeout => "login_timeout",
             Self::BadHandshake => "bad_handshake",
+            Self::WrongHost => "wrong_host",
             Self::UnknownChallenge => "unknown_challenge",
             Self::WrongKey => "wrong_key",
             Self::WrongSolution => "wrong_solution",
@@ -298,6 +304,7 @@ impl CloseReason {
             self,
             Self::LoginTimeout
                 | Self::BadHandshake
+                | Self::WrongHost
                 | Self::UnknownChallenge
                 | Self::WrongKey
                 | Self::WrongSolution

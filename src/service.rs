@@ -12,7 +12,7 @@ use crate::http::{Framing, Reply, RequestHead, Target};
 use crate::identity::RecipientId;
 use crate::mailboxes::Sequence;
 use crate::refusal::{CloseReason, Refusal};
-use crate::relay::Wish;
+use crate::relay::{Relay, Wish};
 use crate::session::Session;
 use crate::websocket::Event;
 
@@ -35,13 +35,19 @@ pub trait Service: Debug + Sized + 'static {
     /// A refusal that keeps the connection; nothing has been written then.
     fn post(post: &Self::Post, body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal>;
 
-    /// Whom a WebSocket at this target talks to. `None`: there are no WebSockets.
-    fn open(target: &Target) -> Option<Self::Conversation>;
+    /// Whom a WebSocket that this head asks for talks to. `None`: there are no WebSockets.
+    fn open(head: &RequestHead<'_>, relay: &Relay) -> Option<Self::Conversation>;
 }
 
 /// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.
 pub trait Conversation: Debug {
-    /// The client has sent this. What is postponed is said again when the worker has a step of a login for this connection.
+    /// The subprotocol that was taken of those that the client offered.
+    fn subprotocol(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The client has said this, first of all [`Event::Open`]. What is postponed is said again when the worker has a step of
+    /// a login for this connection.
     ///
     /// # Errors
     /// Why the connection is to be closed.
@@ -115,10 +121,15 @@ impl Service for Npchat {
         Ok(())
     }
 
-    fn open(target: &Target) -> Option<Session> {
-        match target {
-            Target::Mailbox { id, .. } => Some(Session::new(*id)),
-            _ => None,
-        }
+    fn open(head: &RequestHead<'_>, relay: &Relay) -> Option<Session> {
+        let Target::Mailbox { id, .. } = head.target else {
+            return None;
+        };
+        let offers_npchat_2 = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.offers_npchat_2);
+        Some(if offers_npchat_2 {
+            Session::bound_to_host(id, head.host.and_then(|authority| relay.login_host(authority)))
+        } else {
+            Session::new(id)
+        })
     }
 }

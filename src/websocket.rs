@@ -24,6 +24,8 @@ use crate::refusal::CloseReason;
 /// What a client said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// Its upgrade, which has been answered. A connection says this first, by itself: no frame does.
+    Open,
     /// A whole text message.
     Text(Utf8Bytes),
     /// A whole binary message.

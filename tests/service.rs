@@ -8,8 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use npchat::config::{Config, Listen};
 use npchat::connection::Turn;
-use npchat::http::{Reply, RequestHead, Target};
+use npchat::http::{Reply, RequestHead};
 use npchat::refusal::{CloseReason, Refusal};
+use npchat::relay::Relay;
 use npchat::server::Server;
 use npchat::service::{Conversation, Heard, Service};
 use npchat::websocket::{Event, Opcode, write_frame};
@@ -34,7 +35,7 @@ impl Service for Fragile {
         Ok(())
     }
 
-    fn open(_: &Target) -> Option<Self> {
+    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Self> {
         Some(Self)
     }
 }

@@ -12,7 +12,7 @@ use crate::limits::{BODY_FIRST_CHARGE_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_
 use crate::mailboxes::Charge;
 use crate::outbound::Pace;
 use crate::refusal::{CloseReason, Refusal};
-use crate::service::Service;
+use crate::service::{Conversation, Service};
 
 /// The requests of a connection that hasn't been upgraded.
 #[derive(Debug)]
@@ -209,13 +209,16 @@ impl<S: Service> Requests<S> {
         let head = RequestHead::parse(head)?;
         let manner = Manner::of(&head);
         if let Some(upgrade) = &head.upgrade
-            && let Some(conversation) = S::open(&head.target)
+            && let Some(conversation) = S::open(&head, turn.relay)
         {
             let accept_key = upgrade.accept_key()?;
             if turn.relay.is_draining() {
                 return Err(Refusal::Unavailable);
             }
-            manner.reply(turn).switching(&mut turn.out.bytes, &accept_key, None);
+            let subprotocol = conversation.subprotocol();
+            manner
+                .reply(turn)
+                .switching(&mut turn.out.bytes, &accept_key, subprotocol);
             return Ok(Some(Progress::Upgrade(conversation)));
         }
         let purpose = purpose_of(&head)?;

@@ -9,7 +9,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::fields::Once;
 use crate::refusal::Refusal;
 
-/// The one subprotocol spoken here (PROTOCOL.md part 2).
+/// The one subprotocol spoken here (PROTOCOL.md part 2). Its case counts, as that of every subprotocol's name does.
 pub const SUBPROTOCOL: &str = "npchat.2";
 
 /// A GET of HTTP/1.1 whose `Connection` names `upgrade` and whose `Upgrade` names `websocket`.

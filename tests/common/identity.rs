@@ -37,18 +37,32 @@ impl Identity {
 
     /// The ES256 signature over the bytes of a challenge's `txt`, both as base64url.
     pub(crate) fn sign(&self, txt: &str) -> String {
-        let signature: Signature = self.key.sign(&URL_SAFE_NO_PAD.decode(txt).expect("txt is base64url"));
-        URL_SAFE_NO_PAD.encode(signature.to_bytes())
+        self.sign_bytes(&decode(txt))
     }
 
     /// The text that answers the challenge and logs in.
     pub(crate) fn solution(&self, challenge: &Challenge) -> String {
+        self.answer(challenge, &self.sign(&challenge.txt))
+    }
+
+    /// The same as npchat.2 has it, bound to a host.
+    pub(crate) fn solution_for_host(&self, challenge: &Challenge, host: &str) -> String {
+        let signed = [b"npchat/2 login\0", host.as_bytes(), b"\0", &decode(&challenge.txt)].concat();
+        self.answer(challenge, &self.sign_bytes(&signed))
+    }
+
+    fn answer(&self, challenge: &Challenge, solution: &str) -> String {
         json!({
             "publicKey": self.public_key,
             "challenge": { "txt": challenge.txt, "sig": challenge.sig },
-            "solution": self.sign(&challenge.txt),
+            "solution": solution,
         })
         .to_string()
+    }
+
+    fn sign_bytes(&self, bytes: &[u8]) -> String {
+        let signature: Signature = self.key.sign(bytes);
+        URL_SAFE_NO_PAD.encode(signature.to_bytes())
     }
 }
 
@@ -70,4 +84,8 @@ impl Challenge {
         assert_eq!((challenge.txt.len(), challenge.sig.len()), (43, 86));
         challenge
     }
+}
+
+fn decode(txt: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(txt).expect("txt is base64url")
 }

@@ -87,11 +87,19 @@ impl Frame {
 
 /// The upgrade request for the mailbox of an id.
 pub(crate) fn upgrade_request(address: SocketAddr, id: &str) -> String {
+    upgrade_request_with(&address.to_string(), id, "")
+}
+
+/// The same by way of this host, with further header lines, each ended by CR LF.
+pub(crate) fn upgrade_request_with(host: &str, id: &str, headers: &str) -> String {
     format!(
-        "GET /{id} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+        "GET /{id} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{headers}\r\n"
     )
 }
+
+/// The header line that offers npchat.2.
+pub(crate) const OFFER: &str = "Sec-WebSocket-Protocol: npchat.2\r\n";
 
 /// A connection after its upgrade.
 pub(crate) struct RawWebSocket {

@@ -17,6 +17,7 @@ mod drains;
 mod endpoint;
 mod memory;
 mod splits;
+mod subprotocol;
 
 use npchat::connection::Connection;
 use npchat::outbound::Outbound;

@@ -230,6 +230,14 @@ fn the_subprotocol_is_found_in_any_of_the_offers() {
             "Sec-WebSocket-Protocol: chat\r\nsec-websocket-protocol: npchat.2\r\n",
             true,
         ),
+        (
+            "Sec-WebSocket-Protocol: npchat.2\r\nSec-WebSocket-Protocol: chat\r\n",
+            true,
+        ),
+        (
+            "Sec-WebSocket-Protocol:\r\nSec-WebSocket-Protocol: chat,\tnpchat.2 ,\r\n",
+            true,
+        ),
         ("Sec-WebSocket-Protocol: NPCHAT.2\r\n", false),
         ("Sec-WebSocket-Protocol: npchat.20\r\n", false),
     ] {
