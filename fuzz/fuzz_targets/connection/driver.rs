@@ -26,6 +26,7 @@ use npchat_fuzz::keys::{KEYS, public_key, sign};
 
 use crate::Setting;
 use crate::script::Op;
+use crate::transcript::took_npchat_2;
 
 const ADDRESS: SessionAddress = SessionAddress {
     worker: 0,
@@ -34,6 +35,8 @@ const ADDRESS: SessionAddress = SessionAddress {
         generation: 0,
     },
 };
+/// What a solution of npchat.2 is over before the challenge's text, at the host of [`upgrade_request`].
+const BOUND_TO_HOST: &[u8] = b"npchat/2 login\0a\0";
 const MESSAGE_MAX_BYTES: u32 = 20_000;
 /// Twice the mark at which output pauses: what comes in one turn is added to what waits, and a message may pass the mark.
 const UNSENT_MAX_BYTES: usize = 2 * OUTBOUND_HIGH_WATER_BYTES + MESSAGE_MAX_BYTES as usize + HEAD_MAX_BYTES;
@@ -116,7 +119,7 @@ impl Driver {
             Op::Bytes(bytes) => self.send(bytes),
             Op::Frame { first, payload } => self.send(&masked(first, payload)),
             Op::LongFrame { first, length } => self.send(&masked(first, &vec![b'x'; length.into()])),
-            Op::Upgrade => self.send(&upgrade_request()),
+            Op::Upgrade { offers_npchat_2 } => self.send(&upgrade_request(offers_npchat_2)),
             Op::Login { twist } => self.log_in(twist),
             Op::Post { length, is_chunked } => self.send(&post_request(length.into(), is_chunked)),
             Op::Mail { length, is_text } => self.mail(length.into(), is_text),
@@ -181,9 +184,12 @@ impl Driver {
         self.settle();
     }
 
-    /// Asks for a challenge and answers the last one that came.
+    /// Asks for a challenge, unless one comes without asking, and answers the last one that came.
     fn log_in(&mut self, twist: u8) {
-        self.send(&masked(0x81, br#"{"get":"challenge"}"#));
+        let is_npchat_2 = took_npchat_2(&self.sent);
+        if !is_npchat_2 {
+            self.send(&masked(0x81, br#"{"get":"challenge"}"#));
+        }
         const START: &[u8] = br#"{"challenge":{"txt":""#;
         let Some(at) = self.sent.windows(START.len()).rposition(|text| text == START) else {
             return;
@@ -196,7 +202,8 @@ impl Driver {
             return;
         };
         let Ok(text) = URL_SAFE_NO_PAD.decode(txt) else { return };
-        let mut signature = sign(&KEYS[0], &text);
+        let label = if is_npchat_2 { BOUND_TO_HOST } else { b"" };
+        let mut signature = sign(&KEYS[0], &[label, &text].concat());
         signature[usize::from(twist / 8)] ^= u8::from(twist != 0) << (twist % 8);
         let solution = format!(
             r#"{{"publicKey":"{}","challenge":{{"txt":"{txt}","sig":"{sig}"}},"solution":"{}"}}"#,
@@ -375,11 +382,16 @@ fn next_steps(connection: &mut Connection, turn: &Turn<'_>, half_closed: &mut bo
     }
 }
 
-fn upgrade_request() -> Vec<u8> {
+fn upgrade_request(offers_npchat_2: bool) -> Vec<u8> {
     let id = *ID;
+    let offer = if offers_npchat_2 {
+        "Sec-WebSocket-Protocol: npchat.2\r\n"
+    } else {
+        ""
+    };
     format!(
         "GET /{id} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
     )
     .into_bytes()
 }

@@ -15,9 +15,9 @@ pub(crate) enum Op<'a> {
     Frame { first: u8, payload: &'a [u8] },
     /// The client sends a long frame.
     LongFrame { first: u8, length: u16 },
-    /// The client asks for the WebSocket of the one id that can log in.
-    Upgrade,
-    /// The client asks for a challenge and answers it; a bit of the answer is wrong unless `twist` is 0.
+    /// The client asks for the WebSocket of the one id that can log in, and may offer npchat.2.
+    Upgrade { offers_npchat_2: bool },
+    /// The client asks for a challenge, unless npchat.2 brings one, and answers it; a bit of the answer is wrong unless `twist` is 0.
     Login { twist: u8 },
     /// The client posts a message to that id, in chunks or with a length.
     Post { length: u16, is_chunked: bool },
@@ -59,7 +59,9 @@ fn next_op<'a>(rest: &mut &'a [u8]) -> Option<Op<'a>> {
             let length = u16::from_le_bytes(number(rest)?);
             Op::LongFrame { first, length }
         }
-        b'u' => Op::Upgrade,
+        b'u' | b'U' => Op::Upgrade {
+            offers_npchat_2: kind == b'U',
+        },
         b'l' => {
             let [twist] = number(rest)?;
             Op::Login { twist }

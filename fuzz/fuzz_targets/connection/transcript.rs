@@ -35,7 +35,7 @@ impl Transcript {
                 transcript.answers.extend_from_slice(bytes);
             }
             if answer.status == 101 {
-                transcript.read_frames(rest);
+                transcript.read_frames(rest, took_npchat_2(bytes));
                 break;
             }
         }
@@ -58,22 +58,31 @@ impl Transcript {
         self.over.is_some() || self.words.last().is_some_and(|word| word.opcode() == 0x8)
     }
 
-    fn read_frames(&mut self, bytes: &[u8]) {
+    fn read_frames(&mut self, bytes: &[u8], is_npchat_2: bool) {
         let (frames, _) = from_server(bytes);
         for frame in frames {
             if frame.is_control() {
                 self.words.push(frame);
+            } else if is_npchat_2 && frame.opcode() == 0x2 {
+                self.mail.push(frame);
             } else if let Some(word) = own_word(&frame) {
                 self.words.push(word);
             } else {
+                assert!(!is_npchat_2, "{frame:?} is a text that the relay never says");
                 self.mail.push(frame);
             }
         }
     }
 }
 
-/// A text that the relay itself says, its random parts left out. A message that says the same to the letter can't be told
-/// from it (PROTOCOL.md part 2 mends that), but no short input posts one.
+/// Whether an upgrade among these answers was to npchat.2. No answer of ours repeats what a client sent.
+pub(crate) fn took_npchat_2(sent: &[u8]) -> bool {
+    let field = b"\r\nSec-WebSocket-Protocol: npchat.2\r\n";
+    sent.windows(field.len()).any(|text| text == field)
+}
+
+/// A text that the relay itself says, its random parts left out. Without npchat.2 a message that
+/// says the same to the letter can't be told from it, but no short input posts one.
 fn own_word(frame: &Frame) -> Option<Frame> {
     let first = frame.first;
     let text = str::from_utf8(&frame.payload).ok()?;
