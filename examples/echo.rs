@@ -31,7 +31,7 @@ impl Service for Echo {
     }
 
     fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        reply.bytes(&mut turn.out.bytes, 200, "application/octet-stream", body);
+        reply.bytes(turn.out, 200, "application/octet-stream", body);
         Ok(())
     }
 
@@ -43,8 +43,8 @@ impl Service for Echo {
 impl Conversation for Echo {
     fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
         match event {
-            Event::Text(text) => write_frame(&mut turn.out.bytes, Opcode::Text, text.as_bytes()),
-            Event::Binary(bytes) => write_frame(&mut turn.out.bytes, Opcode::Binary, bytes),
+            Event::Text(text) => write_frame(turn.out, Opcode::Text, text.as_bytes()),
+            Event::Binary(bytes) => write_frame(turn.out, Opcode::Binary, bytes),
             Event::Open | Event::Ping | Event::Pong(_) | Event::Close => {}
         }
         Ok(Heard::Done)

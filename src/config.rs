@@ -167,7 +167,7 @@ pub struct CertificateFiles {
     pub private_key: PathBuf,
 }
 
-/// Deadlines of connections. They aren't options; tests shorten them.
+/// Deadlines of connections. Only the last two are options; tests shorten the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// See [`limits::HEAD_DEADLINE_SECONDS`].
@@ -182,6 +182,10 @@ pub struct Timeouts {
     pub login: Duration,
     /// See [`limits::WRITE_STALL_SECONDS`].
     pub write_stall: Duration,
+    /// Longest that a session without mail goes unasked whether it is still there, in whole seconds.
+    pub ping: Duration,
+    /// From a ping to the end of a session that doesn't answer it, in whole seconds.
+    pub pong: Duration,
     /// See [`limits::LINGER_SECONDS`].
     pub linger: Duration,
 }
@@ -195,6 +199,8 @@ impl Default for Timeouts {
             keep_alive: Duration::from_secs(limits::KEEP_ALIVE_SECONDS),
             login: Duration::from_secs(limits::LOGIN_DEADLINE_SECONDS),
             write_stall: Duration::from_secs(limits::WRITE_STALL_SECONDS),
+            ping: Duration::from_secs(limits::PING_INTERVAL_SECONDS),
+            pong: Duration::from_secs(limits::PONG_TIMEOUT_SECONDS),
             linger: Duration::from_secs(limits::LINGER_SECONDS),
         }
     }

@@ -15,7 +15,7 @@ use crate::http::HttpDate;
 use crate::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::mailboxes::Delivery;
 use crate::metrics::Counters;
-use crate::outbound::{Outbound, Output};
+use crate::outbound::Outbound;
 use crate::refusal::{CloseReason, Refusal};
 use crate::relay::Relay;
 use crate::service::{Conversation, Heard, Npchat, Service};
@@ -58,7 +58,7 @@ pub struct Turn<'a> {
     /// How long things may take.
     pub timeouts: &'a Timeouts,
     /// Requests that this connection may have answered now; of frames it may have
-    /// [`FRAMES_PER_REQUEST`](crate::limits::FRAMES_PER_REQUEST) times as many.
+    /// [`FRAMES_PER_REQUEST`] times as many.
     pub requests: usize,
     /// Steps of a login, each a signature made or verified, that this connection may take now.
     pub login_steps: usize,
@@ -67,7 +67,7 @@ pub struct Turn<'a> {
     /// The worker's counters.
     pub counters: &'a Counters,
     /// Takes the output.
-    pub out: &'a mut Output,
+    pub out: &'a mut Vec<u8>,
     /// Takes the addresses of sessions that have mail now.
     pub wake: &'a mut Vec<SessionAddress>,
     /// Scratch for mail on its way into `out`.
@@ -233,8 +233,10 @@ impl<S: Service> Connection<S> {
                 self.close(reason, turn);
             }
             Stage::WebSocket(upgraded) => {
-                let reason = upgraded.reason_to_end();
-                self.close(reason, turn);
+                let waits = self.outbound.len() >= OUTBOUND_HIGH_WATER_BYTES || self.runnable;
+                if let Err(reason) = upgraded.reach_deadline(!waits, turn) {
+                    self.close(reason, turn);
+                }
             }
             Stage::Closing(closing) => closing.give_up(),
         }
@@ -271,23 +273,22 @@ impl<S: Service> Connection<S> {
     }
 
     /// The bytes to send now, those of `fresh` after what the kernel has not taken of earlier turns.
-    pub fn unsent<'a>(&'a mut self, fresh: &'a mut Output) -> &'a [u8] {
+    pub fn unsent<'a>(&'a mut self, fresh: &'a mut Vec<u8>) -> &'a [u8] {
         self.outbound.unsent(fresh)
     }
 
     /// The kernel took `count` bytes of what [`Connection::unsent`] gave.
     pub fn sent(&mut self, count: usize, turn: &mut Turn<'_>) {
         let blocked_since = self.outbound.blocked_since();
-        if let Some((messages, last)) = self.outbound.taken(count, turn.out, turn.now) {
-            turn.counters.delivered.add(messages as u64);
-            if let Stage::WebSocket(Upgraded { conversation, .. }) = &mut self.stage {
-                conversation.confirm(last);
-            }
+        self.outbound.taken(count, turn.out, turn.now);
+        if !self.outbound.is_empty() {
+            return;
         }
-        if let Some(since) = blocked_since
-            && self.outbound.is_empty()
-        {
+        if let Some(since) = blocked_since {
             self.postpone_input(turn.now.saturating_duration_since(since));
+        }
+        if let Stage::WebSocket(upgraded) = &mut self.stage {
+            upgraded.conversation.note_flushed(turn.now);
         }
     }
 
@@ -317,7 +318,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn has_room(&self, turn: &Turn<'_>) -> bool {
-        self.outbound.is_empty() && turn.out.bytes.len() < OUTBOUND_HIGH_WATER_BYTES
+        self.outbound.is_empty() && turn.out.len() < OUTBOUND_HIGH_WATER_BYTES
     }
 
     fn advance_unread(&mut self, turn: &mut Turn<'_>) {
@@ -357,7 +358,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn deliver(&mut self, turn: &mut Turn<'_>) {
-        let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(turn.out.bytes.len());
+        let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(turn.out.len());
         if let Stage::WebSocket(upgraded) = &mut self.stage
             && upgraded.conversation.has_mail()
             && self.outbound.is_empty()
@@ -371,7 +372,7 @@ impl<S: Service> Connection<S> {
     fn close(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
         // Who went without a Close gets none.
         if matches!(self.stage, Stage::WebSocket(_)) && reason != CloseReason::Reset {
-            write_farewell(&mut turn.out.bytes, reason);
+            write_farewell(turn.out, reason);
         }
         self.stage = Stage::Closing(Closing::after_output(reason));
         self.unread = Vec::new();
@@ -413,12 +414,12 @@ impl<C: Conversation> Upgraded<C> {
         let mut frames_left = turn.requests.saturating_mul(FRAMES_PER_REQUEST);
         let advance = loop {
             match self.hear_next(rest, &mut frames_left, turn) {
-                Ok(Hearing::Goes) if turn.out.bytes.len() < OUTBOUND_HIGH_WATER_BYTES => {}
+                Ok(Hearing::Goes) if turn.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
                 Ok(Hearing::NeedsInput) => break Advance::NeedsInput,
                 Ok(Hearing::Goes | Hearing::Pauses) => break Advance::BudgetSpent,
                 Ok(Hearing::Ends) => return Advance::Become(Stage::Closing(Closing::after_output(CloseReason::Done))),
                 Err(reason) => {
-                    write_farewell(&mut turn.out.bytes, reason);
+                    write_farewell(turn.out, reason);
                     return Advance::Become(Stage::Closing(Closing::after_output(reason)));
                 }
             }
@@ -439,7 +440,7 @@ impl<C: Conversation> Upgraded<C> {
         } else {
             let mut lent = Lent {
                 now: turn.now,
-                out: &mut turn.out.bytes,
+                out: turn.out,
                 frames_left,
                 memory: turn.relay.mailboxes().budget(),
                 is_stranger: !self.conversation.is_logged_in(),
@@ -453,6 +454,10 @@ impl<C: Conversation> Upgraded<C> {
         match self.conversation.hear(&event, turn)? {
             Heard::Done if event == Event::Close => Ok(Hearing::Ends),
             Heard::Done => Ok(Hearing::Goes),
+            Heard::AskedFor => {
+                self.socket.forgive_control_frame();
+                Ok(Hearing::Goes)
+            }
             Heard::Postponed => {
                 self.postponed = Some(Box::new(event));
                 Ok(Hearing::Pauses)
@@ -462,20 +467,26 @@ impl<C: Conversation> Upgraded<C> {
 
     fn deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
         let login = (!self.conversation.is_logged_in()).then_some(self.login_deadline);
-        // Who is not listened to is not too slow.
-        let message = wants_input
-            .then(|| self.socket.deadline(timeouts.message_grace))
-            .flatten();
-        [login, message].into_iter().flatten().min()
+        let message = self.message_deadline(wants_input, timeouts);
+        let conversation = self.conversation.deadline(wants_input, timeouts);
+        [login, message, conversation].into_iter().flatten().min()
     }
 
-    /// Why its deadline ends it.
-    fn reason_to_end(&self) -> CloseReason {
-        if self.conversation.is_logged_in() {
-            CloseReason::MessageTimeout
-        } else {
-            CloseReason::LoginTimeout
+    /// Who is not listened to is not too slow.
+    fn message_deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
+        let deadline = wants_input.then(|| self.socket.deadline(timeouts.message_grace));
+        deadline.flatten()
+    }
+
+    fn reach_deadline(&mut self, wants_input: bool, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        if !self.conversation.is_logged_in() && turn.now >= self.login_deadline {
+            return Err(CloseReason::LoginTimeout);
         }
+        let message = self.message_deadline(wants_input, turn.timeouts);
+        if message.is_some_and(|deadline| turn.now >= deadline) {
+            return Err(CloseReason::MessageTimeout);
+        }
+        self.conversation.reach_deadline(wants_input, turn)
     }
 }
 

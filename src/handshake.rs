@@ -94,6 +94,13 @@ pub fn write_challenge(out: &mut Vec<u8>, challenge: &Challenge) {
     out.extend_from_slice(br#""}}"#);
 }
 
+/// Appends `{"lost":{"expired":n}}`: so many messages expired unseen (PROTOCOL.md part 2).
+pub fn write_lost(out: &mut Vec<u8>, expired: u64) {
+    out.extend_from_slice(br#"{"lost":{"expired":"#);
+    out.extend_from_slice(expired.to_string().as_bytes());
+    out.extend_from_slice(b"}}");
+}
+
 /// Appends `{"error":"…"}`. The code is one of our own words, such as [`crate::refusal::CloseReason::code`]: it is
 /// written as it stands, so it must not need an escape.
 pub fn write_error(out: &mut Vec<u8>, code: &'static str) {

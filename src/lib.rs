@@ -26,6 +26,14 @@
 //! a session has had it or its time is over. Live sessions hold cursors into the mailbox, so a session that ends, however it
 //! ends, gives nothing back: what it has not had is still there, in order, with its old deadline.
 //!
+//! # When a message has been had
+//!
+//! What the kernel has taken may never reach anybody. So a ping with a number follows the messages in a session's stream;
+//! every WebSocket stack answers it by itself once it has read up to it, and that pong confirms all that went before. Until
+//! then the messages stay where they are, and what a session may have unconfirmed is bounded: a client that is not there
+//! costs its window, is found out when its pong doesn't come, and whoever logs in next gets all of it, in order. So delivery
+//! is at least once until the time to live, to clients that know nothing of it; twice only what was sent and not confirmed.
+//!
 //! # Rooms
 //!
 //! | module | what lives there |
@@ -38,7 +46,7 @@
 //! | `worker/` | its parts: slots (slab with generations), inbox (coalesced wake-ups), visits, the expiry's share |
 //! | `transport` | the socket's bytes; the only file that reads, writes or ends a connected socket |
 //! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
-//! | [`outbound`] | what waits for the kernel, and where each message in it ends |
+//! | [`outbound`] | what waits for the kernel, and how long it may |
 //! | [`http`] | request head, body, response. Bytes in, values out |
 //! | [`websocket`] | adapter over tungstenite's `WebSocketContext`, and the judgement of frame headers |
 //! | [`service`] | the seam between connections and what they are for: posts, conversations |

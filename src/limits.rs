@@ -49,11 +49,29 @@ pub const EXPIRIES_PER_LOCK: usize = 256;
 pub const MESSAGES_PER_TAKE: usize = 256;
 /// Messages that one lock of a shard may drop, and pass over, because they were had.
 pub const REMOVALS_PER_LOCK: usize = 256;
+/// Counts of lost messages that one lock of a shard may forget because nobody has asked for them in time.
+pub const LOST_RECORDS_PER_LOCK: usize = 64;
 /// Messages that one worker may expire in one turn.
 pub const EXPIRIES_PER_TURN: usize = 1024;
 
 /// Output of one connection, past which it produces no more until the kernel has taken some.
 pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
+
+/// Messages that a session may be sent and its client not have confirmed.
+pub const WINDOW_MAX_MESSAGES: usize = 1024;
+/// Bytes of such messages; one message may go beyond.
+pub const WINDOW_MAX_BYTES: usize = 256 * 1024;
+/// What they may be at first. The window doubles with each pong that comes quickly and halves with one that takes long, so
+/// that a client on a thin line isn't given more at once than it can confirm in time.
+pub const WINDOW_MIN_BYTES: usize = 16 * 1024;
+/// A pong that comes within this has come quickly.
+pub const PONG_QUICK_MILLIS: u64 = 2000;
+/// One that comes after this has taken long.
+pub const PONG_SLOW_MILLIS: u64 = 6000;
+/// A ping follows a lone message after this. With [`DEADLINE_TICK_MILLIS`] to come on top, it leaves within 200 ms.
+pub const PING_AFTER_MESSAGE_MILLIS: u64 = 100;
+/// Pings of a busy session that has room keep this distance.
+pub const PING_SPACING_MILLIS: u64 = 1000;
 
 /// Largest text that may be a challenge request or a solution.
 pub const HANDSHAKE_MAX_BYTES: usize = 2 * 1024;
@@ -81,6 +99,12 @@ pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
 pub const MAILBOX_OVERHEAD_BYTES: u64 = 96;
 /// Memory that is charged for a body when it begins to come in pieces; it doubles as the body comes.
 pub const BODY_FIRST_CHARGE_BYTES: u64 = 4 * 1024;
+/// Mailboxes, of all shards together, for which is known how many messages expired unseen: 6 MiB, on top of the budget.
+pub const LOST_RECORDS_MAX: usize = 64 * 1024;
+/// What one of them takes at most, its place in the table included.
+pub const LOST_RECORD_BYTES: usize = 96;
+/// Nobody is told any more of messages that expired unseen when so much time has passed since the last of them: 30 days.
+pub const LOST_HOLD_SECONDS: u32 = 30 * 24 * 60 * 60;
 /// How long a message that must not be stored (`TTL: 0`) may wait for the live session that it was handed to.
 pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
 
@@ -105,6 +129,16 @@ pub const TCP_KEEPALIVE_IDLE_SECONDS: u64 = 60;
 pub const TCP_KEEPALIVE_INTERVAL_SECONDS: u64 = 15;
 /// and is over when so many questions get no answer.
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
+/// A session that has nothing to confirm is pinged this often, or a little more often.
+pub const PING_INTERVAL_SECONDS: u64 = 30;
+/// The pong of a ping that has left must have come after this.
+pub const PONG_TIMEOUT_SECONDS: u64 = 20;
+/// What the kernel has sent and no peer has acknowledged for so long ends the connection (RFC 5482).
+/// As long as the questions of a silent connection take, whose number it would overrule otherwise.
+pub const TCP_USER_TIMEOUT_SECONDS: u64 =
+    TCP_KEEPALIVE_IDLE_SECONDS + TCP_KEEPALIVE_INTERVAL_SECONDS * TCP_KEEPALIVE_PROBES as u64;
+/// Output of one connection that the kernel takes ahead of what it can send: the rest waits here, where its deadline sees it.
+pub const TCP_NOTSENT_LOWAT_BYTES: u32 = 32 * 1024;
 /// From the last byte sent to the end of a closing connection.
 pub const LINGER_SECONDS: u64 = 5;
 /// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.
@@ -139,8 +173,15 @@ const _: () = {
     assert!((TURNED_AWAY_MAX as u64) < RESERVED_FILES);
     assert!(HANDSHAKE_MAX_BYTES < OUTBOUND_HIGH_WATER_BYTES);
     assert!(SHARDS_MAX.is_power_of_two());
+    assert!(SHARDS_MAX <= LOST_RECORDS_MAX && LOST_RECORDS_MAX < u32::MAX as usize);
+    assert!(LOST_RECORDS_MAX * LOST_RECORD_BYTES <= 6 * 1024 * 1024);
     assert!(SESSIONS_PER_MAILBOX <= u8::MAX as usize);
     assert!(LINGER_SECONDS <= WRITE_STALL_SECONDS);
+    assert!(PING_AFTER_MESSAGE_MILLIS + DEADLINE_TICK_MILLIS <= 200);
+    assert!(PING_AFTER_MESSAGE_MILLIS <= PING_SPACING_MILLIS);
+    assert!(WINDOW_MIN_BYTES < WINDOW_MAX_BYTES);
+    // A line that just keeps up with the quick ones isn't slow with twice as much.
+    assert!(2 * PONG_QUICK_MILLIS < PONG_SLOW_MILLIS && PONG_SLOW_MILLIS < PONG_TIMEOUT_SECONDS * 1000);
     assert!(DEADLINE_TICK_MILLIS <= EXPIRY_TICK_MILLIS);
     // Tokens and sizes pack into 64 bits.
     assert!(usize::BITS == 64);

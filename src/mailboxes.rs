@@ -11,7 +11,7 @@ use std::time::Instant;
 use siphasher::sip::SipHasher13;
 
 use crate::identity::RecipientId;
-use crate::limits::SHARDS_MAX;
+use crate::limits::{LOST_RECORDS_MAX, SHARDS_MAX};
 use crate::sync::{Mutex, MutexGuard};
 use crate::token::SessionAddress;
 
@@ -22,6 +22,7 @@ pub use self::mailbox::Sequence;
 
 mod audience;
 mod budget;
+mod lost;
 mod mailbox;
 mod shard;
 mod slab;
@@ -40,6 +41,15 @@ mod tests;
 /// 3. What its client has proved to have read it confirms with [`Attachment::confirm`]. A message goes when every session
 ///    has confirmed it. What no session has confirmed stays for the next one, in order, with its old deadline.
 /// 4. Each shard is given to [`Mailboxes::expire`] about once a second.
+///
+/// # What expires unseen
+/// A message that expires has been missed if no session has confirmed it and it is on its way to none that is there: one that
+/// was sent may still be confirmed, so it counts as seen when its time ends meanwhile. What must not be stored is never
+/// missed. [`Mailboxes::expired`] counts all of it, [`Attachment::take_lost`] tells the next session of its own.
+///
+/// The latter is kept for [`LOST_RECORDS_MAX`] mailboxes, in memory that no budget is charged for, and for
+/// [`LOST_HOLD_SECONDS`](crate::limits::LOST_HOLD_SECONDS). Beyond that the count that was added to the longest ago is
+/// forgotten. So who posts short-lived messages to that many ids, which anybody can make up, has counts forgotten, and no mail.
 ///
 /// # Costs
 /// Every operation is linear in the sessions of the one mailbox and amortised O(1) in the messages, since each message
@@ -70,11 +80,11 @@ impl Mailboxes {
     #[must_use]
     pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {
         let hasher = SipHasher13::new_with_keys(keys[0], keys[1]);
-        let shard = || Padded(Mutex::new(Shard::new(caps, hasher, Arc::clone(&budget))));
+        let shards = shards.clamp(1, SHARDS_MAX).next_power_of_two();
+        let lost_records = LOST_RECORDS_MAX / shards;
+        let shard = || Padded(Mutex::new(Shard::new(caps, lost_records, hasher, Arc::clone(&budget))));
         Self {
-            shards: (0..shards.clamp(1, SHARDS_MAX).next_power_of_two())
-                .map(|_| shard())
-                .collect(),
+            shards: (0..shards).map(|_| shard()).collect(),
             hasher,
             budget,
             epoch,
@@ -148,6 +158,14 @@ impl Mailboxes {
         })
     }
 
+    /// How many messages have expired unseen since the beginning, those included whose mailbox has been told or forgotten.
+    ///
+    /// Exact once what is due has been freed. Locks one shard after another.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().expired()).sum()
+    }
+
     /// Counts what each shard holds.
     pub fn stats_by_shard(&self) -> impl Iterator<Item = Stats> + '_ {
         self.shards.iter().map(|shard| shard.lock().stats())
@@ -188,14 +206,24 @@ pub struct Attachment {
 impl Attachment {
     /// Appends the next messages to `into`, in the order in which they were posted; whether mail is left.
     ///
-    /// Stops before the message that would bring the bodies over `max_bytes`, but gives one at least, and at
+    /// Stops where there is no `room` for the next one, but gives one at least if there is room for any in number, and at
     /// [`MESSAGES_PER_TAKE`](crate::limits::MESSAGES_PER_TAKE). Nothing is given at or after its deadline. While mail is left no post wakes this session:
     /// it comes again by itself.
     #[must_use]
-    pub fn take(&self, now: Instant, max_bytes: usize, into: &mut Vec<Delivery>) -> bool {
+    pub fn take(&self, now: Instant, room: Room, into: &mut Vec<Delivery>) -> bool {
         let now = self.mailboxes.millis(now);
         let mut shard = self.mailboxes.lock(self.shard);
-        shard.take(self.mailbox, self.session, now, max_bytes, into)
+        shard.take(self.mailbox, self.session, now, room, into)
+    }
+
+    /// How many messages of this mailbox expired unseen since this was last asked, by whichever session: to be told at a login.
+    ///
+    /// Frees first what is due in this mailbox's shard, within the share of one lock. What that doesn't get to, and what has
+    /// expired within the last second, is for the next login.
+    #[must_use]
+    pub fn take_lost(&self, now: Instant) -> u64 {
+        let now = self.mailboxes.millis(now);
+        self.mailboxes.lock(self.shard).take_lost(self.mailbox, now)
     }
 
     /// The client has everything up to and including the delivery `upto`.
@@ -225,6 +253,29 @@ pub struct Caps {
     pub mailbox_bytes: u32,
     /// Live sessions, see [`SESSIONS_PER_MAILBOX`](crate::limits::SESSIONS_PER_MAILBOX).
     pub sessions: usize,
+}
+
+/// How much a session has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Messages.
+    pub messages: usize,
+    /// Sum of their bodies, in bytes.
+    pub bytes: usize,
+}
+
+impl Room {
+    /// None.
+    pub const NONE: Self = Self { messages: 0, bytes: 0 };
+
+    /// Any number of messages, as far as their bodies fit.
+    #[must_use]
+    pub const fn of_bytes(bytes: usize) -> Self {
+        Self {
+            messages: usize::MAX,
+            bytes,
+        }
+    }
 }
 
 /// How long a message may wait (PROTOCOL.md part 1, Sending).

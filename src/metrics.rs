@@ -1,4 +1,4 @@
-//! Counters that each worker owns, and their sum for whoever asks. No message, id or peer is ever part of one.
+//! Counters that each worker owns, and the sums for whoever asks. No message, id or peer is ever part of one.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ pub struct Counters {
     pub ended: Counter,
     /// Messages taken: stored, or handed to a live session.
     pub posted: Counter,
-    /// Message frames that the kernel has taken whole, one for each session that got the message.
+    /// Messages that clients have confirmed, one for each session that had the message.
     pub delivered: Counter,
     /// Logins that succeeded.
     pub logins: Counter,
@@ -76,10 +76,12 @@ pub struct Totals {
     pub open: u64,
     /// Messages taken.
     pub posted: u64,
-    /// Message frames delivered.
+    /// Messages confirmed, once for each session.
     pub delivered: u64,
     /// Logins that succeeded.
     pub logins: u64,
+    /// Messages that expired unseen by any session.
+    pub expired: u64,
     /// Refusals by kind, in the order of [`Refusal::ALL`].
     pub refusals: [u64; Refusal::ALL.len()],
     /// Ends of connections by reason, in the order of [`CloseReason::ALL`].
@@ -87,9 +89,10 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Sums what the workers have counted so far.
+    /// Sums what the workers have counted so far. What has expired is counted where it is kept, see
+    /// [`Mailboxes::expired`](crate::mailboxes::Mailboxes::expired).
     #[must_use]
-    pub fn of(workers: &[Counters]) -> Self {
+    pub fn of(workers: &[Counters], expired: u64) -> Self {
         let sum = |pick: &dyn Fn(&Counters) -> u64| workers.iter().map(pick).sum::<u64>();
         let accepted = sum(&|counters| counters.accepted.get());
         Self {
@@ -98,6 +101,7 @@ impl Totals {
             posted: sum(&|counters| counters.posted.get()),
             delivered: sum(&|counters| counters.delivered.get()),
             logins: sum(&|counters| counters.logins.get()),
+            expired,
             refusals: std::array::from_fn(|kind| sum(&|counters| counters.refusals[kind].get())),
             closes: std::array::from_fn(|kind| sum(&|counters| counters.closes[kind].get())),
         }
@@ -121,8 +125,8 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "accepted={} open={} posted={} delivered={} logins={}",
-            self.accepted, self.open, self.posted, self.delivered, self.logins
+            "accepted={} open={} posted={} delivered={} logins={} expired={}",
+            self.accepted, self.open, self.posted, self.delivered, self.logins, self.expired
         )?;
         for (refusal, count) in Refusal::ALL.iter().zip(self.refusals).filter(|(_, count)| *count > 0) {
             write!(f, " refused.{}={count}", refusal.code())?;
@@ -145,11 +149,11 @@ mod tests {
         workers[1].accepted.add(1);
         workers[1].closed(CloseReason::Idle);
         workers[0].refused(Refusal::BadId);
-        let totals = Totals::of(&workers);
+        let totals = Totals::of(&workers, 7);
         assert_eq!((totals.accepted, totals.open), (3, 2));
         assert_eq!(
             totals.to_string(),
-            "accepted=3 open=2 posted=0 delivered=0 logins=0 refused.bad_id=1 closed.idle=1"
+            "accepted=3 open=2 posted=0 delivered=0 logins=0 expired=7 refused.bad_id=1 closed.idle=1"
         );
     }
 }

@@ -1,44 +1,10 @@
 //! What a connection has to send: the output of one turn, and what the kernel did not take of earlier turns.
 //!
-//! It knows where each message ends, so that a message counts as sent only when the kernel has all of it. It sends nothing.
+//! It sends nothing, and doesn't know what the bytes mean.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::MIN_RATE_BYTES_PER_SECOND;
-use crate::mailboxes::Sequence;
-
-/// Where in the output a message ends.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    /// Bytes of output up to the message's end, counted from the start of the buffer that holds it.
-    end: usize,
-    sequence: Sequence,
-}
-
-/// Output of one connection in one turn. The worker owns one and lends it to each connection in its turn.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// The bytes, in order.
-    pub bytes: Vec<u8>,
-    marks: Vec<Mark>,
-}
-
-impl Output {
-    /// Notes that the bytes so far end with the whole of this message.
-    pub fn mark(&mut self, sequence: Sequence) {
-        self.marks.push(Mark {
-            end: self.bytes.len(),
-            sequence,
-        });
-    }
-
-    /// Forgets the output: its connection is gone.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.marks.clear();
-    }
-}
 
 /// A transfer's pace, from which an absolute deadline follows that a trickle can't push away.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +57,6 @@ struct Blocked {
     bytes: Vec<u8>,
     /// How many of `bytes` the kernel has taken.
     taken: usize,
-    marks: VecDeque<Mark>,
     pace: Pace,
 }
 
@@ -121,9 +86,9 @@ impl Outbound {
     }
 
     /// The bytes to send now, oldest first. Afterwards [`Outbound::taken`] must be told how many went.
-    pub fn unsent<'a>(&'a mut self, fresh: &'a mut Output) -> &'a [u8] {
+    pub fn unsent<'a>(&'a mut self, fresh: &'a mut Vec<u8>) -> &'a [u8] {
         match &mut self.0 {
-            None => &fresh.bytes,
+            None => fresh,
             Some(blocked) => {
                 blocked.append(fresh);
                 &blocked.bytes[blocked.taken..]
@@ -132,70 +97,36 @@ impl Outbound {
     }
 
     /// Notes that the kernel took `count` bytes of [`Outbound::unsent`], and keeps the rest.
-    ///
-    /// Returns how many messages are thereby sent whole, and the last of them.
-    pub fn taken(&mut self, count: usize, fresh: &mut Output, now: Instant) -> Option<(usize, Sequence)> {
-        let sent = match &mut self.0 {
-            None => {
-                let whole = fresh.marks.partition_point(|mark| mark.end <= count);
-                let last = whole.checked_sub(1).map(|index| (whole, fresh.marks[index].sequence));
-                if count < fresh.bytes.len() {
-                    self.0 = Some(Box::new(Blocked::rest_of(fresh, count, whole, now)));
-                }
-                last
+    pub fn taken(&mut self, count: usize, fresh: &mut Vec<u8>, now: Instant) {
+        match &mut self.0 {
+            None if count < fresh.len() => {
+                self.0 = Some(Box::new(Blocked {
+                    bytes: fresh[count..].to_vec(),
+                    taken: 0,
+                    pace: Pace::starting(now),
+                }));
             }
+            None => {}
             Some(blocked) => {
-                let sent = blocked.advance(count, now);
+                blocked.taken += count;
+                blocked.pace.progress(count, now);
                 if blocked.taken == blocked.bytes.len() {
                     self.0 = None;
                 }
-                sent
             }
-        };
+        }
         fresh.clear();
-        sent
     }
 }
 
 impl Blocked {
-    fn rest_of(fresh: &Output, taken: usize, whole: usize, now: Instant) -> Self {
-        Self {
-            bytes: fresh.bytes[taken..].to_vec(),
-            taken: 0,
-            marks: fresh.marks[whole..]
-                .iter()
-                .map(|mark| Mark {
-                    end: mark.end - taken,
-                    ..*mark
-                })
-                .collect(),
-            pace: Pace::starting(now),
-        }
-    }
-
-    fn append(&mut self, fresh: &mut Output) {
+    fn append(&mut self, fresh: &mut Vec<u8>) {
         // Moving what is left to the front costs at most as much as was taken since the last move.
         if self.taken > self.bytes.len() / 2 {
             self.bytes.drain(..self.taken);
-            for mark in &mut self.marks {
-                mark.end -= self.taken;
-            }
             self.taken = 0;
         }
-        let base = self.bytes.len();
-        self.bytes.extend_from_slice(&fresh.bytes);
-        self.marks.extend(fresh.marks.iter().map(|mark| Mark {
-            end: base + mark.end,
-            ..*mark
-        }));
-        fresh.clear();
-    }
-
-    fn advance(&mut self, count: usize, now: Instant) -> Option<(usize, Sequence)> {
-        self.taken += count;
-        self.pace.progress(count, now);
-        let whole = self.marks.partition_point(|mark| mark.end <= self.taken);
-        self.marks.drain(..whole).next_back().map(|mark| (whole, mark.sequence))
+        self.bytes.append(fresh);
     }
 }
 
@@ -203,62 +134,48 @@ impl Blocked {
 mod tests {
     use super::*;
 
-    fn output(bytes: &[u8], sequences: &[(usize, u32)]) -> Output {
-        let mut output = Output::default();
-        for &(end, sequence) in sequences {
-            output.bytes.extend_from_slice(&bytes[output.bytes.len()..end]);
-            output.mark(Sequence(sequence));
-        }
-        output.bytes.extend_from_slice(&bytes[output.bytes.len()..]);
-        output
-    }
-
     #[test]
-    fn a_message_is_sent_only_when_its_last_byte_is_taken() {
+    fn what_the_kernel_does_not_take_comes_first_the_next_time() {
         let now = Instant::now();
         let mut outbound = Outbound::default();
-        let mut fresh = output(b"aaabbbccc", &[(3, 1), (6, 2), (9, 3)]);
+        let mut fresh = b"aaabbbccc".to_vec();
         assert_eq!(outbound.unsent(&mut fresh), b"aaabbbccc");
-        assert_eq!(outbound.taken(5, &mut fresh, now), Some((1, Sequence(1))));
+        outbound.taken(5, &mut fresh, now);
         assert_eq!(outbound.unsent(&mut fresh), b"bccc");
-        assert_eq!(outbound.taken(0, &mut fresh, now), None);
-        let mut more = output(b"ddd", &[(3, 4)]);
+        assert_eq!(outbound.len(), 4);
+        outbound.taken(0, &mut fresh, now);
+        let mut more = b"ddd".to_vec();
         assert_eq!(outbound.unsent(&mut more), b"bcccddd");
-        assert_eq!(outbound.taken(4, &mut more, now), Some((2, Sequence(3))));
-        assert_eq!(outbound.taken(2, &mut more, now), None);
-        assert_eq!(outbound.unsent(&mut more), b"d");
-        assert_eq!(outbound.taken(1, &mut more, now), Some((1, Sequence(4))));
+        outbound.taken(7, &mut more, now);
         assert!(outbound.is_empty());
     }
 
     #[test]
     fn nothing_is_kept_when_the_kernel_takes_all() {
         let mut outbound = Outbound::default();
-        let mut fresh = output(b"abc", &[]);
-        assert_eq!(outbound.taken(3, &mut fresh, Instant::now()), None);
-        assert!(outbound.is_empty() && fresh.bytes.is_empty());
+        let mut fresh = b"abc".to_vec();
+        outbound.taken(3, &mut fresh, Instant::now());
+        assert!(outbound.is_empty() && fresh.is_empty());
     }
 
     #[test]
-    fn any_pattern_of_short_writes_sends_the_same_bytes_and_marks() {
+    fn any_pattern_of_short_writes_sends_the_same_bytes() {
         let now = Instant::now();
         for step in 1..12 {
-            let (mut outbound, mut sent, mut whole) = (Outbound::default(), Vec::new(), Vec::new());
+            let (mut outbound, mut sent) = (Outbound::default(), Vec::new());
             for turn in 0..40_u32 {
-                let text = format!("<{turn}>");
-                let mut fresh = output(text.as_bytes(), &[(text.len(), turn)]);
+                let mut fresh = format!("<{turn}>").into_bytes();
                 let unsent = outbound.unsent(&mut fresh);
                 let count = unsent.len().min(step);
                 sent.extend_from_slice(&unsent[..count]);
-                whole.extend(outbound.taken(count, &mut fresh, now));
+                outbound.taken(count, &mut fresh, now);
             }
-            let mut nothing = Output::default();
+            let mut nothing = Vec::new();
             let rest = outbound.unsent(&mut nothing).to_vec();
-            whole.extend(outbound.taken(rest.len(), &mut nothing, now));
+            outbound.taken(rest.len(), &mut nothing, now);
             sent.extend(rest);
             let expected: Vec<u8> = (0..40).flat_map(|turn| format!("<{turn}>").into_bytes()).collect();
             assert_eq!(sent, expected);
-            assert_eq!(whole.iter().map(|(count, _)| count).sum::<usize>(), 40);
             assert!(outbound.is_empty());
         }
     }

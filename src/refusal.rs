@@ -207,6 +207,8 @@ pub enum CloseReason {
     FrameFlood,
     /// A message that takes longer than it may: Close 1008.
     MessageTimeout,
+    /// No pong in time: whether the client is there can't be told. Close 1008.
+    PongTimeout,
     /// No memory is left for a message that is coming in: Close 1013.
     RelayFull,
     /// The relay's own fault: it could not make a challenge (Close 1011), or its code failed.
@@ -217,7 +219,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Done,
         Self::Reset,
         Self::Answered,
@@ -237,6 +239,7 @@ impl CloseReason {
         Self::TooManySessions,
         Self::FrameFlood,
         Self::MessageTimeout,
+        Self::PongTimeout,
         Self::RelayFull,
         Self::Internal,
         Self::Restart,
@@ -260,7 +263,8 @@ impl CloseReason {
             | Self::TooManyChallenges
             | Self::TooManySessions
             | Self::FrameFlood
-            | Self::MessageTimeout => 1008,
+            | Self::MessageTimeout
+            | Self::PongTimeout => 1008,
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
             Self::Restart => 1012,
@@ -291,6 +295,7 @@ impl CloseReason {
             Self::TooManySessions => "too_many_sessions",
             Self::FrameFlood => "frame_flood",
             Self::MessageTimeout => "message_timeout",
+            Self::PongTimeout => "pong_timeout",
             Self::RelayFull => "relay_full",
             Self::Internal => "internal",
             Self::Restart => "restart",

@@ -138,7 +138,7 @@ impl Server {
     /// What the workers have counted so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::of(&self.shared.counters)
+        self.shared.totals()
     }
 
     /// What the mailboxes hold now.
@@ -268,6 +268,10 @@ impl Shared {
         self.wake_all();
     }
 
+    fn totals(&self) -> Totals {
+        Totals::of(&self.counters, self.relay.mailboxes().expired())
+    }
+
     fn wake_all(&self) {
         for inbox in &self.inboxes {
             inbox.wake();
@@ -345,7 +349,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     handle.close();
     // It only waits for signals, and has just been told to end.
     let _ = watcher.join();
-    tracing::info!("stopped: {}", Totals::of(&shared.counters));
+    tracing::info!("stopped: {}", shared.totals());
     result
 }
 

@@ -6,11 +6,12 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::config::Timeouts;
 use crate::connection::Turn;
 use crate::http::{Framing, Reply, RequestHead, Target};
 use crate::identity::RecipientId;
-use crate::mailboxes::Sequence;
 use crate::refusal::{CloseReason, Refusal};
 use crate::relay::{Relay, Wish};
 use crate::session::Session;
@@ -67,8 +68,22 @@ pub trait Conversation: Debug {
     /// Writes messages into the turn's output, at most about `room` bytes and at least one if one is there.
     fn deliver(&mut self, _room: usize, _turn: &mut Turn<'_>) {}
 
-    /// The kernel has taken all messages up to this one.
-    fn confirm(&mut self, _upto: Sequence) {}
+    /// When [`Conversation::reach_deadline`] has something to do. While the client isn't heard, nothing that it must say is
+    /// too late.
+    fn deadline(&self, _is_heard: bool, _timeouts: &Timeouts) -> Option<Instant> {
+        None
+    }
+
+    /// Does what is due by now, if anything is.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    fn reach_deadline(&mut self, _is_heard: bool, _turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        Ok(())
+    }
+
+    /// The kernel has taken all that has been written.
+    fn note_flushed(&mut self, _now: Instant) {}
 }
 
 /// What became of an event.
@@ -76,6 +91,8 @@ pub trait Conversation: Debug {
 pub enum Heard {
     /// It has been dealt with.
     Done,
+    /// It has been dealt with, and was asked for: the client is free to send that often what it answers.
+    AskedFor,
     /// It takes a step of a login, and [`Turn::login_steps`] are spent. Nothing has changed.
     Postponed,
 }
@@ -117,7 +134,7 @@ impl Service for Npchat {
             .relay
             .post(&post.id, Arc::from(body), post.wish, turn.now, turn.wake)?;
         turn.counters.posted.add(1);
-        reply.sent(&mut turn.out.bytes, u64::from(ttl_seconds));
+        reply.sent(turn.out, u64::from(ttl_seconds));
         Ok(())
     }
 

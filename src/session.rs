@@ -2,14 +2,20 @@
 //!
 //! Texts in, frames and reasons out. Frames as such are [`crate::websocket`]'s, mail is the relay's.
 
+mod window;
+
+use std::time::{Duration, Instant};
+
+use self::window::{Window, pause};
 use crate::auth::{self, Challenge};
+use crate::config::Timeouts;
 use crate::connection::Turn;
 use crate::handshake::{self, Handshake, HandshakeError, Solution};
 use crate::host::Host;
 use crate::http::upgrade::SUBPROTOCOL;
 use crate::identity::RecipientId;
 use crate::limits::{CHALLENGES_PER_CONNECTION, HANDSHAKE_MAX_BYTES};
-use crate::mailboxes::{Attachment, Sequence};
+use crate::mailboxes::{Attachment, Room};
 use crate::refusal::CloseReason;
 use crate::service::{Conversation, Heard};
 use crate::websocket::{Event, Opcode, write_frame};
@@ -18,34 +24,27 @@ use crate::websocket::{Event, Opcode, write_frame};
 #[derive(Debug)]
 pub struct Session {
     id: RecipientId,
-    /// There from the login on. Its mail stays in the mailbox until it is confirmed, so dropping it loses nothing.
-    attachment: Option<Attachment>,
-    /// From the upgrade (npchat.2) or the first challenge on, until it is done: an idle session owns none of it.
-    login: Option<Box<Login>>,
-    challenges_issued: u8,
-    /// The subprotocol is npchat.2: text is the relay's, binary is mail, and a login is bound to a host.
+    /// There from the login on.
+    live: Option<Box<Live>>,
+    /// The challenge that this connection holds, until it is answered.
+    challenge: Option<Box<Challenge>>,
+    /// With npchat.2, the host that a solution is bound to; `None`: one that isn't the relay's.
+    host: Option<Host>,
+    /// The subprotocol is npchat.2: text is the relay's, binary is mail, and a solution is bound to a host.
     is_npchat_2: bool,
+    challenges_issued: u8,
     /// Mail waits in the mailbox that this session has not taken.
     mail_waits: bool,
 }
 
-/// A login under way.
-#[derive(Debug, Default)]
-struct Login {
-    /// The challenge that this connection holds, until it is answered.
-    challenge: Option<Challenge>,
-    bond: Bond,
-}
-
-/// What a solution is over, beside the challenge.
-#[derive(Debug, Default)]
-enum Bond {
-    /// Nothing.
-    #[default]
-    None,
-    Host(Host),
-    /// A host that isn't one of the relay's.
-    OtherHost,
+/// What a session has that is logged in.
+#[derive(Debug)]
+struct Live {
+    /// Its mail stays in the mailbox until it is confirmed, so dropping it loses nothing.
+    attachment: Attachment,
+    window: Window,
+    /// Tells its pauses between pings from those of others.
+    salt: u32,
 }
 
 impl Session {
@@ -54,10 +53,11 @@ impl Session {
     pub fn new(id: RecipientId) -> Self {
         Self {
             id,
-            attachment: None,
-            login: None,
-            challenges_issued: 0,
+            live: None,
+            challenge: None,
+            host: None,
             is_npchat_2: false,
+            challenges_issued: 0,
             mail_waits: false,
         }
     }
@@ -65,9 +65,8 @@ impl Session {
     /// Somebody who claims to be `id`, and speaks npchat.2. `None`: by way of a host that isn't one of the relay's.
     #[must_use]
     pub fn bound_to_host(id: RecipientId, host: Option<Host>) -> Self {
-        let bond = host.map_or(Bond::OtherHost, Bond::Host);
         Self {
-            login: Some(Box::new(Login { challenge: None, bond })),
+            host,
             is_npchat_2: true,
             ..Self::new(id)
         }
@@ -75,14 +74,14 @@ impl Session {
 
     /// The upgrade: with npchat.2 the challenge comes without asking.
     fn open(&mut self, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
-        match self.login.as_deref() {
-            // Told before a signature is made: no solution could be right.
-            Some(Login {
-                bond: Bond::OtherHost, ..
-            }) => Err(CloseReason::WrongHost),
-            Some(_) => self.issue_challenge(turn),
-            None => Ok(Heard::Done),
+        if !self.is_npchat_2 {
+            return Ok(Heard::Done);
         }
+        // Told before a signature is made: no solution could be right.
+        if self.host.is_none() {
+            return Err(CloseReason::WrongHost);
+        }
+        self.issue_challenge(turn)
     }
 
     /// A text from the client.
@@ -104,9 +103,7 @@ impl Session {
     }
 
     fn issue_challenge(&mut self, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
-        // Its host is forgotten at the login, so that an idle session holds none.
-        let is_over = self.is_npchat_2 && self.is_logged_in();
-        if is_over || self.challenges_issued == CHALLENGES_PER_CONNECTION {
+        if self.challenges_issued == CHALLENGES_PER_CONNECTION {
             return Err(CloseReason::TooManyChallenges);
         }
         if !turn.take_login_step() {
@@ -116,14 +113,13 @@ impl Session {
         let challenge = turn.signer.issue().map_err(|_| CloseReason::Internal)?;
         let mut text = Vec::with_capacity(192);
         handshake::write_challenge(&mut text, &challenge);
-        write_frame(&mut turn.out.bytes, Opcode::Text, &text);
-        self.login.get_or_insert_default().challenge = Some(challenge);
+        write_frame(turn.out, Opcode::Text, &text);
+        self.challenge = Some(Box::new(challenge));
         Ok(Heard::Done)
     }
 
     fn check_solution(&mut self, solution: &Solution, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
-        let held = self.login.as_ref().and_then(|login| login.challenge.as_ref());
-        if held != Some(&solution.challenge) {
+        if self.challenge.as_deref() != Some(&solution.challenge) {
             return Err(CloseReason::UnknownChallenge);
         }
         if solution.public_key.id() != self.id {
@@ -133,27 +129,38 @@ impl Session {
             return Ok(Heard::Postponed);
         }
         // No challenge can be answered twice.
-        let bond = self.login.take().map(|login| login.bond);
-        if !bond.is_some_and(|bond| bond.is_met_by(solution)) {
+        self.challenge = None;
+        if !self.is_solved_by(solution) {
             return Err(CloseReason::WrongSolution);
         }
-        if self.attachment.is_none() {
-            self.attachment = Some(turn.relay.attach(&self.id, turn.address)?);
+        if self.live.is_none() {
+            let attachment = turn.relay.attach(&self.id, turn.address)?;
+            self.live = Some(Box::new(Live::new(attachment, turn)));
             self.mail_waits = true;
         }
         turn.counters.logins.add(1);
-        welcome(turn);
+        self.welcome(turn);
         Ok(Heard::Done)
     }
-}
 
-impl Bond {
-    fn is_met_by(&self, answer: &Solution) -> bool {
+    /// What the relay says of itself to who has logged in, before any mail. Part 1 has no word for what was lost, but a login
+    /// is a login: the next one is told of what has been lost since.
+    fn welcome(&self, turn: &mut Turn<'_>) {
+        write_frame(turn.out, Opcode::Text, handshake::DONE);
+        let live = self.live.as_ref();
+        let lost = live.map_or(0, |live| live.attachment.take_lost(turn.now));
+        if self.is_npchat_2 && lost > 0 {
+            let mut text = Vec::with_capacity(48);
+            handshake::write_lost(&mut text, lost);
+            write_frame(turn.out, Opcode::Text, &text);
+        }
+    }
+
+    fn is_solved_by(&self, answer: &Solution) -> bool {
         let (key, text) = (&answer.public_key, &answer.challenge.text);
-        match self {
-            Self::None => auth::verify(key, text, &answer.solution),
-            Self::Host(host) => auth::verify_for_host(key, host, text, &answer.solution),
-            Self::OtherHost => false,
+        match &self.host {
+            Some(host) => auth::verify_for_host(key, host, text, &answer.solution),
+            None => !self.is_npchat_2 && auth::verify(key, text, &answer.solution),
         }
     }
 }
@@ -168,16 +175,20 @@ impl Conversation for Session {
             Event::Open => self.open(turn),
             Event::Text(text) => self.hear_text(text, turn),
             Event::Binary(_) if !self.is_logged_in() => Err(CloseReason::UnexpectedBinary),
-            Event::Binary(_) | Event::Ping | Event::Pong(_) | Event::Close => Ok(Heard::Done),
+            Event::Pong(payload) => Ok(match &mut self.live {
+                Some(live) => live.hear_pong(payload, turn),
+                None => Heard::Done,
+            }),
+            Event::Binary(_) | Event::Ping | Event::Close => Ok(Heard::Done),
         }
     }
 
     fn is_logged_in(&self) -> bool {
-        self.attachment.is_some()
+        self.live.is_some()
     }
 
     fn has_mail(&self) -> bool {
-        self.mail_waits
+        self.mail_waits && self.live.as_ref().is_some_and(|live| live.window.room().is_some())
     }
 
     fn note_mail(&mut self) {
@@ -185,27 +196,82 @@ impl Conversation for Session {
     }
 
     fn deliver(&mut self, room: usize, turn: &mut Turn<'_>) {
-        let Some(attachment) = &self.attachment else { return };
+        let Some(live) = &mut self.live else { return };
+        let Some(window) = live.window.room() else { return };
         turn.deliveries.clear();
-        self.mail_waits = attachment.take(turn.now, room, turn.deliveries);
+        let room = Room {
+            bytes: room.min(window.bytes),
+            ..window
+        };
+        self.mail_waits = live.attachment.take(turn.now, room, turn.deliveries);
         for delivery in turn.deliveries.drain(..) {
             let is_text = !self.is_npchat_2 && std::str::from_utf8(&delivery.body).is_ok();
             let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-            write_frame(&mut turn.out.bytes, opcode, &delivery.body);
-            turn.out.mark(delivery.sequence);
+            write_frame(turn.out, opcode, &delivery.body);
+            live.window
+                .note_message(delivery.sequence, delivery.body.len(), turn.now);
         }
+        live.ping_if_due(turn);
     }
 
-    fn confirm(&mut self, upto: Sequence) {
-        if let Some(attachment) = &self.attachment {
-            attachment.confirm(upto);
+    fn deadline(&self, is_heard: bool, timeouts: &Timeouts) -> Option<Instant> {
+        let window = &self.live.as_ref()?.window;
+        let deadline = window.deadline(timeouts.pong);
+        deadline.filter(|_| is_heard || !window.is_asking())
+    }
+
+    fn reach_deadline(&mut self, is_heard: bool, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if is_heard && live.window.is_overdue(turn.now, turn.timeouts.pong) {
+            return Err(CloseReason::PongTimeout);
+        }
+        live.ping_if_due(turn);
+        Ok(())
+    }
+
+    fn note_flushed(&mut self, now: Instant) {
+        if let Some(live) = &mut self.live {
+            live.window.note_flushed(now);
         }
     }
 }
 
-/// What the relay says of itself to who has logged in, before any mail.
-fn welcome(turn: &mut Turn<'_>) {
-    write_frame(&mut turn.out.bytes, Opcode::Text, handshake::DONE);
+impl Live {
+    fn new(attachment: Attachment, turn: &Turn<'_>) -> Self {
+        let salt = turn.address.token.index;
+        Self {
+            attachment,
+            window: Window::new(turn.now, pause(turn.timeouts.ping, salt)),
+            salt,
+        }
+    }
+
+    fn hear_pong(&mut self, payload: &[u8], turn: &mut Turn<'_>) -> Heard {
+        let pause = self.next_pause(turn);
+        let Some(confirmed) = self.window.pong(payload, turn.now, pause) else {
+            return Heard::Done;
+        };
+        if let Some(upto) = confirmed.upto {
+            self.attachment.confirm(upto);
+            turn.counters.delivered.add(confirmed.messages as u64);
+        }
+        // Much may have been sent behind the ping.
+        self.ping_if_due(turn);
+        Heard::AskedFor
+    }
+
+    fn next_pause(&mut self, turn: &Turn<'_>) -> Duration {
+        // Odd, so that it comes round to every value.
+        self.salt = self.salt.wrapping_add(0x1001);
+        pause(turn.timeouts.ping, self.salt)
+    }
+
+    fn ping_if_due(&mut self, turn: &mut Turn<'_>) {
+        if self.window.is_ping_due(turn.now) {
+            let payload = self.window.ping(turn.now);
+            write_frame(turn.out, Opcode::Ping, &payload);
+        }
+    }
 }
 
 /// Tells a failed login in a text frame, so that a browser, which doesn't see why, can say it.

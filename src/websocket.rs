@@ -127,6 +127,11 @@ impl WebSocket {
         }
     }
 
+    /// A control frame that was asked for, the pong of our own ping, is not held against the client.
+    pub fn forgive_control_frame(&mut self) {
+        self.control.refund();
+    }
+
     /// Gives the context back when no message is under way.
     pub fn settle(&mut self) {
         if self.meter.is_between_messages() {
@@ -278,6 +283,10 @@ impl ControlRate {
         let affordable = self.tokens > 0;
         self.tokens = self.tokens.saturating_sub(1);
         affordable
+    }
+
+    fn refund(&mut self) {
+        self.tokens = self.tokens.saturating_add(1).min(CONTROL_FRAMES_BURST);
     }
 }
 

@@ -33,7 +33,6 @@ use crate::limits::{
     REQUESTS_PER_VISIT_MIN,
 };
 use crate::mailboxes::Delivery;
-use crate::outbound::Output;
 use crate::refusal::{CloseReason, Refusal};
 use crate::server::{Place, Shared};
 use crate::service::Service;
@@ -78,7 +77,7 @@ pub(crate) struct Worker<S: Service> {
 /// Buffers that belong to the loop and are lent to each connection in its turn.
 struct Scratch {
     input: Input,
-    out: Output,
+    out: Vec<u8>,
     deliveries: Vec<Delivery>,
     wake: Vec<SessionAddress>,
     tokens: Vec<Token>,
@@ -457,7 +456,7 @@ impl Scratch {
     fn new() -> Self {
         Self {
             input: Input::new(),
-            out: Output::default(),
+            out: Vec::new(),
             deliveries: Vec::new(),
             wake: Vec::new(),
             tokens: Vec::new(),

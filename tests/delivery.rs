@@ -4,11 +4,11 @@
 
 mod common;
 
-use std::thread;
+use std::{slice, thread};
 
 use tungstenite::Message;
 
-use common::{Identity, PATIENCE, RawClient, Receiver, address, post, start, wait_until};
+use common::{Identity, RawClient, Receiver, address, post, start, wait_until_confirmed};
 
 #[test]
 fn a_message_reaches_a_session_that_is_live() {
@@ -37,6 +37,7 @@ fn what_came_while_nobody_was_there_comes_at_the_login_oldest_first_and_then_wha
             sender.post(&alice.id, format!("{round} live {number}"));
             assert_eq!(receiver.recv(), Message::text(format!("{round} live {number}")));
         }
+        wait_until_confirmed(&server, slice::from_mut(&mut receiver));
         assert!(receiver.close().is_empty());
     }
 }
@@ -128,6 +129,7 @@ fn a_chunked_message_arrives_whole_however_it_is_cut() {
 #[test]
 fn a_message_posted_while_its_recipient_logs_in_comes_exactly_once() {
     let server = start(|_| {});
+    let mut receivers = Vec::new();
     for _ in 0..20 {
         let alice = Identity::generate();
         thread::scope(|scope| {
@@ -142,10 +144,11 @@ fn a_message_posted_while_its_recipient_logs_in_comes_exactly_once() {
             let expected: Vec<_> = (0..60).map(|number| number.to_string().into_bytes()).collect();
             assert_eq!(receiver.recv_until("end"), expected);
             sender.join().unwrap();
+            receivers.push(receiver);
         });
     }
-    let posted = server.totals().posted;
-    wait_until(PATIENCE, "all is delivered", || server.totals().delivered == posted);
+    wait_until_confirmed(&server, &mut receivers);
+    assert_eq!(server.totals().delivered, server.totals().posted);
 }
 
 fn chunked_request(id: &str, body: &[u8], chunk_length: usize) -> Vec<u8> {

@@ -16,7 +16,9 @@ use serde_json::json;
 use npchat::mailboxes::Stats;
 use npchat::refusal::CloseReason;
 
-use common::{Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until};
+use common::{
+    Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until, wait_until_confirmed,
+};
 
 #[test]
 fn a_thousand_messages_in_one_write_are_answered_in_order() {
@@ -192,7 +194,7 @@ fn the_health_page_says_healthy() {
 }
 
 #[test]
-fn all_memory_is_given_back_when_all_is_delivered() {
+fn all_memory_is_given_back_when_all_is_confirmed() {
     let server = start(|_| {});
     let recipients: Vec<_> = (0..10).map(|_| Identity::generate()).collect();
     let body_bytes = 5000;
@@ -207,12 +209,16 @@ fn all_memory_is_given_back_when_all_is_delivered() {
     let stored = (recipients.len() * 20) as u64;
     assert_eq!(server.stats().messages, stored);
     assert!(server.memory_used() > stored * body_bytes as u64);
+    let mut receivers = Vec::new();
     for recipient in &recipients {
         let mut receiver = Receiver::connect(address(&server), recipient);
         for _ in 0..20 {
             assert_eq!(receiver.recv_bytes().len(), body_bytes);
         }
+        receivers.push(receiver);
     }
+    wait_until_confirmed(&server, &mut receivers);
+    drop(receivers);
     wait_until(PATIENCE, "nothing is held", || server.stats() == Stats::default());
     assert_eq!(server.memory_used(), 0);
 }

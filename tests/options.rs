@@ -278,6 +278,8 @@ fn check_tells_the_defaults_with_their_units() {
         "max-message = 64KiB",
         "mailbox-messages = 4096",
         "mailbox-bytes = 8MiB",
+        "ping = 30s",
+        "pong-timeout = 20s",
         "drain = 10s",
         "log = info",
     ] {
@@ -285,7 +287,7 @@ fn check_tells_the_defaults_with_their_units() {
     }
     let resolved = |name: &str| lines.iter().any(|line| line.starts_with(&format!("{name} = ")));
     assert!(resolved("workers") && resolved("memory"), "{told}");
-    assert_eq!(lines.len(), 16, "{told}");
+    assert_eq!(lines.len(), 18, "{told}");
 }
 
 #[test]

@@ -15,7 +15,9 @@ mod common;
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until};
+use common::{
+    Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until, wait_until_confirmed,
+};
 
 const SENDERS: usize = 8;
 const CONNECTIONS: usize = 3;
@@ -28,7 +30,7 @@ fn a_receiver_that_was_there_gets_all_in_order() {
     let server = start(|_| {});
     let alice = Identity::generate();
     let receivers = [Receiver::connect(address(&server), &alice)];
-    for heard in converse(address(&server), &alice, receivers.into()) {
+    for (_, heard) in converse(address(&server), &alice, receivers.into()) {
         assert_all_in_order(&heard);
     }
 }
@@ -38,12 +40,12 @@ fn each_of_several_receivers_gets_all_in_order() {
     let server = start(|_| {});
     let alice = Identity::generate();
     let receivers = (0..3).map(|_| Receiver::connect(address(&server), &alice)).collect();
-    let heard = converse(address(&server), &alice, receivers);
+    let (mut receivers, heard): (Vec<_>, Vec<_>) = converse(address(&server), &alice, receivers).into_iter().unzip();
     assert_eq!(heard.len(), 3);
     for heard in &heard {
         assert_all_in_order(heard);
     }
-    wait_until(PATIENCE, "what all have had is gone", || server.memory_used() == 0);
+    wait_until_confirmed(&server, &mut receivers);
 }
 
 #[test]
@@ -70,7 +72,7 @@ fn a_receiver_that_joins_another_gets_all_from_some_point_on() {
             wait_until(PATIENCE, "a part is delivered", || server.totals().delivered > 300);
             Receiver::connect(address(&server), &alice).recv_until("end")
         });
-        for heard in converse(address(&server), &alice, vec![first]) {
+        for (_, heard) in converse(address(&server), &alice, vec![first]) {
             assert_all_in_order(&heard);
         }
         for numbers in by_sender(&second.join().unwrap()) {
@@ -80,12 +82,17 @@ fn a_receiver_that_joins_another_gets_all_from_some_point_on() {
     });
 }
 
-/// Has all senders send all, then the marker; returns what each receiver got before it.
-fn converse(address: SocketAddr, recipient: &Identity, receivers: Vec<Receiver>) -> Vec<Vec<Vec<u8>>> {
+/// Has all senders send all, then the marker; returns each receiver, and what it got before that.
+fn converse(address: SocketAddr, recipient: &Identity, receivers: Vec<Receiver>) -> Vec<(Receiver, Vec<Vec<u8>>)> {
     thread::scope(|scope| {
         let hearing: Vec<_> = receivers
             .into_iter()
-            .map(|mut receiver| scope.spawn(move || receiver.recv_until("end")))
+            .map(|mut receiver| {
+                scope.spawn(move || {
+                    let heard = receiver.recv_until("end");
+                    (receiver, heard)
+                })
+            })
             .collect();
         let sending: Vec<_> = (0..SENDERS)
             .map(|sender| scope.spawn(move || send_all(address, &recipient.id, sender)))

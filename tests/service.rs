@@ -30,7 +30,7 @@ impl Service for Fragile {
     }
 
     fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        reply.bytes(&mut turn.out.bytes, 200, "application/octet-stream", body);
+        reply.bytes(turn.out, 200, "application/octet-stream", body);
         assert_ne!(body, b"panic");
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Service for Fragile {
 impl Conversation for Fragile {
     fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
         if let Event::Text(text) = event {
-            write_frame(&mut turn.out.bytes, Opcode::Text, text.as_bytes());
+            write_frame(turn.out, Opcode::Text, text.as_bytes());
             assert_ne!(text.as_str(), "panic");
         }
         Ok(Heard::Done)

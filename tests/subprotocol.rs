@@ -8,16 +8,16 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use npchat::host::Host;
 use npchat::server::Server;
 
 use common::{
-    Challenge, Frame, Identity, OFFER, Opcode, RawClient, RawWebSocket, Receiver, address, post, start,
-    upgrade_request_with,
+    Challenge, Frame, Identity, OFFER, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start,
+    upgrade_request_with, wait_until,
 };
 
-const ASK: &str = r#"{"get":"challenge"}"#;
 const DONE: &str = r#"{"message":"handshake done"}"#;
 
 fn connect(address: SocketAddr, host: &str, id: &str, headers: &str) -> RawWebSocket {
@@ -255,17 +255,60 @@ fn what_a_session_says_that_is_no_step_of_a_login_is_ignored() {
 }
 
 #[test]
-fn a_session_logs_in_once() {
+fn a_login_is_told_what_expired_unseen_before_any_mail_and_once() {
+    let server = start(|config| config.clean_period = Duration::from_secs(1));
+    let alice = Identity::generate();
+    post_short_lived(&server, &alice, 2);
+    post(address(&server), &alice.id, "kept");
+    wait_until_expired(&server, 2);
+    let mut socket = log_in(address(&server), &alice);
+    assert_eq!(socket.read_message(), Frame::text(r#"{"lost":{"expired":2}}"#));
+    assert_eq!(socket.read_message(), Frame::new(Opcode::BINARY, "kept"));
+    let mut second = log_in(address(&server), &alice);
+    assert_eq!(second.read_message(), Frame::new(Opcode::BINARY, "kept"));
+}
+
+#[test]
+fn a_login_without_the_subprotocol_is_not_told_what_expired_and_the_next_one_is_told_what_has_since() {
+    let server = start(|config| config.clean_period = Duration::from_secs(1));
+    let alice = Identity::generate();
+    post_short_lived(&server, &alice, 2);
+    wait_until_expired(&server, 2);
+    let mut old = Receiver::connect(address(&server), &alice);
+    post(address(&server), &alice.id, "first");
+    assert_eq!(old.recv(), tungstenite::Message::text("first"));
+    old.close();
+    wait_until(PATIENCE, "nobody is there", || server.stats().sessions == 0);
+    post_short_lived(&server, &alice, 1);
+    wait_until_expired(&server, 3);
+    let mut new = log_in(address(&server), &alice);
+    assert_eq!(new.read_message(), Frame::text(r#"{"lost":{"expired":1}}"#));
+}
+
+/// Posts messages that are over after a second.
+fn post_short_lived(server: &Server, recipient: &Identity, count: usize) {
+    let mut client = RawClient::connect(address(server));
+    for _ in 0..count {
+        let answer = client.post_with(&format!("/{}", recipient.id), "TTL: 1\r\n", "short-lived");
+        assert_eq!(answer.status, 200);
+    }
+}
+
+fn wait_until_expired(server: &Server, count: u64) {
+    wait_until(PATIENCE, "they expire", || server.totals().expired == count);
+}
+
+#[test]
+fn a_session_may_log_in_again_but_answers_no_challenge_twice() {
     let server = start(|_| {});
     let alice = Identity::generate();
-    let mut socket = log_in(address(&server), &alice);
-    socket.send(&Frame::text(ASK));
-    assert_failed(&mut socket, "too_many_challenges");
-
     let host = address(&server).to_string();
     let (mut socket, challenge) = challenged(address(&server), &host, &alice);
     let solution = Frame::text(&alice.solution_for_host(&challenge, &host));
     socket.send(&solution);
+    assert_eq!(socket.read_text(), DONE);
+    let challenge = socket.challenge();
+    socket.send(&Frame::text(&alice.solution_for_host(&challenge, &host)));
     assert_eq!(socket.read_text(), DONE);
     socket.send(&solution);
     assert_failed(&mut socket, "unknown_challenge");

@@ -11,7 +11,7 @@ use std::thread;
 
 use npchat::mailboxes::Stats;
 
-use common::{Identity, PATIENCE, RawClient, Receiver, address, start, wait_until};
+use common::{Identity, PATIENCE, RawClient, Receiver, address, start, wait_until, wait_until_confirmed};
 
 const RECIPIENTS: usize = 16;
 const SENDERS: usize = 16;
@@ -75,7 +75,7 @@ fn everything_is_delivered_by(workers: usize) {
     for (recipient, receiver) in live.iter_mut().enumerate() {
         assert_has_everything(receiver, recipient);
     }
-    wait_until(PATIENCE, "nothing is left", || server.memory_used() == 0);
+    wait_until_confirmed(&server, &mut live);
     let stats = Stats {
         mailboxes: RECIPIENTS as u64,
         messages: 0,

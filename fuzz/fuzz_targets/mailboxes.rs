@@ -1,4 +1,4 @@
-//! Mailboxes against the model of plain lists that the tests have: what is given, refused, kept and freed.
+//! Mailboxes against the model of plain lists that the tests have: what is given, refused, kept, freed and lost.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 use npchat::identity::RecipientId;
 use npchat::limits::MAILBOX_OVERHEAD_BYTES;
-use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Sequence, Stats};
+use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Room, Sequence, Stats};
 use npchat::token::{SessionAddress, Token};
 
 use crate::model::Model;
@@ -87,8 +87,9 @@ fuzz_target!(|input: Input| {
         pair.detach(0);
         pair.check();
     }
-    pair.model.now_millis += (u64::from(u32::MAX) + 2) * 1000;
-    pair.settle();
+    pair.tell_all();
+    pair.model.advance((u64::from(u32::MAX) + 2) * 1000);
+    pair.tell_all();
     assert_eq!(pair.mailboxes.stats(), Stats::default());
     assert_eq!(pair.mailboxes.budget().used(), 0);
 });
@@ -132,8 +133,8 @@ impl Pair {
                 ref ttl,
             } => self.post(mailbox % MAILBOXES, extra, ttl.hold()),
             Op::Attach { mailbox } => self.attach(mailbox % MAILBOXES),
-            Op::Advance { millis } => self.model.now_millis += u64::from(millis),
-            Op::AdvanceHalves { steps } => self.model.now_millis += u64::from(steps) * 500,
+            Op::Advance { millis } => self.model.advance(millis.into()),
+            Op::AdvanceHalves { steps } => self.model.advance(u64::from(steps) * 500),
             Op::Expire { shard, budget } => self.expire(shard, budget),
             Op::Settle => self.settle(),
             _ if self.sessions.is_empty() => {}
@@ -172,6 +173,7 @@ impl Pair {
         let attachment = self.mailboxes.attach(&id(mailbox), SessionAddress { worker: 0, token });
         assert_eq!(attachment.is_ok(), self.model.attach(serial, mailbox));
         if let Ok(attachment) = attachment {
+            self.model.tell(mailbox, attachment.take_lost(self.now()));
             self.sessions.push((attachment, Vec::new()));
         }
     }
@@ -185,7 +187,7 @@ impl Pair {
         let now = self.now();
         let (attachment, given) = &mut self.sessions[at];
         let before = given.len();
-        let more = attachment.take(now, max_bytes, given);
+        let more = attachment.take(now, Room::of_bytes(max_bytes), given);
         let serials: Vec<u32> = given[before..].iter().map(serial_of).collect();
         assert_eq!((serials, more), self.model.take(at, max_bytes));
     }
@@ -223,6 +225,16 @@ impl Pair {
         self.check();
     }
 
+    /// Somebody logs in to each mailbox, and is told the last of what was lost there.
+    fn tell_all(&mut self) {
+        self.settle();
+        for mailbox in 0..MAILBOXES {
+            self.attach(mailbox);
+            self.detach(0);
+        }
+        self.model.check_told(self.mailboxes.expired());
+    }
+
     fn check(&self) {
         let (stats, budget) = (self.mailboxes.stats(), self.mailboxes.budget());
         let (least, most) = self.model.held(None);
@@ -233,6 +245,8 @@ impl Pair {
         assert!((least.cost()..=most.cost()).contains(&budget.used()));
         assert!(budget.used() <= budget.limit());
         assert_eq!(stats.sessions, self.sessions.len() as u64);
+        let lost = self.model.lost(None);
+        assert!(lost.contains(&self.mailboxes.expired()), "miscounted what was lost");
     }
 
     fn now(&self) -> Instant {

@@ -79,6 +79,8 @@ pub enum Key {
     MailboxMessages,
     MailboxBytes,
     Memory,
+    Ping,
+    PongTimeout,
     Drain,
     Log,
 }
@@ -133,7 +135,7 @@ impl Number {
 }
 
 /// All settings, in the order of `--help`.
-pub static SETTINGS: [Setting; 16] = [
+pub static SETTINGS: [Setting; 18] = [
     Setting {
         key: Key::Port,
         group: Group::GoNpchat,
@@ -317,6 +319,36 @@ pub static SETTINGS: [Setting; 16] = [
             range: MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES,
             get: |config| config.memory,
             set: |config, value| config.memory = value,
+        }),
+    },
+    Setting {
+        key: Key::Ping,
+        group: Group::Ours,
+        flag: "--ping",
+        variable: "NPCHAT_PING",
+        placeholder: "DURATION",
+        help: "Longest that an idle session isn't pinged",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Seconds,
+            range: 1..=HOUR_SECONDS,
+            get: |config| config.timeouts.ping.as_secs(),
+            set: |config, value| config.timeouts.ping = Duration::from_secs(value),
+        }),
+    },
+    Setting {
+        key: Key::PongTimeout,
+        group: Group::Ours,
+        flag: "--pong-timeout",
+        variable: "NPCHAT_PONG_TIMEOUT",
+        placeholder: "DURATION",
+        help: "Longest wait for a pong",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Seconds,
+            range: 1..=HOUR_SECONDS,
+            get: |config| config.timeouts.pong.as_secs(),
+            set: |config, value| config.timeouts.pong = Duration::from_secs(value),
         }),
     },
     Setting {

@@ -127,7 +127,7 @@ impl<S: Service> Requests<S> {
     /// Takes requests off the front of `rest` and answers them, until input or budget ends.
     pub(super) fn advance(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Progress<S::Conversation> {
         for _ in 0..turn.requests {
-            if turn.out.bytes.len() >= OUTBOUND_HIGH_WATER_BYTES {
+            if turn.out.len() >= OUTBOUND_HIGH_WATER_BYTES {
                 return Progress::BudgetSpent;
             }
             let head_only = self.is_head(rest);
@@ -216,9 +216,7 @@ impl<S: Service> Requests<S> {
                 return Err(Refusal::Unavailable);
             }
             let subprotocol = conversation.subprotocol();
-            manner
-                .reply(turn)
-                .switching(&mut turn.out.bytes, &accept_key, subprotocol);
+            manner.reply(turn).switching(turn.out, &accept_key, subprotocol);
             return Ok(Some(Progress::Upgrade(conversation)));
         }
         let purpose = purpose_of(&head)?;
@@ -277,7 +275,7 @@ impl<S: Service> Requests<S> {
                 );
                 return Ok(Some(Progress::Close(CloseReason::Answered)));
             }
-            continue_100(&mut turn.out.bytes);
+            continue_100(turn.out);
         }
         let mut body = Vec::new();
         if let Some(charge) = &charge {
@@ -352,7 +350,7 @@ impl Manner {
 impl Answer {
     fn write(self, manner: Manner, turn: &mut Turn<'_>) {
         let reply = manner.reply(turn);
-        let out = &mut turn.out.bytes;
+        let out = &mut *turn.out;
         match self {
             Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
             Self::Info => reply.text(out, 200, JSON, turn.relay.info()),
@@ -361,7 +359,7 @@ impl Answer {
             Self::Preflight => reply.preflight(out),
             Self::Refused(refusal, allow) => {
                 note_refusal(refusal, turn);
-                reply.refused(&mut turn.out.bytes, refusal, allow);
+                reply.refused(turn.out, refusal, allow);
             }
         }
     }
@@ -434,7 +432,7 @@ pub(super) fn write_refusal(refusal: Refusal, head_only: bool, turn: &mut Turn<'
         is_http_10: false,
         head_only,
     };
-    manner.reply(turn).refused(&mut turn.out.bytes, refusal, None);
+    manner.reply(turn).refused(turn.out, refusal, None);
 }
 
 fn note_refusal(refusal: Refusal, turn: &Turn<'_>) {

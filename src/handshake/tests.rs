@@ -392,6 +392,15 @@ fn what_is_written_is_exact_and_appended() {
         format!(r#"before {{"challenge":{}}}"#, challenge_object())
     );
 
+    for (expired, number) in [(1, "1"), (u64::MAX, "18446744073709551615")] {
+        let mut out = b"before ".to_vec();
+        write_lost(&mut out, expired);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!(r#"before {{"lost":{{"expired":{number}}}}}"#)
+        );
+    }
+
     let mut out = b"before ".to_vec();
     write_error(&mut out, "wrong_key");
     assert_eq!(out, br#"before {"error":"wrong_key"}"#);

@@ -155,6 +155,16 @@ impl Audience {
             .unwrap_or(self.had)
     }
 
+    /// Whether no session has confirmed the message, nor is it on its way to one that is there.
+    pub(super) fn has_missed(&self, message: &Message, oldest: Sequence, messages: &Slab<Message>) -> bool {
+        let is_ahead = |listener: &Listener| {
+            messages
+                .get(listener.cursor)
+                .is_some_and(|next| !message.sequence.is_before(next.sequence, oldest))
+        };
+        !message.sequence.is_before(self.had, oldest) && self.listeners.iter().all(is_ahead)
+    }
+
     /// The message at `index` is going; `successor` is the one after it.
     pub(super) fn pass_over(&mut self, index: u32, successor: u32) {
         let cursors = self.listeners.iter_mut().map(|listener| &mut listener.cursor);

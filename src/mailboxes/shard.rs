@@ -15,15 +15,16 @@ use crate::token::SessionAddress;
 use crate::wheel::{Step, Wheel};
 
 use super::audience::Audience;
+use super::lost::Lost;
 use super::mailbox::{Deadline, Mailbox, Message, Sequence};
 use super::slab::{NONE, Slab};
 use super::table::Table;
-use super::{Budget, Caps, Delivery, Hold, PostError, Stats, TooManySessions};
+use super::{Budget, Caps, Delivery, Hold, PostError, Room, Stats, TooManySessions};
 
 /// An id and the half of its keyed hash that the table has. The other half picks the shard.
 pub(super) struct Key {
-    id: RecipientId,
-    hash: u32,
+    pub(super) id: RecipientId,
+    pub(super) hash: u32,
 }
 
 impl Key {
@@ -41,6 +42,9 @@ pub(super) struct Shard {
     mailboxes: Slab<Mailbox>,
     messages: Slab<Message>,
     wheel: Wheel,
+    lost: Lost,
+    /// Messages that have expired unseen, of all mailboxes that there have been.
+    expired: u64,
     sessions: u64,
     hasher: SipHasher13,
     budget: Arc<Budget>,
@@ -48,12 +52,15 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(caps: Caps, hasher: SipHasher13, budget: Arc<Budget>) -> Self {
+    /// `lost_records`: mailboxes for which it is known how many messages expired unseen.
+    pub(super) fn new(caps: Caps, lost_records: usize, hasher: SipHasher13, budget: Arc<Budget>) -> Self {
         Self {
             table: Table::new(),
             mailboxes: Slab::new(),
             messages: Slab::new(),
             wheel: Wheel::new(0),
+            lost: Lost::new(lost_records),
+            expired: 0,
             sessions: 0,
             hasher,
             budget,
@@ -134,23 +141,16 @@ impl Shard {
     }
 
     /// [`super::Attachment::take`].
-    pub(super) fn take(
-        &mut self,
-        index: u32,
-        key: u32,
-        now_millis: u64,
-        max_bytes: usize,
-        into: &mut Vec<Delivery>,
-    ) -> bool {
-        let mut room = max_bytes;
+    pub(super) fn take(&mut self, index: u32, key: u32, now_millis: u64, room: Room, into: &mut Vec<Delivery>) -> bool {
+        let mut bytes_left = room.bytes;
         let mut is_first = true;
-        for _ in 0..MESSAGES_PER_TAKE {
+        for _ in 0..MESSAGES_PER_TAKE.min(room.messages) {
             let Some(next) = self.next_for(index, key) else {
                 return false;
             };
             let message = &self.messages[next];
             if message.is_expired(now_millis) {
-                self.remove(next);
+                self.end_expired(next, now_millis);
                 continue;
             }
             let mailbox = &mut self.mailboxes[index];
@@ -159,11 +159,11 @@ impl Shard {
                 return false;
             };
             if listener.is_given(message, oldest) {
-                if message.body.len() > room && !is_first {
+                if message.body.len() > bytes_left && !is_first {
                     return true;
                 }
                 is_first = false;
-                room = room.saturating_sub(message.body.len());
+                bytes_left = bytes_left.saturating_sub(message.body.len());
                 into.push(Delivery {
                     body: Arc::clone(&message.body),
                     sequence: message.sequence,
@@ -193,14 +193,23 @@ impl Shard {
         self.drop_had(index) || self.move_up_had(index, key)
     }
 
+    /// [`super::Attachment::take_lost`].
+    pub(super) fn take_lost(&mut self, index: u32, now_millis: u64) -> u64 {
+        let mut budget = EXPIRIES_PER_LOCK;
+        self.expire(now_millis, &mut budget);
+        let key = self.key_of(index);
+        self.lost.take(&key, whole_seconds(now_millis))
+    }
+
     /// [`super::Mailboxes::expire`].
     pub(super) fn expire(&mut self, now_millis: u64, budget: &mut usize) -> bool {
-        let now_tick = u32::try_from(now_millis / 1000).unwrap_or(u32::MAX);
+        let now_tick = whole_seconds(now_millis);
+        self.lost.forget_stale(now_tick);
         for _ in 0..EXPIRIES_PER_LOCK.min(*budget) {
             match self.wheel.pop_expired(&mut self.messages, now_tick) {
                 Step::Expired(message) => {
                     let mailbox = self.messages[message].mailbox;
-                    self.remove(message);
+                    self.end_expired(message, now_millis);
                     self.free_if_idle(mailbox);
                 }
                 Step::Cascaded => {}
@@ -220,6 +229,11 @@ impl Shard {
         }
     }
 
+    /// Messages that have expired unseen, of all mailboxes that there have been.
+    pub(super) fn expired(&self) -> u64 {
+        self.expired
+    }
+
     fn find(&self, key: &Key) -> Option<u32> {
         self.table.find(key.hash, |index| self.mailboxes[index].id == key.id)
     }
@@ -231,13 +245,17 @@ impl Shard {
     }
 
     fn free_if_idle(&mut self, index: u32) {
-        let mailbox = &self.mailboxes[index];
-        if mailbox.is_idle() {
-            // Hashed anew: a mailbox with its hash beside its id would be an eighth larger.
-            let key = Key::new(mailbox.id, self.hasher.hash(mailbox.id.as_bytes()));
+        if self.mailboxes[index].is_idle() {
+            let key = self.key_of(index);
             self.table.remove(key.hash, index);
             self.mailboxes.remove(index);
         }
+    }
+
+    /// Hashed anew: a mailbox with its hash beside its id would be an eighth larger.
+    fn key_of(&self, index: u32) -> Key {
+        let id = self.mailboxes[index].id;
+        Key::new(id, self.hasher.hash(id.as_bytes()))
     }
 
     /// Charges the budget for one more message of `len` bytes, in this mailbox or in a new one.
@@ -326,7 +344,7 @@ impl Shard {
             if !is_expired || self.has_room(Some(index), len) {
                 return;
             }
-            self.remove(head);
+            self.end_expired(head, now_millis);
         }
     }
 
@@ -367,6 +385,25 @@ impl Shard {
         }
     }
 
+    /// Ends a message whose time is over, and counts it if nobody has seen it. Its mailbox stays, even if it's idle now.
+    fn end_expired(&mut self, index: u32, now_millis: u64) {
+        if self.is_unseen(index) {
+            self.expired += 1;
+            let key = self.key_of(self.messages[index].mailbox);
+            self.lost.add(key, whole_seconds(now_millis));
+        }
+        self.remove(index);
+    }
+
+    /// Whether no session has confirmed the message, nor is it on its way to one. One that must not be stored isn't missed.
+    fn is_unseen(&self, index: u32) -> bool {
+        let message = &self.messages[index];
+        let mailbox = &self.mailboxes[message.mailbox];
+        let oldest = mailbox.oldest(&self.messages);
+        let audience = mailbox.audience.as_ref();
+        !message.live_only && audience.is_none_or(|audience| audience.has_missed(message, oldest, &self.messages))
+    }
+
     /// Ends a message, whatever the reason. Its mailbox stays, even if it's idle now.
     fn remove(&mut self, index: u32) {
         self.wheel.cancel(&mut self.messages, index);
@@ -376,6 +413,11 @@ impl Shard {
             self.budget.release(cost(message.body.len(), mailbox.count == 0));
         }
     }
+}
+
+/// The wheel's tick, and the resolution of what is kept for weeks.
+fn whole_seconds(millis: u64) -> u32 {
+    u32::try_from(millis / 1000).unwrap_or(u32::MAX)
 }
 
 /// What a message with a body of `len` bytes is charged. The only one in its mailbox is charged for the mailbox, which
@@ -396,7 +438,7 @@ mod tests {
             mailbox_bytes: 10,
             sessions: 1,
         };
-        let mut shard = Shard::new(caps, SipHasher13::new(), Arc::new(Budget::new(10_000)));
+        let mut shard = Shard::new(caps, 1, SipHasher13::new(), Arc::new(Budget::new(10_000)));
         let key = Key::new(RecipientId::from_bytes([1; 32]), 1);
         let post = |shard: &mut Shard| {
             let hold = Hold::Store { ttl: 1 };

@@ -14,6 +14,7 @@ use super::*;
 
 #[cfg(loom)]
 mod interleavings;
+mod lost;
 mod walks;
 
 const STORE: Hold = Hold::Store { ttl: 60 };
@@ -73,7 +74,7 @@ impl World {
 
     fn deliveries(&self, session: &Attachment) -> Vec<Delivery> {
         let mut into = Vec::new();
-        while session.take(self.now, 0, &mut into) {}
+        while session.take(self.now, Room::of_bytes(0), &mut into) {}
         into
     }
 
@@ -168,11 +169,11 @@ fn a_take_is_bounded_in_bytes_but_gives_one_at_least() {
     world.post(&["four", "four", "two", "x"]);
     let session = world.attach(1);
     let mut into = Vec::new();
-    assert!(session.take(world.now, 3, &mut into));
+    assert!(session.take(world.now, Room::of_bytes(3), &mut into));
     assert_eq!(into.len(), 1);
-    assert!(session.take(world.now, 7, &mut into));
+    assert!(session.take(world.now, Room::of_bytes(7), &mut into));
     assert_eq!(into.len(), 3);
-    assert!(!session.take(world.now, 7, &mut into));
+    assert!(!session.take(world.now, Room::of_bytes(7), &mut into));
     assert_eq!(into.len(), 4);
 }
 
@@ -182,9 +183,9 @@ fn a_take_is_bounded_in_messages() {
     world.post(&[""; MESSAGES_PER_TAKE + 1]);
     let session = world.attach(1);
     let mut into = Vec::new();
-    assert!(session.take(world.now, usize::MAX, &mut into));
+    assert!(session.take(world.now, Room::of_bytes(usize::MAX), &mut into));
     assert_eq!(into.len(), MESSAGES_PER_TAKE);
-    assert!(!session.take(world.now, usize::MAX, &mut into));
+    assert!(!session.take(world.now, Room::of_bytes(usize::MAX), &mut into));
     assert_eq!(into.len(), MESSAGES_PER_TAKE + 1);
 }
 
@@ -254,7 +255,7 @@ fn a_session_is_woken_once_until_it_has_taken_everything() {
     world.post(&["a", "b"]);
     assert_eq!(world.woken(), [1, 2]);
     let mut into = Vec::new();
-    assert!(one.take(world.now, 1, &mut into));
+    assert!(one.take(world.now, Room::of_bytes(1), &mut into));
     world.take(&two);
     world.post(&["c"]);
     assert_eq!(world.woken(), [2]);
@@ -279,7 +280,7 @@ fn a_bogus_confirmation_is_ignored() {
     world.post(&["a", "b", "c"]);
     let session = world.attach(1);
     let mut into = Vec::new();
-    assert!(session.take(world.now, 2, &mut into));
+    assert!(session.take(world.now, Room::of_bytes(2), &mut into));
     for far in [2, 3, 1000, 1 << 31, u32::MAX - 1] {
         session.confirm(Sequence(into[0].sequence.0.wrapping_add(far)));
         assert_eq!(world.messages(), 3);

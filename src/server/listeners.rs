@@ -8,7 +8,10 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::StartError;
 use crate::config::Listen;
-use crate::limits::{LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES};
+use crate::limits::{
+    LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES,
+    TCP_NOTSENT_LOWAT_BYTES, TCP_USER_TIMEOUT_SECONDS,
+};
 
 /// The listeners of one worker.
 type Set = Vec<TcpListener>;
@@ -71,6 +74,8 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     // Accepted sockets inherit these. A session may be silent for days, so only the kernel can tell one whose peer is gone.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(TCP_USER_TIMEOUT_SECONDS)))?;
+    socket.set_tcp_notsent_lowat(TCP_NOTSENT_LOWAT_BYTES)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

@@ -15,6 +15,8 @@ pub enum Opcode {
     Binary = 0x2,
     /// Close.
     Close = 0x8,
+    /// A ping.
+    Ping = 0x9,
 }
 
 /// Appends an unmasked, final frame.

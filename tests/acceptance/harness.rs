@@ -196,7 +196,7 @@ pub(crate) fn expect_close(socket: &mut RawWebSocket, code: u16, error: Option<&
         let text: Value = serde_json::from_str(&socket.read_text()).expect("a failed login is told in JSON");
         assert_eq!(text, json!({ "error": error }));
     }
-    let frame = socket.read_frame();
+    let frame = socket.read_unless_ping();
     assert_eq!(frame.opcode, Opcode::CLOSE, "{frame:?}");
     let told = frame.payload.first_chunk().copied().map(u16::from_be_bytes);
     assert_eq!(told, Some(code), "{frame:?}");

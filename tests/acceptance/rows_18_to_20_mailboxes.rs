@@ -5,6 +5,7 @@ use npchat::mailboxes::Stats;
 
 use crate::common::{
     Daemon, Identity, PATIENCE, RawClient, Receiver, Response, address, post, post_request, start, wait_until,
+    wait_until_confirmed,
 };
 use crate::harness::{ID, SENT, expect_answer, refused};
 
@@ -28,6 +29,7 @@ fn row_18_a_mailbox_with_as_many_messages_as_it_may_have_is_507_and_keeps_them()
         assert_eq!(receiver.recv_bytes(), body.as_bytes());
     }
     wait_until(PATIENCE, "there is room again", || {
+        receiver.tend();
         sender.post(&recipient.id, "five").status == 200
     });
     assert_eq!(receiver.recv_bytes(), b"five");
@@ -52,6 +54,7 @@ fn row_18_a_mailbox_with_as_many_bytes_as_it_may_have_is_507_and_keeps_them() {
         assert_eq!(receiver.recv_bytes(), body.as_bytes());
     }
     wait_until(PATIENCE, "there is room again", || {
+        receiver.tend();
         sender.post(&recipient.id, "0123456789").status == 200
     });
     assert_eq!(receiver.recv_bytes(), b"0123456789");
@@ -93,11 +96,13 @@ fn row_19_a_relay_whose_memory_is_spent_is_503_and_keeps_what_is_stored() {
         assert_eq!(refusal.header("Connection"), None, "the connection is kept");
         assert!(server.memory_used() <= MEMORY);
     }
+    let mut receivers = Vec::new();
     for (number, recipient) in recipients.iter().enumerate() {
         let mut receiver = Receiver::connect(address(&server), recipient);
         assert_eq!(receiver.recv_bytes(), body(number).as_bytes());
+        receivers.push(receiver);
     }
-    wait_until(PATIENCE, "all memory is given back", || server.memory_used() == 0);
+    wait_until_confirmed(&server, &mut receivers);
     assert_eq!(sender.post(ID, body(0)).status, 200);
 }
 
@@ -187,6 +192,7 @@ fn row_20_a_sender_can_not_tell_who_is_online() {
         sessions: 1,
     };
     wait_until(PATIENCE, "what was not live is stored, but for TTL 0", || {
+        receiver.tend();
         server.stats() == stored
     });
     let mut sender = RawClient::connect(address(&server));

@@ -2,6 +2,7 @@
 //!
 //! Whether the login's cryptography is right is proved with two libraries in `tests/login_vectors.rs`.
 
+use std::slice;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::common::{
-    Challenge, Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until,
+    Challenge, Frame, Identity, Opcode, RawClient, RawWebSocket, Receiver, address, post, start, wait_until_confirmed,
 };
 use crate::harness::{Cut, ID, expect_close, expect_well, masked, trickle};
 
@@ -337,19 +338,21 @@ fn row_39_two_sessions_of_one_id_both_get_every_message_in_order() {
     assert_eq!(post(address(&server), &identity.id, "stored").status, 200);
     let mut first = Receiver::connect(address(&server), &identity);
     assert_eq!(first.recv_bytes(), b"stored");
-    wait_until(PATIENCE, "the first one has it", || server.stats().messages == 0);
+    wait_until_confirmed(&server, slice::from_mut(&mut first));
     // Enough of them that both workers have one.
     let mut others: Vec<_> = (0..4).map(|_| Receiver::connect(address(&server), &identity)).collect();
     let mut sender = RawClient::connect(address(&server));
     for number in 0..COUNT {
         assert_eq!(sender.post(&identity.id, number.to_string()).status, 200);
     }
-    for receiver in others.iter_mut().chain([&mut first]) {
+    others.push(first);
+    for receiver in &mut others {
         for number in 0..COUNT {
             assert_eq!(receiver.recv_bytes(), number.to_string().as_bytes());
         }
     }
-    wait_until(PATIENCE, "all have all of it", || server.stats().messages == 0);
+    wait_until_confirmed(&server, &mut others);
+    let mut first = others.pop().unwrap();
     drop(others);
     assert_eq!(sender.post(&identity.id, "one is left").status, 200);
     assert_eq!(first.recv_bytes(), b"one is left");

@@ -2,49 +2,150 @@
 //!
 //! What needs a process to run out of files is beside this.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{fs, slice};
 
 use npchat::config::Config;
 use npchat::mailboxes::Stats;
 use npchat::refusal::CloseReason;
 use npchat::server::{Server, StartError};
 use rustix::process::Signal;
+use socket2::SockRef;
 
 use crate::common::{
     Daemon, Frame, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until,
+    wait_until_confirmed,
 };
 use crate::harness::{Answer, ID, SENT, expect_answer, expect_close, refused, run_all, run_refused};
 
 #[test]
-fn row_40_a_reader_that_stops_is_closed_on_a_stall_and_its_mail_is_there_for_the_next() {
+fn row_40_a_reader_that_stops_is_closed_without_a_pong_and_its_mail_is_there_for_the_next() {
     const COUNT: usize = 400;
     const LENGTH: usize = 60_000;
     let server = start(|config| {
         config.mailbox_bytes = 64 * 1024 * 1024;
         config.memory = 64 * 1024 * 1024;
-        config.timeouts.write_stall = Duration::from_millis(300);
+        config.timeouts.pong = Duration::from_secs(1);
     });
     let identity = Identity::generate();
-    let stalled = RawWebSocket::log_in(address(&server), &identity);
+    let stopped = RawWebSocket::log_in(address(&server), &identity);
     let mut sender = RawClient::connect(address(&server));
     for number in 0..COUNT {
         assert_eq!(sender.post(&identity.id, format!("{number:0LENGTH$}")).status, 200);
     }
+    wait_until(PATIENCE, "its session is over", || server.stats().sessions == 0);
+    assert_eq!(server.stats().messages, COUNT as u64);
+    let mut receiver = Receiver::connect(address(&server), &identity);
+    for number in 0..COUNT {
+        assert_eq!(receiver.recv_bytes(), format!("{number:0LENGTH$}").as_bytes());
+    }
+    drop(stopped);
+    wait_until(PATIENCE, "it is counted", || {
+        server.totals().closed(CloseReason::PongTimeout) == 1
+    });
+}
+
+#[test]
+fn row_40_a_reader_whose_kernel_takes_no_more_is_closed_on_a_stall_and_its_mail_is_there_for_the_next() {
+    /// More than the kernel keeps for one reader, on both sides of it.
+    const LENGTH: usize = 16 << 20;
+    let server = start(|config| {
+        config.max_message = 16 << 20;
+        config.mailbox_bytes = 64 << 20;
+        config.memory = 256 << 20;
+        config.timeouts.write_stall = Duration::from_millis(300);
+    });
+    let identity = Identity::generate();
+    let stalled = RawWebSocket::log_in_with_receive_buffer(address(&server), &identity, 8 * 1024);
+    let message = vec![b'x'; LENGTH];
+    assert_eq!(post(address(&server), &identity.id, &message).status, 200);
     wait_until(PATIENCE, "it is closed", || {
         server.totals().closed(CloseReason::Stalled) == 1
     });
-    let left = usize::try_from(server.stats().messages).unwrap();
-    assert!(left > 0, "more was sent than a kernel keeps for one reader");
-    assert_eq!(server.stats().sessions, 0);
-    let mut receiver = Receiver::connect(address(&server), &identity);
-    for number in COUNT - left..COUNT {
-        assert_eq!(receiver.recv_bytes(), format!("{number:0LENGTH$}").as_bytes());
-    }
+    assert_eq!((server.stats().messages, server.stats().sessions), (1, 0));
+    let mut receiver = RawWebSocket::log_in(address(&server), &identity);
+    assert!(receiver.read_message().payload == message);
     drop(stalled);
+}
+
+/// What the mailbox holds comes to the next login: this, in order, and nothing else.
+fn expect_numbers(server: &Server, identity: &Identity, numbers: Range<usize>) {
+    assert_eq!(server.stats().messages, numbers.len() as u64);
+    let mut receiver = Receiver::connect(address(server), identity);
+    assert_eq!(post(address(server), &identity.id, "end").status, 200);
+    let expected: Vec<_> = numbers.map(|number| number.to_string().into_bytes()).collect();
+    assert_eq!(receiver.recv_until("end"), expected);
+    wait_until_confirmed(server, slice::from_mut(&mut receiver));
+}
+
+fn post_numbers(server: &Server, identity: &Identity, numbers: Range<usize>) {
+    let mut sender = RawClient::connect(address(server));
+    for number in numbers {
+        assert_eq!(sender.post(&identity.id, number.to_string()).status, 200);
+    }
+}
+
+/// A session that has confirmed the first messages, and been sent some that it hasn't.
+fn begin_delivery(server: &Server, identity: &Identity, confirmed: usize, all: usize) -> RawWebSocket {
+    let mut socket = RawWebSocket::log_in(address(server), identity);
+    post_numbers(server, identity, 0..confirmed);
+    wait_until(PATIENCE, "the first are confirmed", || {
+        socket.tend();
+        server.totals().delivered == confirmed as u64 && server.stats().messages == 0
+    });
+    for number in 0..confirmed {
+        assert_eq!(socket.read_message(), Frame::text(&number.to_string()));
+    }
+    post_numbers(server, identity, confirmed..all);
+    socket
+}
+
+#[test]
+fn row_41_after_a_reset_all_that_is_unconfirmed_comes_to_the_next_login_in_order() {
+    for (confirmed, read) in [(0, 0), (0, 7), (10, 0), (10, 7)] {
+        let server = start(|_| {});
+        let identity = Identity::generate();
+        let mut socket = begin_delivery(&server, &identity, confirmed, 300);
+        for _ in 0..read {
+            socket.read_frame();
+        }
+        SockRef::from(socket.client().stream())
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(socket);
+        wait_until(PATIENCE, "the session is over", || server.stats().sessions == 0);
+        expect_numbers(&server, &identity, confirmed..300);
+    }
+}
+
+#[test]
+fn row_41_when_the_process_at_the_other_end_is_killed_nothing_unconfirmed_is_lost() {
+    for (confirmed, all) in [(0, 300), (10, 3000)] {
+        let server = start(|_| {});
+        let identity = Identity::generate();
+        let mut socket = begin_delivery(&server, &identity, confirmed, all);
+        let stream = socket.client().stream().try_clone().unwrap();
+        drop(socket);
+        // It has the only end of the connection from here on, and reads from it.
+        let mut process = Command::new("cat")
+            .stdin(OwnedFd::from(stream))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut frame_start = [0; 4];
+        process.stdout.as_mut().unwrap().read_exact(&mut frame_start).unwrap();
+        assert_eq!(server.stats().sessions, 1);
+        process.kill().unwrap();
+        process.wait().unwrap();
+        wait_until(PATIENCE, "the session is over", || server.stats().sessions == 0);
+        expect_numbers(&server, &identity, confirmed..all);
+    }
 }
 
 #[test]

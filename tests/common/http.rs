@@ -144,6 +144,40 @@ impl RawClient {
         self.unread.drain(..length).collect()
     }
 
+    /// Reads until `parse` finds one of what it looks for at the front, and tells how long it is.
+    pub(crate) fn read_one<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> T {
+        loop {
+            if let Some((found, length)) = parse(&self.unread) {
+                self.unread.drain(..length);
+                return found;
+            }
+            assert!(self.read_more(), "the server closed after {:?}", self.unread);
+        }
+    }
+
+    /// Takes what has come, without waiting for anything, and from it all that `parse` finds at the front.
+    pub(crate) fn read_all_there<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Vec<T> {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(length) => self.unread.extend_from_slice(&bytes[..length]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Nothing more for now, or an end that the next read that waits will tell.
+                Err(_) => break,
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        let (mut found, mut taken) = (Vec::new(), 0);
+        while let Some((one, length)) = parse(&self.unread[taken..]) {
+            found.push(one);
+            taken += length;
+        }
+        self.unread.drain(..taken);
+        found
+    }
+
     /// Reads all that comes until the server ends the stream in order.
     pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         while self.read_more() {}

@@ -28,7 +28,7 @@ pub(crate) use daemon::Daemon;
 pub(crate) use http::{RawClient, Response, post, post_request};
 pub(crate) use identity::{Challenge, Identity};
 pub(crate) use receiver::Receiver;
-pub(crate) use server::{address, start};
+pub(crate) use server::{address, start, wait_until_confirmed};
 pub(crate) use websocket::{Frame, OFFER, Opcode, RawWebSocket, upgrade_request, upgrade_request_with};
 
 /// Longest wait for anything that a server should do at once.

@@ -2,6 +2,7 @@
 //!
 //! For frames that a client of the field wouldn't send there is [`super::RawWebSocket`].
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use super::identity::{Challenge, Identity};
 /// A session that is logged in.
 pub(crate) struct Receiver {
     socket: WebSocket<TcpStream>,
+    /// What [`Receiver::tend`] has read and nobody has asked for yet.
+    kept: VecDeque<Message>,
 }
 
 impl Receiver {
@@ -25,7 +28,10 @@ impl Receiver {
         let (socket, _) = tungstenite::client(format!("ws://{address}/{}", identity.id), stream)
             .map_err(|error| error.to_string())
             .expect("the server upgrades");
-        let mut receiver = Self { socket };
+        let mut receiver = Self {
+            socket,
+            kept: VecDeque::new(),
+        };
         receiver.login(identity);
         receiver
     }
@@ -79,6 +85,18 @@ impl Receiver {
         }
     }
 
+    /// Reads what has come, without waiting for anything, and so answers pings; keeps the messages to be received later.
+    pub(crate) fn tend(&mut self) {
+        self.socket.get_ref().set_nonblocking(true).unwrap();
+        // It ends with what has come, or with the connection, which the next read that waits will tell.
+        while let Ok(message) = self.socket.read() {
+            if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
+                self.kept.push_back(message);
+            }
+        }
+        self.socket.get_ref().set_nonblocking(false).unwrap();
+    }
+
     /// Closes in order, and returns the messages that came before the server's Close.
     pub(crate) fn close(mut self) -> Vec<Message> {
         self.socket.close(None).expect("the server takes a Close");
@@ -95,7 +113,7 @@ impl Receiver {
     /// Waits for the server's Close, and returns its code, 1005 if it has none.
     pub(crate) fn expect_close(mut self) -> u16 {
         loop {
-            match self.socket.read() {
+            match self.read_any() {
                 Ok(Message::Close(frame)) => return frame.map_or(1005, |frame| frame.code.into()),
                 Ok(_) => {}
                 Err(error) => panic!("no Close: {error}"),
@@ -105,10 +123,17 @@ impl Receiver {
 
     fn read(&mut self) -> Result<Message, Error> {
         loop {
-            let message = self.socket.read()?;
+            let message = self.read_any()?;
             if message.is_text() || message.is_binary() {
                 return Ok(message);
             }
+        }
+    }
+
+    fn read_any(&mut self) -> Result<Message, Error> {
+        match self.kept.pop_front() {
+            Some(message) => Ok(message),
+            None => self.socket.read(),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use npchat::config::{Config, Listen};
 use npchat::server::Server;
 
+use super::{PATIENCE, Receiver, wait_until};
+
 /// Starts a server of two workers on a free port of 127.0.0.1, its defaults changed by `tweak`.
 pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config {
@@ -16,6 +18,16 @@ pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
     };
     tweak(&mut config);
     Server::start(&config).expect("the server starts")
+}
+
+/// Waits until it holds no message, with these receivers answering its pings.
+#[track_caller]
+pub(crate) fn wait_until_confirmed(server: &Server, receivers: &mut [Receiver]) {
+    wait_until(PATIENCE, "all mail is confirmed", || {
+        receivers.iter_mut().for_each(Receiver::tend);
+        server.stats().messages == 0
+    });
+    assert_eq!(server.memory_used(), 0);
 }
 
 /// Where it listens.

@@ -1,7 +1,8 @@
 //! A WebSocket client made by hand (RFC 6455 §5), which can send what no library would.
 //!
-//! It does nothing by itself: a test that wants pings answered reads with [`RawWebSocket::read_message`].
+//! It does nothing by itself: a test that doesn't want pings answered reads with [`RawWebSocket::read_frame`] alone.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::http::RawClient;
@@ -75,6 +76,42 @@ impl Frame {
         [self.header(declared_length, 0x80), MASK.to_vec()].concat()
     }
 
+    /// The frame that these bytes of a server begin with, and its length in bytes, if all of it is there.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+        assert_eq!(second & 0x80, 0, "a server doesn't mask");
+        let (length, start) = match second {
+            126 => (u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),
+            127 => (u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), 10),
+            short => (u64::from(short), 2),
+        };
+        let end = start + usize::try_from(length).unwrap();
+        let frame = Self {
+            fin: first & 0x80 != 0,
+            rsv: first >> 4 & 0x07,
+            opcode: first & 0x0f,
+            payload: bytes.get(start..end)?.to_vec(),
+        };
+        assert_eq!(frame.header(length, 0), bytes[..start], "a length in its shortest form");
+        Some((frame, end))
+    }
+
+    /// The frames that these bytes of a server are, all of them whole.
+    pub(crate) fn parse_all(mut bytes: &[u8]) -> Vec<Self> {
+        let mut frames = Vec::new();
+        while !bytes.is_empty() {
+            let (frame, length) = Self::parse(bytes).expect("whole frames");
+            frames.push(frame);
+            bytes = &bytes[length..];
+        }
+        frames
+    }
+
+    /// The answer to this ping.
+    pub(crate) fn pong(self) -> Self {
+        Self::new(Opcode::PONG, self.payload)
+    }
+
     fn header(&self, length: u64, mask_bit: u8) -> Vec<u8> {
         let first = u8::from(self.fin) << 7 | self.rsv << 4 | self.opcode;
         match (u8::try_from(length), u16::try_from(length)) {
@@ -104,6 +141,8 @@ pub(crate) const OFFER: &str = "Sec-WebSocket-Protocol: npchat.2\r\n";
 /// A connection after its upgrade.
 pub(crate) struct RawWebSocket {
     client: RawClient,
+    /// What [`RawWebSocket::tend`] has read and nobody has asked for yet.
+    kept: VecDeque<Frame>,
 }
 
 impl RawWebSocket {
@@ -127,7 +166,10 @@ impl RawWebSocket {
         let response = client.read_response();
         assert_eq!(response.status, 101, "{response:?}");
         assert_eq!(response.header("Sec-WebSocket-Accept"), Some(ACCEPT));
-        Self { client }
+        Self {
+            client,
+            kept: VecDeque::new(),
+        }
     }
 
     /// Connects and logs in.
@@ -155,31 +197,28 @@ impl RawWebSocket {
         self.client.send(frame.masked());
     }
 
+    /// Reads the next frame, whatever it is, and answers nothing.
     pub(crate) fn read_frame(&mut self) -> Frame {
-        let header = self.client.read_exact(2);
-        let (first, second) = (header[0], header[1]);
-        assert_eq!(second & 0x80, 0, "a server doesn't mask");
-        let length = match second {
-            126 => u64::from(u16::from_be_bytes(self.read_array())),
-            127 => u64::from_be_bytes(self.read_array()),
-            short => u64::from(short),
-        };
-        let frame = Frame {
-            fin: first & 0x80 != 0,
-            rsv: first >> 4 & 0x07,
-            opcode: first & 0x0f,
-            payload: self.client.read_exact(usize::try_from(length).unwrap()),
-        };
-        assert!(frame.unmasked().starts_with(&header), "a length in its shortest form");
-        frame
+        let kept = self.kept.pop_front();
+        kept.unwrap_or_else(|| self.client.read_one(Frame::parse))
     }
 
-    /// Reads the next data frame, answering the pings before it as any WebSocket stack does.
-    pub(crate) fn read_message(&mut self) -> Frame {
+    /// Reads the next frame that is no ping, answering the pings before it as any WebSocket stack does.
+    pub(crate) fn read_unless_ping(&mut self) -> Frame {
         loop {
             let frame = self.read_frame();
+            if frame.opcode != Opcode::PING {
+                return frame;
+            }
+            self.answer(frame);
+        }
+    }
+
+    /// Reads the next data frame, answering the pings before it.
+    pub(crate) fn read_message(&mut self) -> Frame {
+        loop {
+            let frame = self.read_unless_ping();
             match frame.opcode {
-                Opcode::PING => self.send(&Frame::new(Opcode::PONG, frame.payload)),
                 Opcode::PONG => {}
                 Opcode::TEXT | Opcode::BINARY => return frame,
                 _ => panic!("{frame:?} in place of a message"),
@@ -187,9 +226,9 @@ impl RawWebSocket {
         }
     }
 
-    /// Reads a frame that has to be a text.
+    /// Reads a frame that has to be a text, answering the pings before it.
     pub(crate) fn read_text(&mut self) -> String {
-        let frame = self.read_frame();
+        let frame = self.read_unless_ping();
         assert!(
             frame.fin && frame.rsv == 0 && frame.opcode == Opcode::TEXT,
             "{frame:?} in place of a text"
@@ -197,10 +236,10 @@ impl RawWebSocket {
         String::from_utf8(frame.payload).expect("a text is UTF-8")
     }
 
-    /// Skips frames up to a Close and returns its code, 1005 if it has none.
+    /// Skips frames up to a Close, answering pings, and returns its code, 1005 if it has none.
     pub(crate) fn expect_close(&mut self) -> u16 {
         loop {
-            let frame = self.read_frame();
+            let frame = self.read_unless_ping();
             if frame.opcode == Opcode::CLOSE {
                 return frame
                     .payload
@@ -210,12 +249,24 @@ impl RawWebSocket {
         }
     }
 
+    /// Answers the pings that have come, without waiting for any, and keeps everything else to be read later.
+    pub(crate) fn tend(&mut self) {
+        for frame in self.client.read_all_there(Frame::parse) {
+            if frame.opcode == Opcode::PING {
+                self.answer(frame);
+            } else {
+                self.kept.push_back(frame);
+            }
+        }
+    }
+
+    fn answer(&mut self, ping: Frame) {
+        // The server may have closed meanwhile, which the next read tells.
+        let _ = self.client.try_send(ping.pong().masked());
+    }
+
     /// The connection below.
     pub(crate) fn client(&mut self) -> &mut RawClient {
         &mut self.client
-    }
-
-    fn read_array<const N: usize>(&mut self) -> [u8; N] {
-        self.client.read_exact(N).try_into().unwrap()
     }
 }

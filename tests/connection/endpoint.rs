@@ -1,6 +1,7 @@
 //! A connection with all that its worker would lend it, and a peer whose kernel takes as much as a test says.
 //!
-//! It keeps to the calling contract of [`Connection`], and checks that the connection does.
+//! It keeps to the calling contract of [`Connection`], and checks that the connection does. The peer answers pings between two
+//! inputs of the test, never within one, as soon as they are wholly sent.
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use std::{mem, slice};
@@ -10,15 +11,14 @@ use npchat::config::{Config, Timeouts};
 use npchat::connection::{Connection, Step, Turn};
 use npchat::http::HttpDate;
 use npchat::identity::RecipientId;
-use npchat::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
+use npchat::limits::{LOGIN_STEPS_PER_TURN, PING_SPACING_MILLIS, REQUESTS_PER_VISIT};
 use npchat::mailboxes::{Delivery, Stats};
 use npchat::metrics::{Counters, Totals};
-use npchat::outbound::Output;
 use npchat::refusal::CloseReason;
 use npchat::relay::{Relay, Wish};
 use npchat::token::{SessionAddress, Token};
 
-use crate::common::{Challenge, Frame, Identity, upgrade_request};
+use crate::common::{Challenge, Frame, Identity, Opcode, upgrade_request};
 
 /// More visits than any test needs: a connection that wants more is spinning.
 const VISITS_MAX: usize = 100_000;
@@ -35,9 +35,21 @@ pub(crate) struct Endpoint {
     pub(crate) freed: Option<CloseReason>,
     /// Resumes the connection after all input, whether it wants that or not.
     pub(crate) resumes_needlessly: bool,
+    /// Whether the peer answers pings, as it should.
+    pub(crate) answers_pings: bool,
+    peer: Peer,
     /// How much each send may take, over and over.
     send_sizes: Vec<usize>,
     sends: usize,
+}
+
+/// What the peer makes of what it is sent.
+#[derive(Default)]
+struct Peer {
+    is_upgraded: bool,
+    /// The start of a head or frame.
+    unread: Vec<u8>,
+    pings: Vec<Frame>,
 }
 
 /// What a worker owns and lends to a connection for a turn.
@@ -50,7 +62,7 @@ pub(crate) struct Lent {
     date: HttpDate,
     signer: ChallengeSigner,
     counters: Counters,
-    out: Output,
+    out: Vec<u8>,
     wake: Vec<SessionAddress>,
     deliveries: Vec<Delivery>,
 }
@@ -69,7 +81,7 @@ impl Endpoint {
         })
     }
 
-    fn with_config(config: &Config) -> Self {
+    pub(crate) fn with_config(config: &Config) -> Self {
         let now = Instant::now();
         Self {
             connection: Connection::new(now, &config.timeouts),
@@ -81,7 +93,7 @@ impl Endpoint {
                 date: HttpDate::at(UNIX_EPOCH),
                 signer: ChallengeSigner::new(5).unwrap(),
                 counters: Counters::default(),
-                out: Output::default(),
+                out: Vec::new(),
                 wake: Vec::new(),
                 deliveries: Vec::new(),
             },
@@ -89,6 +101,8 @@ impl Endpoint {
             half_closed: false,
             freed: None,
             resumes_needlessly: false,
+            answers_pings: true,
+            peer: Peer::default(),
             send_sizes: vec![usize::MAX],
             sends: 0,
         }
@@ -133,6 +147,7 @@ impl Endpoint {
     /// Serves the connection until nothing is left that can be done without input.
     pub(crate) fn settle(&mut self) {
         self.until_idle(|endpoint| {
+            endpoint.answer_pings();
             let connection = &endpoint.connection;
             !connection.wants_turn() && !connection.awaits_login_step() && endpoint.unsent() == 0
         });
@@ -141,9 +156,11 @@ impl Endpoint {
     /// Lets the time pass, with a visit at each deadline on the way.
     pub(crate) fn pass(&mut self, duration: Duration) {
         let end = self.lent.now + duration;
+        self.answer_pings();
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
             self.lent.now = self.lent.now.max(deadline);
             self.visit(Connection::reach_deadline);
+            self.answer_pings();
             assert_ne!(self.deadline(), Some(deadline), "it was reached and nothing changed");
         }
         self.lent.now = end;
@@ -169,6 +186,38 @@ impl Endpoint {
         if !mem::take(wake).is_empty() {
             self.visit(Connection::note_mail);
         }
+    }
+
+    /// Answers the pings that have come, if the peer does such a thing and is listened to.
+    pub(crate) fn answer_pings(&mut self) {
+        if self.answers_pings && self.connection.wants_input() {
+            let pongs: Vec<_> = self
+                .peer
+                .pings
+                .drain(..)
+                .flat_map(|ping| ping.pong().masked())
+                .collect();
+            if !pongs.is_empty() {
+                self.visit(|connection, turn| connection.receive(&pongs, turn));
+            }
+        }
+    }
+
+    /// Lets the time pass until all mail is confirmed.
+    pub(crate) fn confirm_all(&mut self) {
+        for _ in 0..100 {
+            self.settle();
+            if self.stats().messages == 0 {
+                return;
+            }
+            self.pass(Duration::from_millis(PING_SPACING_MILLIS));
+        }
+        panic!("mail is never confirmed: {:?}", self.stats());
+    }
+
+    /// The pings that have come and were not answered.
+    pub(crate) fn take_pings(&mut self) -> Vec<Frame> {
+        mem::take(&mut self.peer.pings)
     }
 
     /// Upgrades at the path of this identity.
@@ -203,7 +252,10 @@ impl Endpoint {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        Totals::of(slice::from_ref(&self.lent.counters))
+        Totals::of(
+            slice::from_ref(&self.lent.counters),
+            self.lent.relay.mailboxes().expired(),
+        )
     }
 
     /// One visit as the worker makes it: work, one send, and what the socket needs then.
@@ -218,6 +270,7 @@ impl Endpoint {
             let count = self.send_sizes[self.sends % self.send_sizes.len()].min(unsent.len());
             self.sends += 1;
             self.sent.extend_from_slice(&unsent[..count]);
+            self.peer.read(&unsent[..count]);
             self.connection.sent(count, &mut turn);
         }
         loop {
@@ -233,7 +286,7 @@ impl Endpoint {
                 }
             }
         }
-        assert!(turn.out.bytes.is_empty(), "output is left in the worker's hands");
+        assert!(turn.out.is_empty(), "output is left in the worker's hands");
         if !mem::take(&mut self.lent.wake).is_empty() {
             self.visit(Connection::note_mail);
         }
@@ -241,7 +294,7 @@ impl Endpoint {
 
     /// Bytes that the kernel has not taken.
     pub(crate) fn unsent(&mut self) -> usize {
-        self.connection.unsent(&mut Output::default()).len()
+        self.connection.unsent(&mut Vec::new()).len()
     }
 
     fn until_idle(&mut self, done: impl Fn(&mut Self) -> bool) {
@@ -256,6 +309,38 @@ impl Endpoint {
             });
         }
         panic!("the connection never comes to rest");
+    }
+}
+
+impl Peer {
+    fn read(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+        if !self.is_upgraded && !self.read_upgrade() {
+            return;
+        }
+        let mut taken = 0;
+        while let Some((frame, length)) = Frame::parse(&self.unread[taken..]) {
+            taken += length;
+            if frame.opcode == Opcode::PING {
+                self.pings.push(frame);
+            }
+        }
+        self.unread.drain(..taken);
+    }
+
+    /// Skips everything up to the end of the answer to an upgrade; whether that has come.
+    fn read_upgrade(&mut self) -> bool {
+        const START: &[u8] = b"HTTP/1.1 101 ";
+        const END: &[u8] = b"\r\n\r\n";
+        let find = |text: &[u8], what: &[u8]| text.windows(what.len()).position(|window| window == what);
+        let start = find(&self.unread, START).unwrap_or((self.unread.len() + 1).saturating_sub(START.len()));
+        self.unread.drain(..start);
+        let end = find(&self.unread, END).filter(|_| self.unread.starts_with(START));
+        if let Some(end) = end {
+            self.unread.drain(..end + END.len());
+        }
+        self.is_upgraded = end.is_some();
+        self.is_upgraded
     }
 }
 

@@ -12,6 +12,7 @@
 mod budgets;
 #[path = "../common/mod.rs"]
 mod common;
+mod confirmation;
 mod deadlines;
 mod drains;
 mod endpoint;

@@ -114,17 +114,16 @@ fn a_message_of_a_session_is_charged_while_it_comes_and_ended_if_it_does_not() {
     let mut endpoint = Endpoint::new();
     endpoint.log_in(&Identity::generate());
     let grace = endpoint.lent.timeouts.message_grace;
-    assert_eq!(endpoint.time_left(), None);
+    // A pong can't come in the middle of a frame, and must not be missed before its time.
+    endpoint.answers_pings = false;
     endpoint.receive(&start_of_text(MESSAGE));
     assert!(
         endpoint.lent.relay.memory_used() >= MESSAGE as u64,
         "the context reserves it at once"
     );
-    let left = endpoint.time_left().unwrap();
-    assert!(left <= grace);
-    endpoint.pass(left);
+    endpoint.pass(grace);
     let reason = CloseReason::MessageTimeout;
-    assert_eq!(endpoint.sent, Frame::close(1008, reason.code()).unmasked());
+    assert!(endpoint.sent.ends_with(&Frame::close(1008, reason.code()).unmasked()));
     assert_eq!(endpoint.lent.relay.memory_used(), 0);
 }
 
@@ -136,7 +135,8 @@ fn a_message_that_comes_whole_leaves_neither_charge_nor_deadline() {
     for piece in message.chunks(10_000) {
         endpoint.receive(piece);
     }
-    assert_eq!((endpoint.time_left(), endpoint.lent.relay.memory_used()), (None, 0));
+    assert_eq!(endpoint.lent.relay.memory_used(), 0);
+    endpoint.pass(10 * endpoint.lent.timeouts.message_grace);
     assert!(!endpoint.half_closed);
 }
 

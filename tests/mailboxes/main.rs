@@ -1,4 +1,4 @@
-//! Mailboxes against a model of plain lists: what is given, refused, kept and freed, over random sequences of operations.
+//! Mailboxes against a model of plain lists: what is given, refused, kept, freed and lost, over random sequences of operations.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use npchat::identity::RecipientId;
-use npchat::limits::MAILBOX_OVERHEAD_BYTES;
-use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Sequence, Stats};
+use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES};
+use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Room, Sequence, Stats};
 use npchat::token::{SessionAddress, Token};
 
 use crate::model::Model;
@@ -73,6 +73,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..2500_u64).prop_map(|millis| Op::Advance { millis }),
         // Whole steps, so that deadlines are met to the millisecond.
         2 => (1..4_u64).prop_map(|steps| Op::Advance { millis: steps * 500 }),
+        1 => Just(Op::Advance { millis: u64::from(LIVE_ONLY_HOLD_SECONDS) * 1000 }),
         3 => (0..4_usize, 0..6_usize).prop_map(|(shard, budget)| Op::Expire { shard, budget }),
     ]
 }
@@ -105,7 +106,7 @@ impl Pair {
         match op {
             Op::Post { mailbox, extra, hold } => self.post(*mailbox, *extra, *hold),
             Op::Attach { mailbox } => self.attach(*mailbox),
-            Op::Advance { millis } => self.model.now_millis += millis,
+            Op::Advance { millis } => self.model.advance(*millis),
             Op::Expire { shard, budget } => self.expire(*shard, *budget),
             _ if self.sessions.is_empty() => {}
             Op::Detach(index) => self.detach(pick(index)),
@@ -153,6 +154,7 @@ impl Pair {
         let attachment = self.mailboxes.attach(&id(mailbox), SessionAddress { worker: 0, token });
         assert_eq!(attachment.is_ok(), self.model.attach(serial, mailbox));
         if let Ok(attachment) = attachment {
+            self.model.tell(mailbox, attachment.take_lost(self.now()));
             self.sessions.push((attachment, Vec::new()));
         }
     }
@@ -166,7 +168,7 @@ impl Pair {
         let now = self.now();
         let (attachment, given) = &mut self.sessions[at];
         let before = given.len();
-        let more = attachment.take(now, max_bytes, given);
+        let more = attachment.take(now, Room::of_bytes(max_bytes), given);
         let serials: Vec<u32> = given.iter().skip(before).map(serial_of).collect();
         assert_eq!((serials, more), self.model.take(at, max_bytes));
     }
@@ -195,6 +197,16 @@ impl Pair {
         self.check();
     }
 
+    /// Somebody logs in to each mailbox, and is told the last of what was lost there.
+    fn tell_all(&mut self) {
+        self.settle();
+        for mailbox in 0..3 {
+            self.attach(mailbox);
+            self.detach(0);
+        }
+        self.model.check_told(self.mailboxes.expired());
+    }
+
     fn check(&self) {
         let stats = self.mailboxes.stats();
         let used = self.mailboxes.budget().used();
@@ -206,6 +218,8 @@ impl Pair {
         assert!((least.cost()..=most.cost()).contains(&used));
         assert!(used <= BUDGET_BYTES);
         assert_eq!(stats.sessions, self.sessions.len() as u64);
+        let lost = self.model.lost(None);
+        assert!(lost.contains(&self.mailboxes.expired()), "miscounted what was lost");
     }
 
     fn now(&self) -> Instant {
@@ -244,8 +258,9 @@ proptest! {
             pair.detach(0);
             pair.check();
         }
-        pair.model.now_millis += 2_000_000;
-        pair.settle();
+        pair.tell_all();
+        pair.model.advance(2_000_000);
+        pair.tell_all();
         prop_assert_eq!(pair.mailboxes.stats(), Stats::default());
         prop_assert_eq!(pair.mailboxes.budget().used(), 0);
     }

@@ -1,8 +1,10 @@
 //! What mailboxes promise, said with plain lists and sets: for each id its messages, and who was given and had each.
 //!
-//! It doesn't know when an expired message is freed, only from when on it may be: so what is held lies between two bounds.
+//! It doesn't know when an expired message is freed, only from when on it may be: so what is held lies between two bounds, and
+//! so does what was lost, since a session that was sent a message may leave before it is freed, or after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
 use npchat::mailboxes::{Caps, Hold, PostError};
@@ -19,6 +21,26 @@ pub(crate) struct Message {
     had: BTreeSet<u32>,
     /// Dropped for good, by confirmation or because it must not be stored.
     gone: bool,
+    sight: Sight,
+}
+
+/// Whether a message was seen before its time was over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// Its time isn't over, or it is on its way to a session that is there.
+    Open,
+    /// That session left, before or after it was freed.
+    Doubtful,
+    Unseen,
+    /// Or it must not be stored.
+    Seen,
+}
+
+impl Message {
+    /// At the latest it is freed by who frees all that is due at this time.
+    fn freed_by_millis(&self) -> u64 {
+        self.deadline_millis.div_ceil(1000) * 1000
+    }
 }
 
 pub(crate) struct Session {
@@ -61,6 +83,8 @@ pub(crate) struct Model {
     limit: u64,
     /// Everything whose tick had come at this time was freed then.
     settled_millis: u64,
+    /// What logins were told, by mailbox.
+    told: BTreeMap<u8, u64>,
 }
 
 impl Model {
@@ -72,6 +96,7 @@ impl Model {
             caps,
             limit,
             settled_millis: 0,
+            told: BTreeMap::new(),
         }
     }
 
@@ -83,7 +108,7 @@ impl Model {
                 continue;
             }
             let is_expired = message.deadline_millis <= self.now_millis;
-            if message.deadline_millis.div_ceil(1000) * 1000 > self.settled_millis {
+            if message.freed_by_millis() > self.settled_millis {
                 most.add(message.mailbox, message.len);
             }
             // One that must not be stored may go sooner than when those who weren't there have had what is around it.
@@ -140,6 +165,7 @@ impl Model {
             given: BTreeSet::new(),
             had: BTreeSet::new(),
             gone: false,
+            sight: if live_only { Sight::Seen } else { Sight::Open },
         });
         for session in self.sessions.iter_mut().filter(|session| session.mailbox == mailbox) {
             match session.must_wake.replace(false) {
@@ -174,6 +200,43 @@ impl Model {
     pub(crate) fn detach(&mut self, at: usize) {
         let mailbox = self.sessions.remove(at).mailbox;
         self.drop_had(mailbox);
+        self.judge(Sight::Doubtful);
+    }
+
+    pub(crate) fn advance(&mut self, millis: u64) {
+        self.now_millis += millis;
+        self.judge(Sight::Unseen);
+    }
+
+    /// A login to this mailbox was told that so many messages were lost.
+    pub(crate) fn tell(&mut self, mailbox: u8, lost: u64) {
+        *self.told.entry(mailbox).or_default() += lost;
+        let most = *self.lost(Some(mailbox)).end();
+        assert!(self.told[&mailbox] <= most, "told of what wasn't lost");
+    }
+
+    /// Checks what all logins were told, each mailbox having just been told the last of it.
+    pub(crate) fn check_told(&self, expired: u64) {
+        for (mailbox, told) in &self.told {
+            assert!(self.lost(Some(*mailbox)).contains(told), "told too little");
+        }
+        assert_eq!(
+            self.told.values().sum::<u64>(),
+            expired,
+            "told another number than was counted"
+        );
+    }
+
+    /// Bounds of what has expired unseen and been freed, in one mailbox or all.
+    pub(crate) fn lost(&self, mailbox: Option<u8>) -> RangeInclusive<u64> {
+        let (mut least, mut most) = (0, 0);
+        for message in &self.messages {
+            if mailbox.is_none_or(|mailbox| mailbox == message.mailbox) {
+                least += u64::from(message.sight == Sight::Unseen && message.freed_by_millis() <= self.settled_millis);
+                most += u64::from(matches!(message.sight, Sight::Unseen | Sight::Doubtful));
+            }
+        }
+        least..=most
     }
 
     /// Serials that the session must now be given, and whether mail is left then.
@@ -217,6 +280,22 @@ impl Model {
     /// Everything that is due has been expired.
     pub(crate) fn settle(&mut self) {
         self.settled_millis = self.now_millis;
+        for message in &mut self.messages {
+            if message.sight == Sight::Open && message.freed_by_millis() <= self.now_millis {
+                message.sight = Sight::Seen;
+            }
+        }
+    }
+
+    /// Finds expired messages that no session has confirmed and that are on their way to none that is there.
+    fn judge(&mut self, verdict: Sight) {
+        let live: BTreeSet<u32> = self.sessions.iter().map(|session| session.serial).collect();
+        for message in &mut self.messages {
+            let is_open = message.sight == Sight::Open && !message.gone && message.had.is_empty();
+            if is_open && message.deadline_millis <= self.now_millis && message.given.is_disjoint(&live) {
+                message.sight = verdict;
+            }
+        }
     }
 
     fn drop_had(&mut self, mailbox: u8) {

@@ -6,12 +6,15 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "these fail a run")]
 
 mod identity;
+mod ledger;
 mod model;
 mod peer;
+mod pongs;
 mod poster;
 mod random;
 mod receiver;
 mod regressions;
+mod settings;
 mod sightings;
 mod socket;
 mod trace;
@@ -85,7 +88,8 @@ impl Seen {
 
     fn check(&self) {
         use CloseReason::{
-            Answered, Done, Idle, LoginTimeout, ProtocolError, Reset, Restart, Stalled, WrongKey, WrongSolution,
+            Answered, Done, Idle, LoginTimeout, PongTimeout, ProtocolError, Reset, Restart, Stalled, WrongKey,
+            WrongSolution,
         };
         use Refusal::{BadId, MailboxFull, MalformedHead, MethodNotAllowed, RelayFull, RequestTimeout};
         for refusal in [
@@ -103,6 +107,7 @@ impl Seen {
             Done,
             Idle,
             LoginTimeout,
+            PongTimeout,
             ProtocolError,
             Reset,
             Restart,

@@ -1,12 +1,11 @@
-//! What must have become of each message, from what clients see alone: answers, frames, and what the kernel took.
+//! What must have become of each message, from what clients see alone: answers and frames.
 //!
-//! A message is *confirmed* once the kernel has taken all of its frame on a session that has not been told of its end.
-//! That is the one notion here which belongs to the relay's way of confirming.
+//! A message is *confirmed* once the server has read the pong of a ping that followed it in the stream, on a session that was
+//! not over. Which pong that is, and when it has been read, is the ledger's to say; here is what follows from it.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use npchat::config::Config;
+use npchat::config::{Config, Timeouts};
 use npchat::limits::{
     LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
     OUTBOUND_HIGH_WATER_BYTES,
@@ -28,6 +27,7 @@ pub(crate) struct Model {
     spent_at: Option<usize>,
     /// Counts what matters for order: messages taken, confirmed, and logins.
     moment: u64,
+    pub(crate) timeouts: Timeouts,
     pub(crate) counts: Counts,
 }
 
@@ -58,9 +58,11 @@ struct Message {
     identity: usize,
     body: Vec<u8>,
     fate: Fate,
-    /// When a session's kernel had it whole.
+    /// When the first session confirmed it.
     confirmed: Option<u64>,
     was_delivered: bool,
+    /// A session that had been sent it was closed for want of a pong.
+    was_in_vain: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,9 @@ struct Session {
     since: u64,
     /// It has been given, or must not be given, everything before this place in the line.
     next: usize,
+    /// It has confirmed everything before this place.
+    confirmed_to: usize,
+    is_over: bool,
 }
 
 impl Model {
@@ -99,6 +104,7 @@ impl Model {
             mailbox_bytes: config.mailbox_bytes as usize,
             spent_at: None,
             moment: 0,
+            timeouts: config.timeouts,
             counts: Counts::default(),
         }
     }
@@ -120,6 +126,7 @@ impl Model {
             fate: Fate::Posted,
             confirmed: None,
             was_delivered: false,
+            was_in_vain: false,
         });
         number
     }
@@ -164,9 +171,10 @@ impl Model {
         match why {
             Refused::MailboxFull => {
                 // What is over and first in line makes room.
-                let line = self.lines[identity].numbers.iter().copied();
-                let held = line.skip_while(|number| self.messages[*number].is_expired(now));
-                let held: Vec<_> = held.collect();
+                let held = self.held_at_most(identity, now).into_iter();
+                let held: Vec<_> = held
+                    .skip_while(|number| self.messages[*number].is_expired(now))
+                    .collect();
                 assert!(
                     held.len() >= self.mailbox_messages || self.bytes_of(&held) + length > self.mailbox_bytes,
                     "a mailbox that has room is said to be full"
@@ -183,6 +191,8 @@ impl Model {
             identity,
             since: self.next_moment(),
             next: 0,
+            confirmed_to: 0,
+            is_over: false,
         };
         let due = self.lines[identity].numbers.iter().copied();
         let due: Vec<_> = due
@@ -218,16 +228,40 @@ impl Model {
         if std::mem::replace(&mut self.messages[number].was_delivered, true) {
             saw(Sight::DeliveredAgain);
         }
+        if self.messages[number].was_in_vain {
+            saw(Sight::DeliveredAfterPongTimeout);
+        }
         number
     }
 
-    /// The kernel has taken the whole frame of a message.
-    pub(crate) fn hand_over(&mut self, message: usize, session_is_live: bool) {
+    /// A session has confirmed a message.
+    pub(crate) fn confirm(&mut self, session: usize, message: usize, now: Instant) {
         self.counts.delivered += 1;
-        if session_is_live {
-            let moment = self.next_moment();
-            self.messages[message].confirmed.get_or_insert(moment);
+        let moment = self.next_moment();
+        let session = &mut self.sessions[session];
+        assert!(
+            !session.is_over,
+            "message {message} is confirmed by a session that is over"
+        );
+        if let Fate::Accepted(terms) = self.messages[message].fate {
+            session.confirmed_to = terms.place + 1;
         }
+        if self.messages[message].is_expired(now) {
+            saw(Sight::ConfirmedAfterExpiry);
+        }
+        if *self.messages[message].confirmed.get_or_insert(moment) < moment {
+            saw(Sight::ConfirmedByTwo);
+        }
+    }
+
+    /// A session is over, with what it was sent and has not confirmed.
+    pub(crate) fn leave(&mut self, session: usize) {
+        self.sessions[session].is_over = true;
+    }
+
+    /// A session that was sent the message is closed for want of a pong.
+    pub(crate) fn note_in_vain(&mut self, message: usize) {
+        self.messages[message].was_in_vain = true;
     }
 
     /// The session takes what it is sent, and nothing is on its way: it must have been given all that is its own.
@@ -239,26 +273,23 @@ impl Model {
         );
     }
 
-    /// No session is there: what is held is what none has had. What is over may be held or not.
-    pub(crate) fn check_held(&self, count: u64, bytes: u64, now: Instant) {
+    /// What is held is what no session has confirmed, and what a live one has yet to. What is over may be held or not.
+    ///
+    /// Memory may be taken by more than messages as long as there are connections.
+    pub(crate) fn check_held(&self, count: u64, bytes: u64, has_connections: bool, now: Instant) {
         let (mut most, mut least) = ((0, 0), (0, 0));
-        let (mut mailboxes_at_most, mut mailboxes_at_least) = (HashSet::new(), HashSet::new());
-        for message in self.messages.iter().filter(|message| message.is_stored()) {
-            let cost = message.body.len() as u64 + MESSAGE_OVERHEAD_BYTES;
-            most = (most.0 + 1, most.1 + cost);
-            mailboxes_at_most.insert(message.identity);
-            if !message.is_expired(now) {
-                least = (least.0 + 1, least.1 + cost);
-                mailboxes_at_least.insert(message.identity);
-            }
+        for identity in 0..self.lines.len() {
+            let held = self.held_at_most(identity, now);
+            most = (most.0 + held.len() as u64, most.1 + self.charge_of(&held));
+            let held = self.held_at_least(identity, now);
+            least = (least.0 + held.len() as u64, least.1 + self.charge_of(&held));
         }
-        most.1 += mailboxes_at_most.len() as u64 * MAILBOX_OVERHEAD_BYTES;
-        least.1 += mailboxes_at_least.len() as u64 * MAILBOX_OVERHEAD_BYTES;
+        let has_memory = bytes >= least.1 && (has_connections || bytes <= most.1);
         assert!(
-            (least.0..=most.0).contains(&count) && (least.1..=most.1).contains(&bytes),
+            (least.0..=most.0).contains(&count) && has_memory,
             "{count} messages are held in {bytes} bytes, but {least:?} must be and {most:?} may be"
         );
-        if least.0 > 0 {
+        if least.0 > 0 && !has_connections {
             saw(Sight::HeldForNobody);
         }
     }
@@ -303,30 +334,53 @@ impl Model {
         ahead.find(|number| session.is_due(&self.messages[*number], now))
     }
 
-    /// What is stored for an identity, of which no session can have had anything, is within the caps of one mailbox.
+    /// What is held for an identity is within the caps of one mailbox.
     fn check_caps(&self, identity: usize, now: Instant) {
         let line = &self.lines[identity];
         if line.numbers.len() <= self.mailbox_messages && line.bytes <= self.mailbox_bytes {
             return;
         }
-        let unhad = line
-            .numbers
-            .iter()
-            .copied()
-            .filter(|number| self.messages[*number].is_stored());
-        let unhad: Vec<_> = unhad.collect();
-        let held = unhad
-            .iter()
-            .copied()
-            .filter(|number| !self.messages[*number].is_expired(now));
-        let held: Vec<_> = held.collect();
+        let held = self.held_at_least(identity, now);
         assert!(
             held.len() <= self.mailbox_messages && self.bytes_of(&held) <= self.mailbox_bytes,
             "a mailbox takes more than its cap"
         );
-        if unhad.len() > self.mailbox_messages {
+        if self.held(identity, Message::is_stored).len() > self.mailbox_messages {
             saw(Sight::RoomByExpiry);
         }
+    }
+
+    /// What must be in the mailbox: what is stored and unconfirmed, or on its way to a live session.
+    fn held_at_least(&self, identity: usize, now: Instant) -> Vec<usize> {
+        self.held(identity, |message| {
+            !message.is_expired(now) && (message.is_stored() || self.is_needed(message, now, Session::is_due))
+        })
+    }
+
+    /// What may be in the mailbox: the same, what is over included, and what stands in line behind the last that a live
+    /// session has confirmed, whether it is for that session or not.
+    fn held_at_most(&self, identity: usize, now: Instant) -> Vec<usize> {
+        self.held(identity, |message| {
+            message.is_stored() || self.is_needed(message, now, |session, message, _| session.may_stand_at(message))
+        })
+    }
+
+    fn held(&self, identity: usize, is_held: impl Fn(&Message) -> bool) -> Vec<usize> {
+        let line = self.lines[identity].numbers.iter().copied();
+        line.filter(|number| is_held(&self.messages[*number])).collect()
+    }
+
+    fn is_needed(&self, message: &Message, now: Instant, by: impl Fn(&Session, &Message, Instant) -> bool) -> bool {
+        let mut live = self
+            .sessions
+            .iter()
+            .filter(|session| !session.is_over && session.identity == message.identity);
+        live.any(|session| !session.has_confirmed(message) && by(session, message, now))
+    }
+
+    fn charge_of(&self, numbers: &[usize]) -> u64 {
+        let mailbox = if numbers.is_empty() { 0 } else { MAILBOX_OVERHEAD_BYTES };
+        self.bytes_of(numbers) as u64 + numbers.len() as u64 * MESSAGE_OVERHEAD_BYTES + mailbox
     }
 
     fn bytes_of(&self, numbers: &[usize]) -> usize {
@@ -351,6 +405,15 @@ impl Message {
 }
 
 impl Session {
+    fn has_confirmed(&self, message: &Message) -> bool {
+        matches!(message.fate, Fate::Accepted(terms) if terms.place < self.confirmed_to)
+    }
+
+    /// Whether the message wasn't confirmed by others before it came.
+    fn may_stand_at(&self, message: &Message) -> bool {
+        message.confirmed.is_none_or(|confirmed| confirmed > self.since)
+    }
+
     /// Whether it must be given the message, unless it has been.
     fn is_due(&self, message: &Message, now: Instant) -> bool {
         let Fate::Accepted(terms) = message.fate else {

@@ -21,6 +21,8 @@ pub(crate) struct Peer {
     to_send: Vec<u8>,
     /// All bytes that it has ever written.
     written: usize,
+    /// The server read what this peer had written when it last had a look, if it was told that there was something.
+    pub(crate) is_heard: bool,
 }
 
 /// What it came for.
@@ -38,6 +40,8 @@ pub(crate) enum Habit {
     Slow,
     /// Neither reads nor writes.
     Deaf,
+    /// The same for ever, as if its network were gone: no end and no reset tells of it.
+    BlackHole,
 }
 
 impl Peer {
@@ -48,6 +52,7 @@ impl Peer {
             habit,
             to_send: Vec::new(),
             written: 0,
+            is_heard: true,
         }
     }
 
@@ -61,13 +66,13 @@ impl Peer {
         if !self.is_there() {
             return;
         }
-        if random.once_in(25) {
+        if random.once_in(25) && self.habit != Habit::BlackHole {
             self.habit = random.pick(&[Habit::Sound, Habit::Slow, Habit::Deaf]);
         }
         let most = match self.habit {
             Habit::Sound => random.pick(&[1, 40, 700, usize::MAX, usize::MAX]),
             Habit::Slow => random.below(8),
-            Habit::Deaf => return,
+            Habit::Deaf | Habit::BlackHole => return,
         };
         if self.socket.has_finished() {
             self.socket.read(most);
@@ -77,7 +82,7 @@ impl Peer {
             let before = self.to_send.len();
             match &mut self.role {
                 Role::Poster(poster) => poster.write(self.written, &mut self.to_send, model, random),
-                Role::Receiver(receiver) => receiver.write(&mut self.to_send, random),
+                Role::Receiver(receiver) => receiver.write(self.written, &mut self.to_send, random),
             }
             self.written += self.to_send.len() - before;
         }
@@ -85,6 +90,7 @@ impl Peer {
         match random.below(120) {
             0 => self.finish(),
             1 => self.reset(),
+            2 => self.vanish(),
             _ => {}
         }
     }
@@ -99,7 +105,7 @@ impl Peer {
 
     /// Reads all, answers what it must, and writes what it has begun to write; begins nothing.
     pub(crate) fn settle(&mut self, random: &mut Random) {
-        if self.is_there() && self.habit != Habit::Deaf {
+        if self.is_there() && !self.is_deaf() {
             self.exchange(usize::MAX, random);
         }
     }
@@ -122,8 +128,32 @@ impl Peer {
         }
     }
 
-    pub(crate) fn deafen(&mut self) {
-        self.habit = Habit::Deaf;
+    pub(crate) fn vanish(&mut self) {
+        self.habit = Habit::BlackHole;
+        if let Role::Receiver(receiver) = &mut self.role {
+            receiver.is_gone = true;
+        }
+    }
+
+    /// Whether it is to confirm what it was sent, if only time passes.
+    pub(crate) fn is_to_confirm(&self) -> bool {
+        let can_hear = self.is_there() && !self.is_deaf() && !self.socket.has_finished();
+        can_hear && matches!(&self.role, Role::Receiver(receiver) if receiver.is_to_confirm())
+    }
+
+    /// The server has dealt with what it has read, all of it or not, and counts so many messages more as confirmed.
+    pub(crate) fn note_heard(&mut self, is_understood: bool, count: usize, now: Instant, model: &mut Model) {
+        match &mut self.role {
+            Role::Poster(_) => assert_eq!(count, 0, "mail is confirmed by who gets none"),
+            Role::Receiver(receiver) => receiver.note_heard(self.socket.given, is_understood, count, now, model),
+        }
+    }
+
+    /// The server's turn with this peer is over, the connection is not; whether there will be another one without news.
+    pub(crate) fn check_visited(&self, comes_again: bool) {
+        if let Role::Receiver(receiver) = &self.role {
+            receiver.check_visited(comes_again);
+        }
     }
 
     /// The server offers bytes to its kernel.
@@ -133,29 +163,33 @@ impl Peer {
         match &mut self.role {
             Role::Poster(poster) => poster.hear(fresh, self.socket.given, is_draining, now, model),
             Role::Receiver(receiver) => {
-                let is_midway = !self.to_send.is_empty() || !self.socket.is_drained();
-                receiver.misbehaves |= is_midway && fresh.ends_with(b"message_timeout");
+                // A reset has thrown away what was on its way, and the server doesn't know of it yet.
+                let is_cut = !self.to_send.is_empty() || !self.socket.is_drained() || self.socket.was_reset();
+                receiver.misbehaves |= is_cut && fresh.ends_with(b"message_timeout");
+                if !self.is_heard {
+                    receiver.note_unheard(self.socket.arrived());
+                }
                 receiver.hear(fresh, heard, is_draining, now, model);
             }
         }
     }
 
     /// The server has read the end of this peer's side.
-    pub(crate) fn note_end_read(&mut self) {
+    pub(crate) fn note_end_read(&mut self, model: &mut Model) {
         if let Role::Receiver(receiver) = &mut self.role {
-            receiver.is_let_go = true;
+            receiver.let_go(model);
         }
     }
 
     /// The kernel has taken some of them.
-    pub(crate) fn note_taken(&mut self, model: &mut Model) {
+    pub(crate) fn note_taken(&mut self, now: Instant) {
         match &mut self.role {
             Role::Poster(poster) => {
                 let waiting = self.socket.given.saturating_sub(poster.answered_up_to());
                 let bound = READ_SCRATCH_BYTES + poster.longest_request();
                 assert!(waiting <= bound, "{waiting} bytes of requests wait");
             }
-            Role::Receiver(receiver) => receiver.note_taken(self.socket.taken, model),
+            Role::Receiver(receiver) => receiver.note_taken(self.socket.taken, self.socket.pending() == 0, now),
         }
     }
 
@@ -170,7 +204,14 @@ impl Peer {
     }
 
     /// The server frees the connection, for this reason.
-    pub(crate) fn check_end(&self, reason: CloseReason) {
+    pub(crate) fn check_end(&mut self, reason: CloseReason, model: &mut Model) {
+        self.check_end_of_stream(reason);
+        if let Role::Receiver(receiver) = &mut self.role {
+            receiver.let_go(model);
+        }
+    }
+
+    fn check_end_of_stream(&self, reason: CloseReason) {
         if matches!(&self.role, Role::Receiver(receiver) if receiver.has_mail_under_way()) {
             saw(Sight::DetachInDelivery);
         }
@@ -204,8 +245,13 @@ impl Peer {
 
     /// Everything that could move has: whatever was asked must have been answered, whatever is due must be here.
     pub(crate) fn check_settled(&self, now: Instant, model: &Model) {
+        if let Role::Receiver(receiver) = &self.role
+            && self.is_there()
+        {
+            receiver.check_deadlines(self.is_heard, now, model);
+        }
         let is_blocked = self.socket.read < self.socket.taken || self.socket.pending() > 0;
-        if !self.is_there() || self.socket.has_finished() || self.socket.half_closed || self.habit == Habit::Deaf {
+        if !self.is_there() || self.socket.has_finished() || self.socket.half_closed || self.is_deaf() {
             return;
         }
         assert!(
@@ -218,6 +264,10 @@ impl Peer {
         }
     }
 
+    fn is_deaf(&self) -> bool {
+        matches!(self.habit, Habit::Deaf | Habit::BlackHole)
+    }
+
     fn exchange(&mut self, most: usize, random: &mut Random) {
         let count = self.socket.write(&self.to_send[..self.to_send.len().min(most)]);
         self.to_send.drain(..count);
@@ -226,7 +276,7 @@ impl Peer {
             && !self.socket.has_finished()
         {
             let before = self.to_send.len();
-            receiver.react(self.socket.read, &mut self.to_send, random);
+            receiver.react(self.socket.read, self.written - before, &mut self.to_send, random);
             self.written += self.to_send.len() - before;
         }
     }

@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::identity::{self, Challenge};
+use crate::ledger::Ledger;
 use crate::model::Model;
+use crate::pongs::{self, Answering};
 use crate::random::Random;
 use crate::sightings::{Sight, saw};
 use crate::wire::{Answer, BINARY, CLOSE, Frame, PING, PONG, TEXT, upgrade_request, write_frame};
@@ -16,19 +18,35 @@ const DONE: &[u8] = br#"{"message":"handshake done"}"#;
 /// Few enough that none is ever too many, whatever the rate.
 const PINGS_MAX: u32 = 40;
 const CHALLENGES_MAX: u32 = 10;
+/// Pongs that nobody asked for: with the pings few enough as well.
+const FORGERIES_MAX: u32 = 10;
 /// The status of a Close that says that the relay stops (1012).
 const SERVICE_RESTART: [u8; 2] = 1012_u16.to_be_bytes();
 
 /// One receiver.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what it does and what becomes of it combine freely"
+)]
 pub(crate) struct Receiver {
     identity: usize,
     manner: Manner,
+    answering: Answering,
+    /// It sends pongs that nobody asked for.
+    forges: bool,
+    forgeries: u32,
+    /// What it was sent, and has confirmed.
+    ledger: Ledger,
+    /// Payloads of the server's pings that it will answer later.
+    owed: VecDeque<Vec<u8>>,
+    /// The payload of the server's last ping that it has read.
+    last_asked: Vec<u8>,
     phase: Phase,
     heard: Vec<u8>,
     /// What was said and not yet read, each with where it ends in all that the server makes.
     unread: VecDeque<(usize, Said)>,
-    /// Mail that the kernel doesn't have whole, each with where it ends.
-    under_way: VecDeque<(usize, usize)>,
+    /// Where mail ends that the kernel doesn't have whole.
+    under_way: VecDeque<usize>,
     /// Payloads of pings that were not answered.
     pings: VecDeque<Vec<u8>>,
     pings_sent: u32,
@@ -38,10 +56,14 @@ pub(crate) struct Receiver {
     session: Option<usize>,
     /// The kernel took a part of its mail only, and no more of it has come since.
     is_behind: bool,
+    /// Its session was closed for want of a pong.
+    is_timed_out: bool,
+    /// It has vanished without a word.
+    pub(crate) is_gone: bool,
     /// It has done, or failed to do, something for which it may be closed.
     pub(crate) misbehaves: bool,
     /// The server has read the end of our side, and has let go of the session without a word.
-    pub(crate) is_let_go: bool,
+    is_let_go: bool,
 }
 
 /// How it goes about its login.
@@ -78,6 +100,12 @@ impl Receiver {
         Self {
             identity,
             manner,
+            answering: Answering::AtOnce,
+            forges: false,
+            forgeries: 0,
+            ledger: Ledger::default(),
+            owed: VecDeque::new(),
+            last_asked: Vec::new(),
             phase: Phase::Silent,
             heard: Vec::new(),
             unread: VecDeque::new(),
@@ -89,14 +117,30 @@ impl Receiver {
             challenges_answered: 0,
             session: None,
             is_behind: false,
+            is_timed_out: false,
+            is_gone: false,
             misbehaves: false,
             is_let_go: false,
+        }
+    }
+
+    /// The same, but that it answers pings in this way, and may send pongs that nobody asked for.
+    pub(crate) fn answering(self, answering: Answering, forges: bool) -> Self {
+        Self {
+            answering,
+            forges,
+            ..self
         }
     }
 
     /// The model's number of its session, once it is logged in and until it is told of its end.
     pub(crate) fn session(&self) -> Option<usize> {
         self.session.filter(|_| self.phase == Phase::Frames)
+    }
+
+    /// The same until the server has let go of it.
+    fn live_session(&self) -> Option<usize> {
+        self.session().filter(|_| !self.is_let_go)
     }
 
     /// Whether it is logged in and has given no reason to be closed.
@@ -115,19 +159,48 @@ impl Receiver {
         }
         assert!(self.pings.is_empty(), "a ping without its pong");
         if let Some(session) = self.session {
-            model.check_has_all(session, now);
+            let has_room = self.ledger.has_room();
+            assert!(
+                self.ledger.may_have_room() || self.answering != Answering::AtOnce,
+                "mail waits for no pong"
+            );
+            if has_room {
+                model.check_has_all(session, now);
+            }
         } else {
             let is_honest = matches!(self.manner, Manner::Plain | Manner::Hasty);
             assert!(!is_honest, "an honest login comes to a stop");
         }
     }
 
+    /// The server has looked at all deadlines, and listens to this client or waits for it to take what it was sent.
+    pub(crate) fn check_deadlines(&self, is_heard: bool, now: Instant, model: &Model) {
+        if self.live_session().is_some() {
+            self.ledger.check_deadlines(is_heard, &model.timeouts, now);
+        }
+    }
+
+    /// Whether a ping is still to come that it will answer, and so confirm what it was sent.
+    pub(crate) fn is_to_confirm(&self) -> bool {
+        let is_willing = self.is_sound_session() && self.answering == Answering::AtOnce;
+        is_willing && self.live_session().is_some() && self.ledger.has_unconfirmed()
+    }
+
     /// Begins, or says something that it needn't.
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, random: &mut Random) {
+    ///
+    /// `out` goes behind the first `before` bytes of all that it writes.
+    pub(crate) fn write(&mut self, before: usize, out: &mut Vec<u8>, random: &mut Random) {
         if self.phase == Phase::Silent {
             self.begin(out, random);
         } else if self.session().is_some() && !self.misbehaves {
             self.chat(out, random);
+            self.forge(before, out, random);
+        }
+        if !self.owed.is_empty()
+            && random.once_in(6)
+            && let Some(payload) = self.owed.pop_front()
+        {
+            self.pong(&payload, before, out, random);
         }
     }
 
@@ -140,8 +213,9 @@ impl Receiver {
         }
     }
 
-    /// Answers what ends in the first `read` bytes of all that the server made.
-    pub(crate) fn react(&mut self, read: usize, out: &mut Vec<u8>, random: &mut Random) {
+    /// Answers what ends in the first `read` bytes of all that the server made; `out` goes behind the first `before` bytes of
+    /// all that it writes.
+    pub(crate) fn react(&mut self, read: usize, before: usize, out: &mut Vec<u8>, random: &mut Random) {
         while self.unread.front().is_some_and(|(end, _)| *end <= read)
             && let Some((_, said)) = self.unread.pop_front()
         {
@@ -150,8 +224,54 @@ impl Receiver {
                 Said::Upgraded if self.manner == Manner::Hasty => {}
                 Said::Upgraded => self.ask(out, random),
                 Said::Challenge(challenge) => self.solve(&challenge, out, random),
-                Said::Ping(payload) => write_frame(out, PONG, &payload, mask(random)),
+                Said::Ping(payload) => self.answer(payload, before, out, random),
             }
+        }
+    }
+
+    /// The server has read the first `given` bytes, and counts so many messages more as confirmed.
+    pub(crate) fn note_heard(
+        &mut self,
+        given: usize,
+        is_understood: bool,
+        count: usize,
+        now: Instant,
+        model: &mut Model,
+    ) {
+        self.ledger.note_heard(given, is_understood, count);
+        self.confirm(now, model);
+    }
+
+    fn confirm(&mut self, now: Instant, model: &mut Model) {
+        let is_unread = self.ledger.asked() != Some(&self.last_asked[..]);
+        let confirmed = self.ledger.confirm(now);
+        if is_unread && !confirmed.is_empty() {
+            saw(Sight::GuessedPong);
+        }
+        for message in confirmed {
+            let session = self.live_session().expect("what is over confirms nothing");
+            model.confirm(session, message, now);
+        }
+    }
+
+    /// The first `arrived` bytes could have been read, but the server listens only once more of its output has gone.
+    pub(crate) fn note_unheard(&mut self, arrived: usize) {
+        self.ledger.note_unheard(arrived);
+    }
+
+    /// The server has done what it does in one turn, and may or may not look at this connection again without news.
+    pub(crate) fn check_visited(&self, comes_again: bool) {
+        if self.live_session().is_some() {
+            assert!(comes_again, "nobody looks whether a live session is still there");
+            self.ledger.check_heard();
+        }
+    }
+
+    /// The server has let go of the session.
+    pub(crate) fn let_go(&mut self, model: &mut Model) {
+        self.is_let_go = true;
+        if let Some(session) = self.session {
+            model.leave(session);
         }
     }
 
@@ -172,15 +292,13 @@ impl Receiver {
         self.heard = heard[done..].to_vec();
     }
 
-    /// The kernel has taken the first `taken` bytes of all that the server made.
-    pub(crate) fn note_taken(&mut self, taken: usize, model: &mut Model) {
-        while self.under_way.front().is_some_and(|(end, _)| *end <= taken)
-            && let Some((_, message)) = self.under_way.pop_front()
-        {
-            // Once it is told of the end, the server has let go of the session.
-            model.hand_over(message, self.phase == Phase::Frames && !self.is_let_go);
-        }
+    /// The kernel has taken the first `taken` bytes of all that the server made, and `all` if there are no more.
+    pub(crate) fn note_taken(&mut self, taken: usize, all: bool, now: Instant) {
+        self.under_way.retain(|end| *end > taken);
         self.is_behind |= self.has_mail_under_way();
+        if all {
+            self.ledger.note_flushed(now);
+        }
     }
 
     /// Whether the kernel doesn't have all of its mail.
@@ -202,15 +320,17 @@ impl Receiver {
         let end = start + frame.length;
         match frame.opcode {
             TEXT | BINARY => self.hear_data(&frame, end, now, model),
-            PING => self.unread.push_back((end, Said::Ping(frame.payload.to_vec()))),
+            PING => {
+                assert!(self.session.is_some(), "a ping before the login");
+                self.ledger.note_ping(frame.payload, now);
+                self.confirm(now, model);
+                self.unread.push_back((end, Said::Ping(frame.payload.to_vec())));
+            }
             PONG => assert_eq!(self.pings.pop_front().as_deref(), Some(frame.payload), "a stray pong"),
             CLOSE => {
-                let is_sound = self.is_sound_session();
-                assert!(!is_sound, "a sound session is told of its end: {frame:?}");
-                if self.has_mail_under_way() && frame.payload.starts_with(&SERVICE_RESTART) {
-                    saw(Sight::DrainInDelivery);
-                }
+                self.hear_close(frame.payload, now, model);
                 self.phase = Phase::Over;
+                self.let_go(model);
             }
             _ => panic!("an opcode that there isn't: {frame:?}"),
         }
@@ -222,7 +342,10 @@ impl Receiver {
             let is_entitled = matches!(self.manner, Manner::Plain | Manner::Hasty);
             assert!(is_entitled, "logged in without proof");
             model.counts.logins += 1;
-            self.session.get_or_insert_with(|| model.log_in(self.identity, now));
+            if self.session.is_none() {
+                self.session = Some(model.log_in(self.identity, now));
+                self.ledger.begin(now);
+            }
         } else if let Some(challenge) = Challenge::read(frame.payload) {
             assert!(self.challenges_wanted > 0, "a challenge that nobody asked for");
             self.challenges_wanted -= 1;
@@ -239,14 +362,71 @@ impl Receiver {
             let is_text = std::str::from_utf8(frame.payload).is_ok();
             assert_eq!(frame.opcode == TEXT, is_text, "the wrong kind of frame");
             let message = model.deliver(session, frame.payload, now);
+            self.ledger.note_sent(message, frame.payload.len(), now);
             if frame.payload.is_empty() {
                 saw(Sight::EmptyDelivered);
             }
             if !self.has_mail_under_way() && std::mem::take(&mut self.is_behind) {
                 saw(Sight::DeliveryGoesOn);
             }
-            self.under_way.push_back((end, message));
+            self.under_way.push_back(end);
         }
+    }
+
+    fn hear_close(&mut self, payload: &[u8], now: Instant, model: &mut Model) {
+        if payload.ends_with(b"pong_timeout") {
+            self.is_timed_out = true;
+            saw(if self.is_gone {
+                Sight::BlackHoleTimedOut
+            } else {
+                Sight::SilentTimedOut
+            });
+            for message in self.ledger.time_out(&model.timeouts, now) {
+                model.note_in_vain(message);
+            }
+            return;
+        }
+        assert!(
+            !self.is_sound_session(),
+            "a sound session is told of its end: {:?}",
+            String::from_utf8_lossy(payload)
+        );
+        if payload.starts_with(&SERVICE_RESTART) {
+            if self.has_mail_under_way() {
+                saw(Sight::DrainInDelivery);
+            }
+            if self.ledger.has_unconfirmed() {
+                saw(Sight::DrainUnconfirmed);
+            }
+        }
+    }
+
+    fn answer(&mut self, payload: Vec<u8>, before: usize, out: &mut Vec<u8>, random: &mut Random) {
+        self.last_asked.clone_from(&payload);
+        match self.answering {
+            Answering::Never => {}
+            Answering::Some if random.once_in(3) => {}
+            Answering::AtOnce | Answering::Some => self.pong(&payload, before, out, random),
+            Answering::Late => self.owed.push_back(payload),
+        }
+    }
+
+    fn pong(&mut self, payload: &[u8], before: usize, out: &mut Vec<u8>, random: &mut Random) {
+        if self.is_timed_out {
+            saw(Sight::PongTooLate);
+        }
+        write_frame(out, PONG, payload, mask(random));
+        self.ledger.note_pong(before + out.len(), payload);
+    }
+
+    /// Pongs that nobody asked for, or asked for once only. Who guesses what the next ping will say has confirmed its mail.
+    fn forge(&mut self, before: usize, out: &mut Vec<u8>, random: &mut Random) {
+        if !self.forges || self.forgeries == FORGERIES_MAX || !random.once_in(5) {
+            return;
+        }
+        self.forgeries += 1;
+        let payload = pongs::forged(&self.last_asked, random);
+        self.pong(&payload, before, out, random);
     }
 
     fn ask(&mut self, out: &mut Vec<u8>, random: &mut Random) {

@@ -10,7 +10,6 @@ use npchat::connection::{Connection, Turn};
 use npchat::http::HttpDate;
 use npchat::limits::REQUESTS_PER_VISIT;
 use npchat::metrics::Counters;
-use npchat::outbound::Output;
 use npchat::relay::Relay;
 use npchat::token::{SessionAddress, Token};
 
@@ -44,7 +43,7 @@ struct Stage {
     relay: Relay,
     signer: ChallengeSigner,
     counters: Counters,
-    out: Output,
+    out: Vec<u8>,
 }
 
 impl Stage {
@@ -54,7 +53,7 @@ impl Stage {
             relay: Relay::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
             signer: ChallengeSigner::new(1).expect("this machine can make a key"),
             counters: Counters::default(),
-            out: Output::default(),
+            out: Vec::new(),
         }
     }
 

@@ -53,6 +53,38 @@ sights! {
     TakenInDrain,
     /// A session was told of a stop with mail on its way to the kernel.
     DrainInDelivery,
+    /// A session was told of a stop with mail that it had not confirmed.
+    DrainUnconfirmed,
+    /// A pong confirmed more than one message.
+    PongConfirmsMany,
+    /// Two sessions confirmed a message.
+    ConfirmedByTwo,
+    /// A message's time was over before its pong came.
+    ConfirmedAfterExpiry,
+    /// A session that had nothing to confirm was asked whether it is there.
+    IdlePing,
+    /// A ping followed at once, because half of the window was full.
+    PingAtHalfWindow,
+    /// A session may be sent nothing more until a pong comes, for the number of messages that it has not confirmed,
+    WindowFullOfMessages,
+    /// and for their bytes.
+    WindowFullOfBytes,
+    /// A pong with a payload of nobody's ping.
+    ForgedPongIgnored,
+    /// A pong with the payload of an earlier ping.
+    StalePongIgnored,
+    /// A client guessed the payload of a ping.
+    GuessedPong,
+    /// A pong was written when its session had been closed for want of it.
+    PongTooLate,
+    /// A peer that had vanished without a word was closed for want of a pong,
+    BlackHoleTimedOut,
+    /// and so was one that did not answer.
+    SilentTimedOut,
+    /// A message came that was sent before to a session which was closed for want of a pong.
+    DeliveredAfterPongTimeout,
+    /// A client that answers waited for its mail to be confirmed.
+    WaitedForPing,
 }
 
 static COUNTS: [AtomicU64; Sight::ALL.len()] = [const { AtomicU64::new(0) }; Sight::ALL.len()];

@@ -118,6 +118,11 @@ impl Socket {
         self.up.is_empty()
     }
 
+    /// Bytes of the client's that have reached the server's kernel.
+    pub(crate) fn arrived(&self) -> usize {
+        self.given + self.up.len()
+    }
+
     /// What has become ready since this was last asked.
     pub(crate) fn take_edges(&mut self) -> Option<Edges> {
         let edges = std::mem::take(&mut self.edges);

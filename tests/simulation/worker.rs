@@ -11,7 +11,6 @@ use npchat::http::HttpDate;
 use npchat::limits::{LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN};
 use npchat::mailboxes::Delivery;
 use npchat::metrics::Counters;
-use npchat::outbound::Output;
 use npchat::refusal::CloseReason;
 use npchat::relay::Relay;
 use npchat::token::{SessionAddress, Token};
@@ -49,7 +48,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Counters,
     login_steps: usize,
     scratch: Vec<u8>,
-    out: Output,
+    out: Vec<u8>,
     deliveries: Vec<Delivery>,
     /// Sessions that its turns have woken.
     pub(crate) wake: Vec<SessionAddress>,
@@ -87,7 +86,7 @@ impl Worker {
             counters: Counters::default(),
             login_steps: 0,
             scratch: vec![0; scratch_bytes],
-            out: Output::default(),
+            out: Vec::new(),
             deliveries: Vec::new(),
             wake: Vec::new(),
         }
@@ -251,7 +250,7 @@ impl Worker {
                 "free of worker, slot, peer",
                 [self.index as usize, token.index as usize, slot.peer],
             );
-            peer.check_end(reason);
+            peer.check_end(reason, shared.model);
             peer.socket.is_gone = true;
             self.counters.closed(reason);
             let entry = &mut self.entries[token.index as usize];
@@ -280,8 +279,10 @@ impl Slot {
         model: &mut Model,
         random: &mut Random,
     ) -> Result<Option<CloseReason>, WasReset> {
+        peer.is_heard = self.connection.wants_input();
+        let confirmed_before = turn.counters.delivered.get();
         if (self.edges.readable || visit == Visit::Drain) && self.connection.wants_input() {
-            self.read(peer, scratch, turn)?;
+            self.read(peer, scratch, turn, model)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);
         }
@@ -293,17 +294,29 @@ impl Slot {
         if std::mem::take(&mut self.has_mail) {
             self.connection.note_mail(turn);
         }
+        let confirmed = usize::try_from(turn.counters.delivered.get() - confirmed_before).unwrap_or(usize::MAX);
+        peer.note_heard(self.connection.wants_input(), confirmed, turn.now, model);
         self.flush(peer, turn, model, random)?;
         loop {
             match self.connection.next_step(turn) {
-                Step::Wait => return Ok(None),
+                Step::Wait => {
+                    let has_deadline = self.connection.deadline(turn.timeouts).is_some();
+                    peer.check_visited(has_deadline || self.wants_turn());
+                    return Ok(None);
+                }
                 Step::HalfClose => peer.end_stream(turn.relay.is_draining()),
                 Step::Free(reason) => return Ok(Some(reason)),
             }
         }
     }
 
-    fn read(&mut self, peer: &mut Peer, scratch: &mut [u8], turn: &mut Turn<'_>) -> Result<(), WasReset> {
+    fn read(
+        &mut self,
+        peer: &mut Peer,
+        scratch: &mut [u8],
+        turn: &mut Turn<'_>,
+        model: &mut Model,
+    ) -> Result<(), WasReset> {
         match peer.socket.receive(scratch)? {
             Transfer::Bytes(count) => {
                 self.edges.readable = count == scratch.len() || self.edges.read_closed;
@@ -312,7 +325,7 @@ impl Slot {
             Transfer::WouldBlock => self.edges.readable = false,
             Transfer::End => {
                 self.edges.readable = false;
-                peer.note_end_read();
+                peer.note_end_read(model);
                 self.connection.end_input(turn);
             }
         }
@@ -339,7 +352,7 @@ impl Slot {
             0
         };
         self.edges.writable = count == unsent.len();
-        peer.note_taken(model);
+        peer.note_taken(turn.now);
         self.connection.sent(count, turn);
         Ok(())
     }

@@ -19,9 +19,11 @@ use npchat::token::SessionAddress;
 use crate::identity;
 use crate::model::{Counts, Model, Refused};
 use crate::peer::{Habit, Peer, Role};
+use crate::pongs::Answering;
 use crate::poster::{Poster, Terms};
 use crate::random::Random;
 use crate::receiver::{Manner, Receiver};
+use crate::settings;
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
 use crate::trace::Trace;
@@ -31,6 +33,16 @@ use crate::worker::{Shared, Worker};
 const SETTLING_ROUNDS: usize = 5_000;
 /// Later than any deadline of a connection whose peer does nothing.
 const LONGEST_END: Duration = Duration::from_secs(300);
+/// A ping follows a message within this time, unless an earlier one is under way.
+const LONGEST_TO_PING: Duration = Duration::from_millis(1_100);
+/// In so many times of that everything that was sent is confirmed by those who answer.
+const PINGS_TO_CONFIRM_ALL: usize = 4;
+/// The model and the mailboxes are compared once in so many steps.
+const HELD_CHECKED_ONCE_IN: usize = 24;
+/// Later than any session is closed that doesn't answer, but for one that doesn't take what it is sent either.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// A few messages of this length fill a window.
+const LONG_MESSAGE_BYTES: usize = 40_000;
 /// One run in so many has mailboxes with many hundreds of messages, which take their time.
 const CROWDED_ONCE_IN: usize = 32;
 
@@ -74,6 +86,10 @@ pub(crate) fn run(seed: u64) -> Totals {
     match world.random.below(8) {
         0 => world.drain(),
         1 => world.settle(),
+        2 => {
+            world.lose_somebody();
+            world.check_what_is_stored();
+        }
         _ => {
             world.settle();
             world.check_what_is_stored();
@@ -89,9 +105,9 @@ impl World {
         let start = beginning();
         let is_crowded = random.once_in(CROWDED_ONCE_IN);
         let config = if is_crowded {
-            crowded_config(&mut random)
+            settings::crowded(&mut random)
         } else {
-            config(&mut random)
+            settings::any(&mut random)
         };
         let first = random.below(8);
         let recipients = (0..random.within(1, 3)).map(|next| {
@@ -150,7 +166,7 @@ impl World {
             }
             29 => self.expire(),
             30 => self.misdirect_wake_ups(),
-            31 if self.is_crowded => self.flood(),
+            31 if self.is_crowded || (self.has_long_messages() && self.random.once_in(3)) => self.flood(),
             _ if self.peers_to_come > 0 => {
                 self.peers_to_come -= 1;
                 self.add_any_peer();
@@ -158,6 +174,9 @@ impl World {
             _ => {}
         }
         assert!(self.relay.memory_used() <= self.config.memory, "over the memory budget");
+        if self.random.once_in(HELD_CHECKED_ONCE_IN) {
+            self.check_held();
+        }
     }
 
     fn random_worker(&mut self) -> usize {
@@ -165,7 +184,11 @@ impl World {
     }
 
     fn pass(&mut self, millis: usize) {
-        self.now += Duration::from_millis(millis as u64);
+        self.pass_for(Duration::from_millis(millis as u64));
+    }
+
+    fn pass_for(&mut self, time: Duration) {
+        self.now += time;
         let since_start = self.now - self.start;
         self.date = HttpDate::at(SystemTime::UNIX_EPOCH + since_start);
         self.trace.set_time(since_start);
@@ -212,13 +235,22 @@ impl World {
         }
     }
 
-    /// Many short messages for one mailbox at one moment, as from many posters: some hundreds by one take too many turns.
+    fn has_long_messages(&self) -> bool {
+        self.terms.max_message_bytes >= LONG_MESSAGE_BYTES
+    }
+
+    /// Many short messages for one mailbox at one moment, or some long ones, as from many posters: by one they take too many
+    /// turns.
     fn flood(&mut self) {
         let (identity, id) = self.terms.recipients[self.random.below(self.terms.recipients.len())].clone();
         let id = RecipientId::parse(id.as_bytes()).expect("the id of an identity");
         let seconds = 1 + self.random.next() % self.terms.max_ttl_seconds;
-        let longest = self.random.pick(&[0, 8, 300, 300]);
-        let (count, waiting) = (self.random.within(1, 700), self.in_flight.len());
+        let (most, longest) = if self.is_crowded {
+            (700, self.random.pick(&[0, 8, 300, 300]))
+        } else {
+            (8, self.terms.max_message_bytes)
+        };
+        let (count, waiting) = (self.random.within(1, most), self.in_flight.len());
         for _ in 0..count {
             let wish = if self.random.once_in(10) {
                 Wish::LiveOnly
@@ -281,7 +313,9 @@ impl World {
                 _ => Manner::Plain,
             };
             let (identity, _) = self.terms.recipients[self.random.below(self.terms.recipients.len())];
-            Role::Receiver(Box::new(Receiver::new(identity, manner)))
+            let answering = Answering::any(&mut self.random);
+            let forges = self.random.once_in(5);
+            Role::Receiver(Box::new(Receiver::new(identity, manner).answering(answering, forges)))
         };
         self.add(Peer::new(socket, role, habit));
     }
@@ -296,8 +330,15 @@ impl World {
         self.addresses.push(address);
     }
 
-    /// Everything goes on at this moment until nothing moves any more, then everybody must have what is theirs.
+    /// Everything goes on until nothing moves any more, then everybody must have what is theirs. Time stands still meanwhile,
+    /// or passes until all who answer have confirmed what they have.
     fn settle(&mut self) {
+        let mut waits_left = if self.random.once_in(3) {
+            0
+        } else {
+            PINGS_TO_CONFIRM_ALL
+        };
+        let is_waiting = waits_left > 0;
         let mut before = 0;
         for _ in 0..SETTLING_ROUNDS {
             for peer in &mut self.peers {
@@ -309,14 +350,26 @@ impl World {
             let moved = self.moved();
             let is_busy = self.workers.iter().any(Worker::is_busy) || !self.in_flight.is_empty();
             if moved == before && !is_busy {
-                for peer in &self.peers {
-                    peer.check_settled(self.now, &self.model);
+                self.check_settled();
+                let is_confirmed = !self.peers.iter().any(Peer::is_to_confirm);
+                if is_confirmed || !is_waiting {
+                    return;
                 }
-                return;
+                saw(Sight::WaitedForPing);
+                assert!(waits_left > 0, "mail that was read is not confirmed in time");
+                waits_left -= 1;
+                self.pass_for(LONGEST_TO_PING);
             }
             before = moved;
         }
         panic!("it never comes to rest");
+    }
+
+    fn check_settled(&self) {
+        for peer in &self.peers {
+            peer.check_settled(self.now, &self.model);
+        }
+        self.check_held();
     }
 
     fn moved(&self) -> usize {
@@ -324,6 +377,22 @@ impl World {
         sockets
             .map(|socket| socket.given + socket.offered() + socket.taken + socket.read)
             .sum()
+    }
+
+    /// Somebody vanishes without a word, mail comes, and time passes until all who don't answer have been closed.
+    fn lose_somebody(&mut self) {
+        let peer = self.random.below(self.peers.len());
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.vanish();
+        }
+        self.flood();
+        self.settle();
+        let until = self.now + LONGEST_SILENCE;
+        while self.now < until {
+            let millis = self.random.within(1_000, 20_000);
+            self.pass(millis);
+            self.settle();
+        }
     }
 
     /// Whatever no session has had comes to a new one.
@@ -360,13 +429,7 @@ impl World {
             match self.random.below(3) {
                 0 => peer.reset(),
                 1 => peer.finish(),
-                _ => {
-                    peer.deafen();
-                    // A session whose peer vanishes without a word is kept as long as nothing is to be sent.
-                    if matches!(&peer.role, Role::Receiver(receiver) if receiver.session().is_some()) {
-                        peer.finish();
-                    }
-                }
+                _ => peer.vanish(),
             }
         }
         let until = self.now + LONGEST_END;
@@ -376,7 +439,7 @@ impl World {
             for index in 0..self.workers.len() {
                 self.take_turn(index, true);
             }
-            self.check_held_for_nobody();
+            self.check_held();
         }
         let leaked = self.workers.iter().any(Worker::has_connections);
         assert!(!leaked, "a connection outlives its peer and its deadlines");
@@ -385,15 +448,17 @@ impl World {
         assert_eq!(self.relay.memory_used(), 0, "memory is still charged");
     }
 
-    /// Once nobody is there, what is held is what nobody has had.
-    fn check_held_for_nobody(&self) {
-        if self.workers.iter().any(Worker::has_connections) {
-            return;
-        }
+    /// What is acknowledged and neither confirmed nor over is held, and nothing else.
+    fn check_held(&self) {
+        let has_connections = self.workers.iter().any(Worker::has_connections);
         let stats = self.relay.mailboxes().stats();
-        assert_eq!(stats.sessions, 0, "a session outlives its connection");
+        assert!(
+            has_connections || stats.sessions == 0,
+            "a session outlives its connection"
+        );
         let memory_used = self.relay.memory_used();
-        self.model.check_held(stats.messages, memory_used, self.now);
+        self.model
+            .check_held(stats.messages, memory_used, has_connections, self.now);
     }
 
     fn expire_all(&mut self) {
@@ -413,7 +478,7 @@ impl World {
 
     fn check_counters(self) -> Totals {
         let workers: Vec<_> = self.workers.into_iter().map(|worker| worker.counters).collect();
-        let totals = Totals::of(&workers);
+        let totals = Totals::of(&workers, self.relay.mailboxes().expired());
         let counted = Counts {
             posted: totals.posted,
             delivered: totals.delivered,
@@ -429,41 +494,4 @@ impl World {
 fn beginning() -> Instant {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
     *BEGINNING.get_or_init(Instant::now)
-}
-
-fn config(random: &mut Random) -> Config {
-    let max_message = random.pick(&[64, 300, 300, 2_000, 2_000, 40_000, 90_000]);
-    let longest = random.pick(&[5, 40, 40, 600]);
-    let max_ttl = random.within(1, longest);
-    let memory = match random.below(4) {
-        0 => random.within(1, 5) * (max_message + 128),
-        _ => 64 * 1024 * 1024,
-    };
-    let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Config {
-        workers: 1,
-        message_ttl: Duration::from_secs(random.within(1, max_ttl) as u64),
-        max_ttl: Duration::from_secs(max_ttl as u64),
-        fresh_key: narrow(random.within(1, 5)),
-        max_message: narrow(max_message),
-        mailbox_messages: random.pick(&[2, 8, 64, 600, 600]),
-        mailbox_bytes: narrow(max_message * random.pick(&[1, 4, 200])),
-        memory: memory as u64,
-        ..Config::default()
-    }
-}
-
-/// Room for very many messages, all of them short.
-fn crowded_config(random: &mut Random) -> Config {
-    let longest = random.pick(&[40, 600]);
-    let memory = random.pick(&[100_000, 64 * 1024 * 1024, 64 * 1024 * 1024]);
-    Config {
-        max_message: 300,
-        mailbox_messages: 4_000,
-        mailbox_bytes: 4_000 * 300,
-        memory,
-        message_ttl: Duration::from_secs(longest),
-        max_ttl: Duration::from_secs(longest),
-        ..config(random)
-    }
 }

@@ -16,12 +16,11 @@ use npchat::limits::{
 };
 use npchat::mailboxes::{Delivery, Stats};
 use npchat::metrics::Counters;
-use npchat::outbound::Output;
 use npchat::refusal::CloseReason;
 use npchat::relay::{Relay, Wish};
 use npchat::token::{SessionAddress, Token};
 use npchat_fuzz::Cuts;
-use npchat_fuzz::frames::masked;
+use npchat_fuzz::frames::{from_server, masked};
 use npchat_fuzz::keys::{KEYS, public_key, sign};
 
 use crate::Setting;
@@ -78,6 +77,8 @@ pub(crate) struct Driver {
     half_closed: bool,
     /// All that the kernel took.
     pub(crate) sent: Vec<u8>,
+    /// Up to where in it the client has looked for pings.
+    heard: usize,
     /// Why the connection is over.
     pub(crate) over: Option<CloseReason>,
 }
@@ -110,11 +111,17 @@ impl Driver {
             is_blocked: false,
             half_closed: false,
             sent: Vec::new(),
+            heard: 0,
             over: None,
         }
     }
 
     pub(crate) fn apply(&mut self, op: &Op<'_>) {
+        self.act(op);
+        self.answer_pings();
+    }
+
+    fn act(&mut self, op: &Op<'_>) {
         match *op {
             Op::Bytes(bytes) => self.send(bytes),
             Op::Frame { first, payload } => self.send(&masked(first, payload)),
@@ -133,7 +140,7 @@ impl Driver {
         }
     }
 
-    /// Messages that count as sent.
+    /// Messages that count as had.
     pub(crate) fn delivered(&self) -> u64 {
         self.counters.delivered.get()
     }
@@ -175,6 +182,30 @@ impl Driver {
             self.turn(|connection, turn| connection.receive(piece, turn));
         }
         self.settle();
+    }
+
+    /// A client's WebSocket does that by itself, as soon as it reads them.
+    fn answer_pings(&mut self) {
+        const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
+        if self.heard == 0 {
+            let Some(start) = self.sent.windows(UPGRADED.len()).position(|text| text == UPGRADED) else {
+                return;
+            };
+            let end = self.sent[start..].windows(4).position(|text| text == b"\r\n\r\n");
+            let Some(end) = end else { return };
+            self.heard = start + end + 4;
+        }
+        loop {
+            let (frames, rest) = from_server(&self.sent[self.heard..]);
+            self.heard = self.sent.len() - rest.len();
+            let mut pings = frames.iter().filter(|frame| frame.first == 0x89).peekable();
+            if pings.peek().is_none() {
+                return;
+            }
+            for ping in pings {
+                self.send(&masked(0x8a, &ping.payload));
+            }
+        }
     }
 
     fn end_input(&mut self) {
@@ -302,11 +333,11 @@ impl Driver {
     }
 
     /// # Panics
-    /// A connection that isn't logged in may stay for ever.
+    /// A connection may stay for ever.
     fn deadline(&self) -> Option<Instant> {
         let connection = self.connection.as_ref()?;
         let deadline = connection.deadline(&self.timeouts);
-        assert!(deadline.is_some() || self.counters.logins.get() > 0, "no deadline");
+        assert!(deadline.is_some(), "no deadline");
         deadline
     }
 
@@ -325,7 +356,7 @@ impl Driver {
         self.turns += 1;
         assert!(self.turns < TURNS_MAX, "turns without end");
         let may_stall = self.may_stall();
-        let (mut out, mut wake, mut deliveries) = (Output::default(), Vec::new(), Vec::<Delivery>::new());
+        let (mut out, mut wake, mut deliveries) = (Vec::new(), Vec::new(), Vec::<Delivery>::new());
         let mut turn = Turn {
             now: self.now,
             date: &self.date,

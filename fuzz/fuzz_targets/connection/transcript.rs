@@ -61,7 +61,10 @@ impl Transcript {
     fn read_frames(&mut self, bytes: &[u8], is_npchat_2: bool) {
         let (frames, _) = from_server(bytes);
         for frame in frames {
-            if frame.is_control() {
+            if frame.opcode() == 0x9 {
+                // When it comes depends on when the messages before it went.
+                assert_eq!((frame.first, frame.payload.len()), (0x89, 4));
+            } else if frame.is_control() {
                 self.words.push(frame);
             } else if is_npchat_2 && frame.opcode() == 0x2 {
                 self.mail.push(frame);
@@ -90,6 +93,10 @@ fn own_word(frame: &Frame) -> Option<Frame> {
         let (txt, sig) = rest.strip_suffix(r#""}}"#)?.split_once(r#"","sig":""#)?;
         let payload = b"challenge".to_vec();
         return ((txt.len(), sig.len()) == (43, 86)).then_some(Frame { first, payload });
+    }
+    if let Some(number) = text.strip_prefix(r#"{"lost":{"expired":"#) {
+        let number: u64 = number.strip_suffix("}}")?.parse().ok()?;
+        return (number > 0).then(|| frame.clone());
     }
     let is_error = CloseReason::ALL
         .into_iter()

@@ -1,0 +1,197 @@
+//! How many messages of each mailbox expired unseen, kept for the next login: the mailbox itself goes with its last message.
+//!
+//! Counts, and no mail: what doesn't fit in here is a number that nobody is told.
+
+use std::num::NonZeroU64;
+
+use crate::limits::{LOST_HOLD_SECONDS, LOST_RECORDS_PER_LOCK};
+
+use super::shard::Key;
+use super::slab::{NONE, Slab};
+use super::table::Table;
+
+/// At most so many counts, each by the id of its mailbox, in the order in which they were last added to.
+///
+/// Every operation is O(1). When there is no room for another id, the one that was added to the longest ago is forgotten.
+pub(super) struct Lost {
+    table: Table,
+    records: Slab<Record>,
+    oldest: u32,
+    newest: u32,
+    capacity: usize,
+}
+
+struct Record {
+    key: Key,
+    messages: NonZeroU64,
+    added_to_at_second: u32,
+    older: u32,
+    newer: u32,
+}
+
+impl Lost {
+    pub(super) const fn new(capacity: usize) -> Self {
+        Self {
+            table: Table::new(),
+            records: Slab::new(),
+            oldest: NONE,
+            newest: NONE,
+            capacity,
+        }
+    }
+
+    /// One more message of this mailbox has expired unseen.
+    pub(super) fn add(&mut self, key: Key, now_seconds: u32) {
+        let before = self.take(&key, now_seconds);
+        if self.records.len() as usize >= self.capacity {
+            self.remove(self.oldest);
+        }
+        self.push(key, NonZeroU64::MIN.saturating_add(before), now_seconds);
+    }
+
+    /// How many messages of this mailbox have expired unseen since this was last asked, and forgets it.
+    pub(super) fn take(&mut self, key: &Key, now_seconds: u32) -> u64 {
+        let found = self.table.find(key.hash, |index| self.records[index].key.id == key.id);
+        let record = found.and_then(|index| self.remove(index));
+        record
+            .filter(|record| !record.is_stale(now_seconds))
+            .map_or(0, |record| record.messages.get())
+    }
+
+    /// Forgets what nobody has asked for in time, at most [`LOST_RECORDS_PER_LOCK`] counts.
+    pub(super) fn forget_stale(&mut self, now_seconds: u32) {
+        for _ in 0..LOST_RECORDS_PER_LOCK {
+            let oldest = self.records.get(self.oldest);
+            if !oldest.is_some_and(|record| record.is_stale(now_seconds)) {
+                return;
+            }
+            self.remove(self.oldest);
+        }
+    }
+
+    /// Appends a record of an id that has none.
+    fn push(&mut self, key: Key, messages: NonZeroU64, now_seconds: u32) {
+        let hash = key.hash;
+        let index = self.records.insert(Record {
+            key,
+            messages,
+            added_to_at_second: now_seconds,
+            older: self.newest,
+            newer: NONE,
+        });
+        self.table.insert(hash, index);
+        match self.records.get_mut(self.newest) {
+            Some(newest) => newest.newer = index,
+            None => self.oldest = index,
+        }
+        self.newest = index;
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Record> {
+        let record = self.records.remove(index)?;
+        self.table.remove(record.key.hash, index);
+        match self.records.get_mut(record.older) {
+            Some(older) => older.newer = record.newer,
+            None => self.oldest = record.newer,
+        }
+        match self.records.get_mut(record.newer) {
+            Some(newer) => newer.older = record.older,
+            None => self.newest = record.older,
+        }
+        Some(record)
+    }
+}
+
+impl Record {
+    const fn is_stale(&self, now_seconds: u32) -> bool {
+        now_seconds.saturating_sub(self.added_to_at_second) >= LOST_HOLD_SECONDS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::identity::RecipientId;
+    use crate::limits::{LOST_RECORD_BYTES, LOST_RECORDS_MAX, SHARDS_MAX};
+    use crate::mailboxes::slab::Slot;
+
+    use super::*;
+
+    fn key(n: u8) -> Key {
+        // Some share a hash.
+        Key::new(RecipientId::from_bytes([n; 32]), u64::from(n / 2))
+    }
+
+    fn add(lost: &mut Lost, ids: &[u8], now_seconds: u32) {
+        for id in ids {
+            lost.add(key(*id), now_seconds);
+        }
+    }
+
+    fn take_all(lost: &mut Lost, now_seconds: u32) -> [u64; 5] {
+        [0, 1, 2, 3, 4].map(|id| lost.take(&key(id), now_seconds))
+    }
+
+    #[test]
+    fn a_record_takes_no_more_memory_than_is_said() {
+        // Of a table's buckets, nine bytes each, a quarter at least is taken.
+        assert!(size_of::<Slot<Record>>() + 4 * 9 <= LOST_RECORD_BYTES);
+        // An array that grows by doubling ends at just what is needed.
+        assert!(LOST_RECORDS_MAX.is_power_of_two() && (LOST_RECORDS_MAX / SHARDS_MAX).is_power_of_two());
+    }
+
+    #[test]
+    fn a_count_is_taken_once() {
+        let mut lost = Lost::new(4);
+        add(&mut lost, &[1, 3, 1, 1], 0);
+        assert_eq!(take_all(&mut lost, 0), [0, 3, 0, 1, 0]);
+        assert_eq!(take_all(&mut lost, 0), [0; 5]);
+        add(&mut lost, &[1], 0);
+        assert_eq!(take_all(&mut lost, 0), [0, 1, 0, 0, 0]);
+        assert_eq!((lost.records.len(), lost.oldest, lost.newest), (0, NONE, NONE));
+    }
+
+    #[test]
+    fn a_count_ends_at_its_largest_value() {
+        let mut lost = Lost::new(4);
+        lost.push(key(1), NonZeroU64::MAX, 0);
+        add(&mut lost, &[1], 0);
+        assert_eq!(lost.take(&key(1), 0), u64::MAX);
+    }
+
+    #[test]
+    fn when_there_is_no_room_the_id_that_was_added_to_the_longest_ago_is_forgotten() {
+        let mut lost = Lost::new(3);
+        add(&mut lost, &[0, 1, 2, 0, 3, 4], 0);
+        assert_eq!(lost.records.len(), 3);
+        assert_eq!(take_all(&mut lost, 0), [2, 0, 0, 1, 1]);
+        add(&mut lost, &[0, 1, 2], 0);
+        assert_eq!(lost.take(&key(1), 0), 1);
+        add(&mut lost, &[3, 4], 0);
+        assert_eq!(take_all(&mut lost, 0), [0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_count_that_nobody_asks_for_is_forgotten_in_time() {
+        let mut lost = Lost::new(4);
+        add(&mut lost, &[0, 1, 2], 7);
+        add(&mut lost, &[0, 3], 8);
+        lost.forget_stale(6 + LOST_HOLD_SECONDS);
+        assert_eq!(lost.records.len(), 4);
+        assert_eq!(lost.take(&key(2), 7 + LOST_HOLD_SECONDS), 0);
+        lost.forget_stale(7 + LOST_HOLD_SECONDS);
+        assert_eq!(lost.records.len(), 2);
+        assert_eq!(take_all(&mut lost, 7 + LOST_HOLD_SECONDS), [2, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn one_lock_forgets_only_its_share() {
+        let mut lost = Lost::new(LOST_RECORDS_PER_LOCK + 1);
+        for n in (0_u8..).take(LOST_RECORDS_PER_LOCK + 1) {
+            add(&mut lost, &[n], 0);
+        }
+        lost.forget_stale(LOST_HOLD_SECONDS);
+        assert_eq!(lost.records.len(), 1);
+        lost.forget_stale(LOST_HOLD_SECONDS);
+        assert_eq!(lost.records.len(), 0);
+    }
+}

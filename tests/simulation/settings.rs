@@ -1,0 +1,45 @@
+//! The settings of a run.
+
+use std::time::Duration;
+
+use npchat::config::Config;
+
+use crate::random::Random;
+
+/// Small limits, so that runs come to them.
+pub(crate) fn any(random: &mut Random) -> Config {
+    let max_message = random.pick(&[64, 300, 300, 2_000, 2_000, 40_000, 90_000]);
+    let longest = random.pick(&[5, 40, 40, 600]);
+    let max_ttl = random.within(1, longest);
+    let memory = match random.below(4) {
+        0 => random.within(1, 5) * (max_message + 128),
+        _ => 64 * 1024 * 1024,
+    };
+    let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Config {
+        workers: 1,
+        message_ttl: Duration::from_secs(random.within(1, max_ttl) as u64),
+        max_ttl: Duration::from_secs(max_ttl as u64),
+        fresh_key: narrow(random.within(1, 5)),
+        max_message: narrow(max_message),
+        mailbox_messages: random.pick(&[2, 8, 64, 600, 600]),
+        mailbox_bytes: narrow(max_message * random.pick(&[1, 4, 200])),
+        memory: memory as u64,
+        ..Config::default()
+    }
+}
+
+/// Room for very many messages, all of them short.
+pub(crate) fn crowded(random: &mut Random) -> Config {
+    let longest = random.pick(&[40, 600]);
+    let memory = random.pick(&[100_000, 64 * 1024 * 1024, 64 * 1024 * 1024]);
+    Config {
+        max_message: 300,
+        mailbox_messages: 4_000,
+        mailbox_bytes: 4_000 * 300,
+        memory,
+        message_ttl: Duration::from_secs(longest),
+        max_ttl: Duration::from_secs(longest),
+        ..any(random)
+    }
+}
