@@ -43,7 +43,7 @@
 //! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key |
 //! | [`server`] | binds, raises the file limit, starts workers, turns signals into a drain |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
-//! | `worker/` | its parts: slots (slab with generations), inbox (coalesced wake-ups), visits, the expiry's share |
+//! | `worker/` | its parts: slots (slab with generations), inbox (only who sleeps is woken), visits, the expiry's share |
 //! | `transport` | the socket's bytes; the only file that reads, writes or ends a connected socket |
 //! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
 //! | [`outbound`] | what waits for the kernel, and how long it may |
@@ -80,8 +80,8 @@
 //! # Locks, and why a wake-up can't be lost
 //!
 //! No code holds two locks. A post appends to the mailbox and, under the same lock, marks each session that has not been
-//! told yet and hands out its address; the session's worker is told at the end of the turn. The mark is cleared under the lock
-//! when the session has taken everything. So between a post and the session's look there is always either a mark with a wake-up
+//! told yet and hands out its address; the session's worker is told at the end of the turn, and woken if it sleeps. The mark is
+//! cleared under the lock when the session has taken everything. So between a post and the session's look there is always either a mark with a wake-up
 //! on its way, or a session that knows that mail is left. An inbox entry for a session that is gone finds nothing, and nothing
 //! is lost by it.
 //!

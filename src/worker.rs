@@ -128,13 +128,12 @@ impl<S: Service> Worker<S> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_over() {
-            let timeout = self.poll_timeout();
+            let timeout = self.sleep_at_most();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Err(_) => events.clear(),
                 Ok(()) => {}
             }
-            // First: what is asked after the inbox has been emptied is woken for anew (see Inbox::take).
             self.read_inbox();
             self.begin_turn();
             self.serve_left_over();
@@ -412,6 +411,22 @@ impl<S: Service> Worker<S> {
             .drain_until
             .is_some_and(|until| self.slots.is_empty() || self.now >= until);
         drained || self.shared.halt.load(Ordering::Acquire)
+    }
+
+    /// How long there is nothing to do unless somebody wakes this worker, which from now on they know how to do.
+    fn sleep_at_most(&self) -> Option<Duration> {
+        let timeout = self.poll_timeout();
+        let can_sleep = timeout != Some(Duration::ZERO)
+            && self.shared.inboxes[self.index as usize].fall_asleep()
+            // After that, so that who sets them sees that this worker must be woken.
+            && !self.is_told_to_end();
+        if can_sleep { timeout } else { Some(Duration::ZERO) }
+    }
+
+    /// Whether a drain is to begin, or all is to end at once.
+    fn is_told_to_end(&self) -> bool {
+        let must_drain = self.drain_until.is_none() && self.shared.relay.is_draining();
+        must_drain || self.shared.halt.load(Ordering::Acquire)
     }
 
     fn poll_timeout(&self) -> Option<Duration> {

@@ -1,4 +1,4 @@
-//! What workers tell each other: that a session has mail. Wake-ups are coalesced, at most one for a target in a turn.
+//! What workers tell each other: that a session has mail. Only who sleeps is woken, and once for each sleep.
 //!
 //! The mail itself stays in the mailbox. A mailbox tells each session at most once until the session has looked, so
 //! an inbox holds at most one entry for each session of its worker.
@@ -16,11 +16,16 @@ use crate::token::Token;
 mod interleavings;
 
 /// One worker's inbox; all others write to it.
+///
+/// 1. The worker calls [`Inbox::take`] at the beginning of each turn.
+/// 2. Before it sleeps it calls [`Inbox::fall_asleep`], and after that, not before, looks at whatever else a wake-up may be
+///    for. If there is anything it takes a turn instead.
+/// 3. So who tells something either does so before that look, or finds the worker asleep and wakes it.
 #[derive(Debug)]
 pub(crate) struct Inbox<W = Waker> {
     sessions: Mutex<Vec<Token>>,
-    /// A wake-up is on its way that the worker has not answered by emptying the inbox.
-    signaled: AtomicBool,
+    /// The worker sleeps, or is about to, and no wake-up is on its way.
+    asleep: AtomicBool,
     waker: W,
 }
 
@@ -28,31 +33,38 @@ impl<W: Wake> Inbox<W> {
     pub(crate) fn new(waker: W) -> Self {
         Self {
             sessions: Mutex::default(),
-            signaled: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
             waker,
         }
     }
 
-    /// Hands over the tokens of sessions that have mail, and wakes the worker if it isn't awake for this already.
+    /// Hands over the tokens of sessions that have mail, and wakes the worker if it sleeps.
     pub(super) fn tell(&self, sessions: &mut Vec<Token>) {
         self.lock().append(sessions);
         self.wake();
     }
 
-    /// Makes the worker take a turn. What was set before this, it sees once it has emptied its inbox.
+    /// Makes the worker take a turn. What was set before this, it sees once it has fallen asleep, or been kept from it.
     pub(crate) fn wake(&self) {
-        if !self.signaled.swap(true, Ordering::AcqRel) {
+        if self.asleep.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
 
-    /// Takes all that was told so far; `into` is empty.
-    ///
-    /// Whatever else a wake-up may be for is looked at after this, not before: from here on it gets a wake-up of its own.
+    /// From now on whoever tells something wakes the worker. Returns whether nothing has been told so far.
+    pub(super) fn fall_asleep(&self) -> bool {
+        // Not a plain store, which would hide what was set before a wake-up that came too early to be one.
+        self.asleep.swap(true, Ordering::AcqRel);
+        self.lock().is_empty()
+    }
+
+    /// Takes all that was told so far; `into` is empty. The worker is awake.
     pub(super) fn take(&self, into: &mut Vec<Token>) {
-        // Before the look, so that who tells something after it wakes the worker again. Not a plain store, which would hide
-        // what was set before the wake-ups that this answers.
-        self.signaled.swap(false, Ordering::AcqRel);
+        // Not a plain store, which could hide from the next look what was set before a wake-up. And who wasn't asleep has
+        // nothing to take back.
+        if self.asleep.load(Ordering::Relaxed) {
+            self.asleep.swap(false, Ordering::AcqRel);
+        }
         std::mem::swap(&mut *self.lock(), into);
     }
 

@@ -14,22 +14,25 @@ use super::*;
 struct Sleeper {
     bell: Bell,
     wakes: AtomicUsize,
-    looks: AtomicUsize,
+    sleeps: AtomicUsize,
 }
 
 impl Wake for Sleeper {
     fn wake(&self) {
         let wakes = self.wakes.fetch_add(1, Ordering::SeqCst) + 1;
-        assert!(wakes <= self.looks.load(Ordering::SeqCst) + 1, "a wake-up too many");
+        assert!(wakes <= self.sleeps.load(Ordering::SeqCst), "a wake-up too many");
         self.bell.ring();
     }
 }
 
 impl Inbox<Sleeper> {
-    fn sleep_and_look(&self) -> Vec<Token> {
+    /// A turn: sleeps if there is nothing in the inbox nor anything else to do, then takes what there is.
+    fn turn(&self, has_else_to_do: impl Fn() -> bool) -> Vec<Token> {
+        self.waker.sleeps.fetch_add(1, Ordering::SeqCst);
+        if self.fall_asleep() && !has_else_to_do() {
+            self.waker.bell.sleep();
+        }
         let mut told = Vec::new();
-        self.waker.bell.sleep();
-        self.waker.looks.fetch_add(1, Ordering::SeqCst);
         self.take(&mut told);
         told
     }
@@ -56,7 +59,7 @@ fn a_worker_never_sleeps_on_what_it_was_told() {
         let tellers = [teller(&inbox, &[1, 2]), teller(&inbox, &[3])];
         let mut told = Vec::new();
         while told.len() < 3 {
-            told.extend(inbox.sleep_and_look().iter().map(|token| token.index));
+            told.extend(inbox.turn(|| false).iter().map(|token| token.index));
         }
         for teller in tellers {
             teller.join().unwrap();
@@ -67,19 +70,23 @@ fn a_worker_never_sleeps_on_what_it_was_told() {
 }
 
 #[test]
-fn many_tells_are_one_wake_up_until_the_worker_looks() {
+fn who_is_awake_is_not_woken_and_who_sleeps_is_woken_once() {
     explore(|| {
         let inbox = inbox();
+        teller(&inbox, &[1]).join().unwrap();
+        assert_eq!(inbox.waker.wakes.load(Ordering::SeqCst), 0);
+        assert_eq!(inbox.turn(|| false).len(), 1);
+        inbox.waker.sleeps.fetch_add(1, Ordering::SeqCst);
+        assert!(inbox.fall_asleep());
         for teller in [teller(&inbox, &[1, 2]), teller(&inbox, &[3])] {
             teller.join().unwrap();
         }
         assert_eq!(inbox.waker.wakes.load(Ordering::SeqCst), 1);
-        assert_eq!(inbox.sleep_and_look().len(), 3);
     });
 }
 
 #[test]
-fn what_was_set_before_a_wake_up_is_seen_after_the_look() {
+fn what_was_set_before_a_wake_up_keeps_the_worker_awake_or_wakes_it() {
     explore(|| {
         let inbox = inbox();
         let draining = Arc::new(AtomicBool::new(false));
@@ -91,11 +98,9 @@ fn what_was_set_before_a_wake_up_is_seen_after_the_look() {
                 inbox.wake();
             })
         };
-        loop {
-            inbox.sleep_and_look();
-            if draining.load(Ordering::Acquire) {
-                break;
-            }
+        let is_draining = || draining.load(Ordering::Acquire);
+        while !is_draining() {
+            inbox.turn(is_draining);
         }
         teller.join().unwrap();
         stopper.join().unwrap();
