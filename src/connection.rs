@@ -393,7 +393,7 @@ fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], turn: 
         Progress::NeedsInput => Advance::NeedsInput,
         Progress::BudgetSpent => Advance::BudgetSpent,
         Progress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
-        Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(conversation, turn))),
+        Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(*conversation, turn))),
     }
 }
 

@@ -99,6 +99,10 @@ pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
 pub const MAILBOX_OVERHEAD_BYTES: u64 = 96;
 /// Memory that is charged for a body when it begins to come in pieces; it doubles as the body comes.
 pub const BODY_FIRST_CHARGE_BYTES: u64 = 4 * 1024;
+/// Most that a shard charges to the budget in advance, so that not every message has all workers contend for one counter,
+pub const ACCOUNT_ADVANCE_MAX_BYTES: u64 = 64 * 1024;
+/// and least: where a shard's part of a thousandth of the budget is smaller, each message is charged by itself.
+pub const ACCOUNT_ADVANCE_MIN_BYTES: u64 = 4 * 1024;
 /// Mailboxes, of all shards together, for which is known how many messages expired unseen: 6 MiB, on top of the budget.
 pub const LOST_RECORDS_MAX: usize = 64 * 1024;
 /// What one of them takes at most, its place in the table included.
@@ -183,6 +187,8 @@ const _: () = {
     // A line that just keeps up with the quick ones isn't slow with twice as much.
     assert!(2 * PONG_QUICK_MILLIS < PONG_SLOW_MILLIS && PONG_SLOW_MILLIS < PONG_TIMEOUT_SECONDS * 1000);
     assert!(DEADLINE_TICK_MILLIS <= EXPIRY_TICK_MILLIS);
+    assert!(1000 % DEADLINE_TICK_MILLIS == 0);
+    assert!(ACCOUNT_ADVANCE_MIN_BYTES <= ACCOUNT_ADVANCE_MAX_BYTES);
     // Tokens and sizes pack into 64 bits.
     assert!(usize::BITS == 64);
 };

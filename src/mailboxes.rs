@@ -15,6 +15,7 @@ use crate::limits::{LOST_RECORDS_MAX, SHARDS_MAX};
 use crate::sync::{Mutex, MutexGuard};
 use crate::token::SessionAddress;
 
+use self::budget::Account;
 use self::shard::{Key, Shard};
 
 pub use self::budget::{Budget, Charge};
@@ -76,13 +77,15 @@ impl Mailboxes {
     ///
     /// `keys` are secret and random; `budget` is charged for each message its body and
     /// [`MESSAGE_OVERHEAD_BYTES`](crate::limits::MESSAGE_OVERHEAD_BYTES), and for each mailbox that holds a message
-    /// [`MAILBOX_OVERHEAD_BYTES`](crate::limits::MAILBOX_OVERHEAD_BYTES); deadlines count from `epoch`, which no `now` comes before.
+    /// [`MAILBOX_OVERHEAD_BYTES`](crate::limits::MAILBOX_OVERHEAD_BYTES), and, unless it is small, for each shard that holds any
+    /// a little in advance; deadlines count from `epoch`, which no `now` comes before.
     #[must_use]
     pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {
         let hasher = SipHasher13::new_with_keys(keys[0], keys[1]);
         let shards = shards.clamp(1, SHARDS_MAX).next_power_of_two();
         let lost_records = LOST_RECORDS_MAX / shards;
-        let shard = || Padded(Mutex::new(Shard::new(caps, lost_records, hasher, Arc::clone(&budget))));
+        let account = || Account::new(Arc::clone(&budget), shards);
+        let shard = || Padded(Mutex::new(Shard::new(caps, lost_records, hasher, account())));
         Self {
             shards: (0..shards).map(|_| shard()).collect(),
             hasher,

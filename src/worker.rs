@@ -61,6 +61,8 @@ pub(crate) struct Worker<S: Service> {
     /// Steps of logins that are left in this turn.
     login_steps: usize,
     deadlines: Wheel,
+    /// No deadline comes before this tick.
+    next_deadline: u32,
     /// What the deadlines' ticks count from.
     epoch: Instant,
     sweep: Sweep,
@@ -69,6 +71,7 @@ pub(crate) struct Worker<S: Service> {
     /// Sessions of other workers that have mail, by worker, until the end of the turn.
     outboxes: Vec<Vec<Token>>,
     now: Instant,
+    now_tick: u32,
     date: HttpDate,
     date_until: Instant,
     drain_until: Option<Instant>,
@@ -108,7 +111,9 @@ impl<S: Service> Worker<S> {
             requests: REQUESTS_PER_VISIT,
             login_steps: LOGIN_STEPS_PER_TURN,
             deadlines: Wheel::new(0),
+            next_deadline: u32::MAX,
             epoch: now,
+            now_tick: 0,
             sweep: Sweep::new(index as usize, workers, shared.clean_period, now),
             signer,
             scratch: Scratch::new(),
@@ -154,6 +159,7 @@ impl<S: Service> Worker<S> {
 
     fn begin_turn(&mut self) {
         self.now = Instant::now();
+        self.now_tick = self.tick_before(self.now);
         self.login_steps = LOGIN_STEPS_PER_TURN;
         if self.now >= self.date_until {
             self.date = HttpDate::at(SystemTime::now());
@@ -360,10 +366,7 @@ impl<S: Service> Worker<S> {
             return;
         };
         // Never for the tick that is being served: whatever a connection does, it is visited once a tick at most.
-        let tick = self
-            .tick_before(deadline)
-            .max(self.tick_before(self.now))
-            .saturating_add(1);
+        let tick = self.tick_before(deadline).max(self.now_tick).saturating_add(1);
         let node = self.slots.node(token.index);
         if node.is_linked() {
             if node.tick() <= tick {
@@ -372,12 +375,15 @@ impl<S: Service> Worker<S> {
             self.deadlines.cancel(&mut self.slots, token.index);
         }
         self.deadlines.insert(&mut self.slots, token.index, tick);
+        self.next_deadline = self.next_deadline.min(tick);
     }
 
     fn reach_deadlines(&mut self) {
-        let now_tick = self.tick_before(self.now);
+        if self.now_tick < self.next_deadline {
+            return;
+        }
         for _ in 0..DEADLINES_PER_TURN {
-            match self.deadlines.pop_expired(&mut self.slots, now_tick) {
+            match self.deadlines.pop_expired(&mut self.slots, self.now_tick) {
                 Step::Idle => break,
                 Step::Cascaded => {}
                 Step::Expired(index) => {
@@ -387,6 +393,7 @@ impl<S: Service> Worker<S> {
                 }
             }
         }
+        self.next_deadline = self.deadlines.next_tick().unwrap_or(u32::MAX);
     }
 
     fn expire_messages(&mut self) {
@@ -438,7 +445,7 @@ impl<S: Service> Worker<S> {
         {
             return Some(Duration::ZERO);
         }
-        let deadline = self.deadlines.next_tick().map(|tick| self.instant_of(tick));
+        let deadline = (self.next_deadline != u32::MAX).then(|| self.instant_of(self.next_deadline));
         let next = [
             deadline,
             self.entrance.paused_until(),
@@ -453,8 +460,9 @@ impl<S: Service> Worker<S> {
 
     fn tick_before(&self, at: Instant) -> u32 {
         let since = at.saturating_duration_since(self.epoch);
-        let millis = since.as_secs().saturating_mul(1000) + u64::from(since.subsec_millis());
-        u32::try_from(millis / DEADLINE_TICK_MILLIS).unwrap_or(u32::MAX)
+        let within_second = u64::from(since.subsec_millis()) / DEADLINE_TICK_MILLIS;
+        let ticks = since.as_secs().saturating_mul(1000 / DEADLINE_TICK_MILLIS) + within_second;
+        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
     fn instant_of(&self, tick: u32) -> Instant {

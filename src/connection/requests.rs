@@ -31,8 +31,8 @@ pub(super) enum Progress<C> {
     BudgetSpent,
     /// The last answer has been written.
     Close(CloseReason),
-    /// The WebSocket handshake has been answered: what follows is frames.
-    Upgrade(C),
+    /// The WebSocket handshake has been answered: what follows is frames. Boxed, for this goes along with every request.
+    Upgrade(Box<C>),
 }
 
 #[derive(Debug)]
@@ -217,7 +217,7 @@ impl<S: Service> Requests<S> {
             }
             let subprotocol = conversation.subprotocol();
             manner.reply(turn).switching(turn.out, &accept_key, subprotocol);
-            return Ok(Some(Progress::Upgrade(conversation)));
+            return Ok(Some(Progress::Upgrade(Box::new(conversation))));
         }
         let purpose = purpose_of(&head)?;
         self.take_body(&head, purpose, manner, rest, turn)

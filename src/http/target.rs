@@ -4,6 +4,8 @@
 
 use std::net::Ipv6Addr;
 
+use memchr::memchr;
+
 use super::head::Method;
 use crate::identity::RecipientId;
 use crate::refusal::Refusal;
@@ -82,10 +84,7 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
 }
 
 fn named(path_and_query: &[u8]) -> Target {
-    let path_end = path_and_query
-        .iter()
-        .position(|byte| *byte == b'?')
-        .unwrap_or(path_and_query.len());
+    let path_end = memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
     let (path, query) = path_and_query.split_at(path_end);
     match path {
         b"/" => Target::Root,
@@ -126,16 +125,29 @@ fn is_ipv6(text: &[u8]) -> bool {
 }
 
 /// RFC 3986 §3.2.2, `reg-name`; an IPv4 address looks the same.
-fn is_reg_name(mut rest: &[u8]) -> bool {
-    loop {
-        rest = match rest {
-            [] => return true,
-            [byte, tail @ ..] if is_name_byte(*byte) => tail,
+fn is_reg_name(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(special) = rest.iter().position(|byte| !NAME_BYTES[usize::from(*byte)]) {
+        rest = match rest.get(special..).unwrap_or_default() {
             [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => tail,
             _ => return false,
-        }
+        };
     }
+    true
 }
+
+/// [`is_name_byte`] of every byte: each request has a `Host` to be checked.
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = is_name_byte(byte);
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
 
 /// RFC 3986 §2, `unreserved` and `sub-delims`.
 const fn is_name_byte(byte: u8) -> bool {

@@ -42,17 +42,27 @@ impl Lost {
 
     /// One more message of this mailbox has expired unseen.
     pub(super) fn add(&mut self, key: Key, now_seconds: u32) {
-        let before = self.take(&key, now_seconds);
+        if let Some(index) = self.find(&key) {
+            self.unlink(index);
+            let record = &mut self.records[index];
+            record.messages = if record.is_stale(now_seconds) {
+                NonZeroU64::MIN
+            } else {
+                record.messages.saturating_add(1)
+            };
+            record.added_to_at_second = now_seconds;
+            self.link(index);
+            return;
+        }
         if self.records.len() as usize >= self.capacity {
             self.remove(self.oldest);
         }
-        self.push(key, NonZeroU64::MIN.saturating_add(before), now_seconds);
+        self.push(key, NonZeroU64::MIN, now_seconds);
     }
 
     /// How many messages of this mailbox have expired unseen since this was last asked, and forgets it.
     pub(super) fn take(&mut self, key: &Key, now_seconds: u32) -> u64 {
-        let found = self.table.find(key.hash, |index| self.records[index].key.id == key.id);
-        let record = found.and_then(|index| self.remove(index));
+        let record = self.find(key).and_then(|index| self.remove(index));
         record
             .filter(|record| !record.is_stale(now_seconds))
             .map_or(0, |record| record.messages.get())
@@ -69,6 +79,10 @@ impl Lost {
         }
     }
 
+    fn find(&self, key: &Key) -> Option<u32> {
+        self.table.find(key.hash, |index| self.records[index].key.id == key.id)
+    }
+
     /// Appends a record of an id that has none.
     fn push(&mut self, key: Key, messages: NonZeroU64, now_seconds: u32) {
         let hash = key.hash;
@@ -76,10 +90,25 @@ impl Lost {
             key,
             messages,
             added_to_at_second: now_seconds,
-            older: self.newest,
+            older: NONE,
             newer: NONE,
         });
         self.table.insert(hash, index);
+        self.link(index);
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Record> {
+        self.records.get(index)?;
+        self.unlink(index);
+        let record = self.records.remove(index)?;
+        self.table.remove(record.key.hash, index);
+        Some(record)
+    }
+
+    /// Makes a record that is out of the order the newest.
+    fn link(&mut self, index: u32) {
+        let record = &mut self.records[index];
+        (record.older, record.newer) = (self.newest, NONE);
         match self.records.get_mut(self.newest) {
             Some(newest) => newest.newer = index,
             None => self.oldest = index,
@@ -87,18 +116,17 @@ impl Lost {
         self.newest = index;
     }
 
-    fn remove(&mut self, index: u32) -> Option<Record> {
-        let record = self.records.remove(index)?;
-        self.table.remove(record.key.hash, index);
-        match self.records.get_mut(record.older) {
-            Some(older) => older.newer = record.newer,
-            None => self.oldest = record.newer,
+    /// Takes a record out of the order.
+    fn unlink(&mut self, index: u32) {
+        let Record { older, newer, .. } = self.records[index];
+        match self.records.get_mut(older) {
+            Some(record) => record.newer = newer,
+            None => self.oldest = newer,
         }
-        match self.records.get_mut(record.newer) {
-            Some(newer) => newer.older = record.older,
-            None => self.newest = record.older,
+        match self.records.get_mut(newer) {
+            Some(record) => record.older = older,
+            None => self.newest = older,
         }
-        Some(record)
     }
 }
 

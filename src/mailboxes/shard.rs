@@ -15,11 +15,12 @@ use crate::token::SessionAddress;
 use crate::wheel::{Step, Wheel};
 
 use super::audience::Audience;
+use super::budget::Account;
 use super::lost::Lost;
 use super::mailbox::{Deadline, Mailbox, Message, Sequence};
 use super::slab::{NONE, Slab};
 use super::table::Table;
-use super::{Budget, Caps, Delivery, Hold, PostError, Room, Stats, TooManySessions};
+use super::{Caps, Delivery, Hold, PostError, Room, Stats, TooManySessions};
 
 /// An id and the half of its keyed hash that the table has. The other half picks the shard.
 pub(super) struct Key {
@@ -47,13 +48,13 @@ pub(super) struct Shard {
     expired: u64,
     sessions: u64,
     hasher: SipHasher13,
-    budget: Arc<Budget>,
+    account: Account,
     caps: Caps,
 }
 
 impl Shard {
     /// `lost_records`: mailboxes for which it is known how many messages expired unseen.
-    pub(super) fn new(caps: Caps, lost_records: usize, hasher: SipHasher13, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(caps: Caps, lost_records: usize, hasher: SipHasher13, account: Account) -> Self {
         Self {
             table: Table::new(),
             mailboxes: Slab::new(),
@@ -63,7 +64,7 @@ impl Shard {
             expired: 0,
             sessions: 0,
             hasher,
-            budget,
+            account,
             caps,
         }
     }
@@ -270,7 +271,7 @@ impl Shard {
         }
         let has_slots = !self.messages.is_full() && !self.mailboxes.is_full();
         let is_only = index.is_none_or(|index| self.mailboxes[index].count == 0);
-        if has_slots && self.budget.try_charge(cost(len, is_only)) {
+        if has_slots && self.account.try_charge(cost(len, is_only)) {
             Ok(())
         } else {
             Err(PostError::BudgetSpent)
@@ -410,7 +411,10 @@ impl Shard {
         let mailbox = self.messages[index].mailbox;
         let mailbox = &mut self.mailboxes[mailbox];
         if let Some(message) = mailbox.unlink(index, &mut self.messages) {
-            self.budget.release(cost(message.body.len(), mailbox.count == 0));
+            self.account.release(cost(message.body.len(), mailbox.count == 0));
+        }
+        if self.messages.len() == 0 {
+            self.account.close();
         }
     }
 }
@@ -429,6 +433,8 @@ const fn cost(len: usize, is_only: bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::mailboxes::Budget;
+
     use super::*;
 
     #[test]
@@ -438,7 +444,12 @@ mod tests {
             mailbox_bytes: 10,
             sessions: 1,
         };
-        let mut shard = Shard::new(caps, 1, SipHasher13::new(), Arc::new(Budget::new(10_000)));
+        let mut shard = Shard::new(
+            caps,
+            1,
+            SipHasher13::new(),
+            Account::new(Arc::new(Budget::new(10_000)), 1),
+        );
         let key = Key::new(RecipientId::from_bytes([1; 32]), 1);
         let post = |shard: &mut Shard| {
             let hold = Hold::Store { ttl: 1 };
