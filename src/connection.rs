@@ -417,7 +417,9 @@ impl<C: Conversation> Upgraded<C> {
                 Ok(Hearing::Goes) if turn.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
                 Ok(Hearing::NeedsInput) => break Advance::NeedsInput,
                 Ok(Hearing::Goes | Hearing::Pauses) => break Advance::BudgetSpent,
-                Ok(Hearing::Ends) => return Advance::Become(Stage::Closing(Closing::after_output(CloseReason::Done))),
+                Ok(Hearing::Ends) => {
+                    return Advance::Become(Stage::Closing(Closing::after_last_word(CloseReason::Done)));
+                }
                 Err(reason) => {
                     write_farewell(turn.out, reason);
                     return Advance::Become(Stage::Closing(Closing::after_output(reason)));

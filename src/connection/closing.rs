@@ -16,7 +16,7 @@ pub(super) struct Closing {
     reason: CloseReason,
     phase: Phase,
     discarded_bytes: usize,
-    /// The peer has ended its side: there is nothing to linger for.
+    /// The peer has ended its side, or said that nothing more will come: there is nothing to linger for.
     input_ended: bool,
 }
 
@@ -38,6 +38,15 @@ impl Closing {
             phase: Phase::Flush,
             discarded_bytes: 0,
             input_ended: false,
+        }
+    }
+
+    /// Closes once all output is taken, without waiting for the peer, which has said its last word: after both Close frames
+    /// the server is to close first (RFC 6455 §7.1.1).
+    pub(super) fn after_last_word(reason: CloseReason) -> Self {
+        Self {
+            input_ended: true,
+            ..Self::after_output(reason)
         }
     }
 
