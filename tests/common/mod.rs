@@ -17,6 +17,7 @@
 mod daemon;
 mod http;
 mod identity;
+mod lent;
 mod receiver;
 mod server;
 mod websocket;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 pub(crate) use daemon::Daemon;
 pub(crate) use http::{RawClient, Response, post, post_request};
 pub(crate) use identity::{Challenge, Identity};
+pub(crate) use lent::Lent;
 pub(crate) use receiver::Receiver;
 pub(crate) use server::{address, start, wait_until_confirmed};
 pub(crate) use websocket::{Frame, OFFER, Opcode, RawWebSocket, upgrade_request, upgrade_request_with};

@@ -3,22 +3,19 @@
 //! It keeps to the calling contract of [`Connection`], and checks that the connection does. The peer answers pings between two
 //! inputs of the test, never within one, as soon as they are wholly sent.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use std::{mem, slice};
 
-use npchat::auth::ChallengeSigner;
-use npchat::config::{Config, Timeouts};
+use npchat::config::Config;
 use npchat::connection::{Connection, Step, Turn};
-use npchat::http::HttpDate;
 use npchat::identity::RecipientId;
-use npchat::limits::{LOGIN_STEPS_PER_TURN, PING_SPACING_MILLIS, REQUESTS_PER_VISIT};
-use npchat::mailboxes::{Delivery, Stats};
-use npchat::metrics::{Counters, Totals};
+use npchat::limits::PING_SPACING_MILLIS;
+use npchat::mailboxes::Stats;
+use npchat::metrics::Totals;
 use npchat::refusal::CloseReason;
-use npchat::relay::{Relay, Wish};
-use npchat::token::{SessionAddress, Token};
+use npchat::relay::Wish;
 
-use crate::common::{Challenge, Frame, Identity, Opcode, upgrade_request};
+use crate::common::{Challenge, Frame, Identity, Lent, Opcode, upgrade_request};
 
 /// More visits than any test needs: a connection that wants more is spinning.
 const VISITS_MAX: usize = 100_000;
@@ -52,21 +49,6 @@ struct Peer {
     pings: Vec<Frame>,
 }
 
-/// What a worker owns and lends to a connection for a turn.
-pub(crate) struct Lent {
-    pub(crate) now: Instant,
-    pub(crate) relay: Relay,
-    pub(crate) timeouts: Timeouts,
-    /// What other logins leave to this connection in a turn.
-    pub(crate) login_steps_per_turn: usize,
-    date: HttpDate,
-    signer: ChallengeSigner,
-    counters: Counters,
-    out: Vec<u8>,
-    wake: Vec<SessionAddress>,
-    deliveries: Vec<Delivery>,
-}
-
 impl Endpoint {
     /// A connection accepted now, with the defaults of everything.
     pub(crate) fn new() -> Self {
@@ -85,18 +67,7 @@ impl Endpoint {
         let now = Instant::now();
         Self {
             connection: Connection::new(now, &config.timeouts),
-            lent: Lent {
-                now,
-                relay: Relay::new(config, [1, 2], now, "1970-01-01T00:00:00Z"),
-                timeouts: config.timeouts,
-                login_steps_per_turn: LOGIN_STEPS_PER_TURN,
-                date: HttpDate::at(UNIX_EPOCH),
-                signer: ChallengeSigner::new(5).unwrap(),
-                counters: Counters::default(),
-                out: Vec::new(),
-                wake: Vec::new(),
-                deliveries: Vec::new(),
-            },
+            lent: Lent::new(config, now),
             sent: Vec::new(),
             half_closed: false,
             freed: None,
@@ -341,30 +312,5 @@ impl Peer {
         }
         self.is_upgraded = end.is_some();
         self.is_upgraded
-    }
-}
-
-impl Lent {
-    fn turn(&mut self) -> Turn<'_> {
-        Turn {
-            now: self.now,
-            date: &self.date,
-            address: SessionAddress {
-                worker: 0,
-                token: Token {
-                    index: 0,
-                    generation: 0,
-                },
-            },
-            relay: &self.relay,
-            timeouts: &self.timeouts,
-            requests: REQUESTS_PER_VISIT,
-            login_steps: self.login_steps_per_turn,
-            signer: &mut self.signer,
-            counters: &self.counters,
-            out: &mut self.out,
-            wake: &mut self.wake,
-            deliveries: &mut self.deliveries,
-        }
     }
 }

@@ -1,0 +1,139 @@
+//! How often the hot path asks for memory: a stored message once, for itself, and all else never.
+//!
+//! Measured once warm: tables, slabs and the worker's scratch have grown to what they need, and what they amortise is done.
+
+#![expect(clippy::unwrap_used, reason = "these fail a test")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use allocation_counter::{AllocationInfo, measure};
+use npchat::config::Config;
+use npchat::connection::Connection;
+use npchat::identity::RecipientId;
+use npchat::limits::{DEADLINE_TICK_MILLIS, PING_AFTER_MESSAGE_MILLIS, PING_SPACING_MILLIS};
+use npchat::relay::Wish;
+
+use common::{Frame, Identity, Lent, Opcode, post_request};
+
+const MESSAGE: [u8; 480] = [b'x'; 480];
+/// What an `Arc` of bytes has beside them: two counts.
+const SHARED_BYTES: usize = 2 * size_of::<usize>();
+
+fn lent() -> Lent {
+    Lent::new(&Config::default(), Instant::now())
+}
+
+fn request_to(id: &str, headers: &str) -> Vec<u8> {
+    post_request(([127, 0, 0, 1], 80).into(), &format!("/{id}"), headers, MESSAGE)
+}
+
+/// One visit in which the peer says `input`; whether it was answered with `start`.
+fn say(lent: &mut Lent, connection: &mut Connection, input: &[u8], start: &[u8]) -> bool {
+    lent.visit(
+        connection,
+        |connection, turn| connection.receive(input, turn),
+        |sent| sent.starts_with(start),
+    )
+}
+
+fn post(lent: &mut Lent, id: &str) {
+    let id = RecipientId::parse(id.as_bytes()).unwrap();
+    let Lent { relay, now, wake, .. } = lent;
+    relay.post(&id, MESSAGE.into(), Wish::Default, *now, wake).unwrap();
+    wake.clear();
+}
+
+/// Has everything expire that has been posted.
+fn expire(lent: &mut Lent) {
+    lent.now += Config::default().message_ttl + Duration::from_secs(1);
+    let mailboxes = lent.relay.mailboxes();
+    for shard in 0..mailboxes.shards() {
+        while mailboxes.expire(shard, lent.now, &mut usize::MAX.clone()) {}
+    }
+    assert_eq!(lent.relay.memory_used(), 0);
+}
+
+#[test]
+fn a_stored_post_allocates_its_message_and_nothing_else() {
+    let mut lent = lent();
+    let mut connection = Connection::new(lent.now, &lent.timeouts);
+    let requests: Vec<_> = (0..100).map(|_| request_to(&Identity::generate().id, "")).collect();
+    let mut posts = |lent: &mut Lent| {
+        for request in &requests {
+            assert!(say(lent, &mut connection, request, b"HTTP/1.1 200 "));
+        }
+    };
+    posts(&mut lent);
+    expire(&mut lent);
+    let taken = measure(|| posts(&mut lent));
+    let count = requests.len() as u64;
+    assert_eq!(taken.count_total, count);
+    assert_eq!(taken.bytes_total, count * (MESSAGE.len() + SHARED_BYTES) as u64);
+}
+
+#[test]
+fn a_post_that_is_not_stored_allocates_nothing_that_stays() {
+    let mut lent = lent();
+    let mut connection = Connection::new(lent.now, &lent.timeouts);
+    let request = request_to(&Identity::generate().id, "TTL: 0\r\n");
+    let mut post = |lent: &mut Lent| assert!(say(lent, &mut connection, &request, b"HTTP/1.1 200 "));
+    post(&mut lent);
+    let taken = measure(|| post(&mut lent));
+    assert_eq!((taken.count_current, taken.bytes_current), (0, 0));
+}
+
+/// Delivers a message, and what its ping and its pong take.
+fn deliver(lent: &mut Lent, connection: &mut Connection, id: &str) -> [AllocationInfo; 3] {
+    const PING_HEADER: [u8; 2] = [0x80 | Opcode::PING, 4];
+    lent.now += Duration::from_millis(2 * PING_SPACING_MILLIS);
+    post(lent, id);
+    let message = measure(|| {
+        let length = lent.visit(connection, Connection::note_mail, <[u8]>::len);
+        assert_eq!(length, 4 + MESSAGE.len());
+    });
+    lent.now += Duration::from_millis(PING_AFTER_MESSAGE_MILLIS + DEADLINE_TICK_MILLIS);
+    let mut payload = [0; 4];
+    let ping = measure(|| {
+        lent.visit(connection, Connection::reach_deadline, |sent| {
+            payload.copy_from_slice(sent.strip_prefix(&PING_HEADER).unwrap());
+        });
+    });
+    let answer = Frame::new(Opcode::PONG, payload).masked();
+    let answer = measure(|| assert!(say(lent, connection, &answer, b"")));
+    [message, ping, answer]
+}
+
+#[test]
+fn a_delivery_and_its_ping_allocate_nothing_and_its_pong_gives_back_the_message() {
+    let (mut lent, identity) = (lent(), Identity::generate());
+    let mut connection = lent.log_in(&identity);
+    deliver(&mut lent, &mut connection, &identity.id);
+    let [message, ping, answer] = deliver(&mut lent, &mut connection, &identity.id);
+    assert_eq!((message, ping), (AllocationInfo::default(), AllocationInfo::default()));
+    let message_bytes = i64::try_from(MESSAGE.len() + SHARED_BYTES).unwrap();
+    assert_eq!((answer.count_current, answer.bytes_current), (-1, -message_bytes));
+    assert_eq!(lent.relay.memory_used(), 0);
+}
+
+#[test]
+fn an_idle_connection_owns_no_buffer() {
+    let mut lent = lent();
+    // It isn't stored, so that all that is held is the connection's.
+    let request = request_to(&Identity::generate().id, "TTL: 0\r\n");
+    let serve = |lent: &mut Lent| {
+        let mut connection = Connection::new(lent.now, &lent.timeouts);
+        for split_at in [request.len(), request.len() - 100, 50] {
+            let (start, rest) = request.split_at(split_at);
+            let answered = say(lent, &mut connection, start, b"HTTP/1.1 200 ");
+            assert!(answered != say(lent, &mut connection, rest, b"HTTP/1.1 200 "));
+        }
+        connection
+    };
+    serve(&mut lent);
+    let mut idle = None;
+    let held = measure(|| idle = Some(serve(&mut lent)));
+    assert!(idle.is_some());
+    assert_eq!((held.count_current, held.bytes_current), (0, 0));
+}

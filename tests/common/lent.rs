@@ -1,0 +1,108 @@
+//! What a worker owns and lends to a connection for a turn, and a visit as it makes one, without a socket.
+
+use std::time::{Instant, UNIX_EPOCH};
+
+use npchat::auth::ChallengeSigner;
+use npchat::config::{Config, Timeouts};
+use npchat::connection::{Connection, Step, Turn};
+use npchat::http::HttpDate;
+use npchat::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
+use npchat::mailboxes::Delivery;
+use npchat::metrics::Counters;
+use npchat::relay::Relay;
+use npchat::token::{SessionAddress, Token};
+
+use super::identity::{Challenge, Identity};
+use super::websocket::{Frame, upgrade_request};
+
+/// One worker's belongings.
+pub(crate) struct Lent {
+    pub(crate) now: Instant,
+    pub(crate) relay: Relay,
+    pub(crate) timeouts: Timeouts,
+    /// What other logins leave to this connection in a turn.
+    pub(crate) login_steps_per_turn: usize,
+    pub(crate) counters: Counters,
+    pub(crate) out: Vec<u8>,
+    pub(crate) wake: Vec<SessionAddress>,
+    date: HttpDate,
+    signer: ChallengeSigner,
+    deliveries: Vec<Delivery>,
+}
+
+impl Lent {
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            now,
+            relay: Relay::new(config, [1, 2], now, "1970-01-01T00:00:00Z"),
+            timeouts: config.timeouts,
+            login_steps_per_turn: LOGIN_STEPS_PER_TURN,
+            counters: Counters::default(),
+            out: Vec::new(),
+            wake: Vec::new(),
+            date: HttpDate::at(UNIX_EPOCH),
+            signer: ChallengeSigner::new(5).unwrap(),
+            deliveries: Vec::new(),
+        }
+    }
+
+    pub(crate) fn turn(&mut self) -> Turn<'_> {
+        Turn {
+            now: self.now,
+            date: &self.date,
+            address: SessionAddress {
+                worker: 0,
+                token: Token {
+                    index: 0,
+                    generation: 0,
+                },
+            },
+            relay: &self.relay,
+            timeouts: &self.timeouts,
+            requests: REQUESTS_PER_VISIT,
+            login_steps: self.login_steps_per_turn,
+            signer: &mut self.signer,
+            counters: &self.counters,
+            out: &mut self.out,
+            wake: &mut self.wake,
+            deliveries: &mut self.deliveries,
+        }
+    }
+
+    /// One visit to a connection that goes on, by the calling contract of [`Connection`]: work, and one send, of which the
+    /// kernel takes all. `send` sees what it is.
+    pub(crate) fn visit<T>(
+        &mut self,
+        connection: &mut Connection,
+        work: impl FnOnce(&mut Connection, &mut Turn<'_>),
+        send: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        let mut turn = self.turn();
+        work(connection, &mut turn);
+        let unsent = connection.unsent(turn.out);
+        let (count, result) = (unsent.len(), send(unsent));
+        connection.sent(count, &mut turn);
+        assert_eq!(connection.next_step(&turn), Step::Wait);
+        assert!(!connection.wants_turn() && !connection.awaits_login_step());
+        result
+    }
+
+    /// A connection that is logged in, and has no mail.
+    pub(crate) fn log_in(&mut self, identity: &Identity) -> Connection {
+        let mut connection = Connection::new(self.now, &self.timeouts);
+        let mut say = |bytes: &[u8]| {
+            self.visit(
+                &mut connection,
+                |connection, turn| connection.receive(bytes, turn),
+                <[u8]>::to_vec,
+            )
+        };
+        say(upgrade_request(([127, 0, 0, 1], 80).into(), &identity.id).as_bytes());
+        let challenge = say(&Frame::text(r#"{"get":"challenge"}"#).masked());
+        let challenge = Frame::parse_all(&challenge).remove(0).payload;
+        let challenge = Challenge::read(str::from_utf8(&challenge).unwrap());
+        let done = say(&Frame::text(&identity.solution(&challenge)).masked());
+        assert_eq!(done, Frame::text(r#"{"message":"handshake done"}"#).unmasked());
+        connection
+    }
+}
