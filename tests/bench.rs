@@ -4,13 +4,19 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "these fail a test")]
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{self, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use npchat::server::Server;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 mod common;
@@ -269,6 +275,120 @@ fn a_login_that_the_server_drops_or_does_not_answer_is_begun_again_and_counted()
     );
     assert_eq!(run.code, Some(1));
     assert!(run.count("login_refused") >= 2, "{}", run.report);
+}
+
+const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/ca.cert.pem");
+
+/// Ends TLS for the server, with a certificate for 127.0.0.1.
+fn tls_proxy(server: SocketAddr) -> SocketAddr {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let [certificate, key] = ["localhost.cert.pem", "localhost.key.pem"].map(|name| fixtures.join(name));
+    let chain = CertificateDer::pem_file_iter(certificate).expect("a chain");
+    let chain = chain.collect::<Result<_, _>>().expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("the key is the certificate's");
+    config.ticketer = aws_lc_rs::Ticketer::new().expect("random bytes");
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = Arc::new(config);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(server).expect("the server listens");
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("a good configuration");
+            // Either may end first, in any way.
+            thread::spawn(move || shovel(StreamOwned::new(connection, client), server).unwrap_or_default());
+        }
+    });
+    address
+}
+
+/// Passes bytes both ways until either ends.
+fn shovel(mut client: StreamOwned<ServerConnection, TcpStream>, mut server: TcpStream) -> io::Result<()> {
+    const LOOK: Option<Duration> = Some(Duration::from_millis(1));
+    client.sock.set_read_timeout(LOOK)?;
+    client.sock.set_nodelay(true)?;
+    server.set_read_timeout(LOOK)?;
+    server.set_nodelay(true)?;
+    let mut scratch = [0; 16 * 1024];
+    loop {
+        match client.read(&mut scratch) {
+            Ok(0) => return Ok(()),
+            Ok(count) => server.write_all(&scratch[..count])?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        match server.read(&mut scratch) {
+            Ok(0) => return Ok(()),
+            Ok(count) => client.write_all(&scratch[..count])?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[test]
+fn every_scenario_goes_over_tls_and_its_handshakes_are_counted() {
+    let (_server, address) = server();
+    let address = tls_proxy(address);
+    for (options, connections) in [
+        ("store --seconds 1 --connections 2 --ids 5 --ttl 60", 2),
+        ("relay --seconds 1 --connections 2 --sessions 3", 5),
+        ("idle --sessions 3", 103),
+        ("login --count 5", 105),
+        ("attack --kinds pings --seconds 1", 2),
+    ] {
+        let run = run(&format!(
+            "{options} --url https://{address} --cafile {CA} --json --quiet"
+        ));
+        run.assert_faultless();
+        let tls = &run.report["measured"]["tls"];
+        assert!(
+            tls["handshakes_full"].as_u64() >= Some(connections),
+            "{options}: {}",
+            run.report
+        );
+        assert_eq!(tls["handshakes_resumed"], 0);
+    }
+}
+
+#[test]
+fn handshake_makes_a_connection_for_each_message_and_resumes_if_it_is_told_to() {
+    let (_server, address) = server();
+    let plain = bench(address, "handshake --count 20 --at-once 4");
+    plain.assert_faultless();
+    assert_eq!(plain.count("connections"), 20);
+
+    let secure = tls_proxy(address);
+    let visit = |options: &str| {
+        let options = format!("handshake --count 20 --at-once 4 {options} --url https://{secure} --json --quiet");
+        let run = run(&options);
+        run.assert_faultless();
+        let [full, resumed] = ["full", "resumed"].map(|kind| run.count(&format!("handshakes_measured_{kind}")));
+        assert_eq!(full + resumed, 20);
+        resumed
+    };
+    assert_eq!(visit("--insecure"), 0);
+    assert!(visit("--insecure --resume") > 0);
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_is_not_talked_to() {
+    let (_server, address) = server();
+    let secure = tls_proxy(address);
+    let stranger = CA.replace("ca.cert", "one.cert");
+    let run = run(&format!(
+        "handshake --count 3 --url https://{secure} --cafile {stranger} --json --quiet"
+    ));
+    assert_eq!(run.code, Some(1));
+    assert!(run.report["faults"]["broken"].as_u64() > Some(0), "{}", run.report);
+    let first = run.report["first_fault"].as_str().expect("what it was");
+    assert!(first.contains("certificate"), "{first}");
 }
 
 #[test]

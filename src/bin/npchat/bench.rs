@@ -15,6 +15,7 @@ mod expiry;
 mod faults;
 mod fleet;
 mod floor;
+mod handshake;
 mod identity;
 mod idle;
 mod judge;
@@ -33,6 +34,7 @@ mod progress;
 mod report;
 mod sample;
 mod session;
+mod tls;
 mod traffic;
 mod visits;
 mod wire;
@@ -46,7 +48,7 @@ use self::fleet::Manner;
 use self::options::Scenario;
 use self::peer::Peer;
 use self::progress::Progress;
-use self::report::Report;
+use self::report::{Report, Section};
 
 /// The subcommand.
 pub(crate) const NAME: &str = "bench";
@@ -129,11 +131,18 @@ fn run(bench: &Bench, scenario: &Scenario) -> Result<Option<Report>, String> {
         Scenario::Idle { sessions } => idle::run(bench, *sessions),
         Scenario::Expiry { ids, ttl_seconds } => expiry::run(bench, *ids, *ttl_seconds),
         Scenario::Burst(burst) => burst::run(bench, burst),
+        Scenario::Handshake(visitors) => handshake::run(bench, visitors),
         Scenario::Attack(attack) => attack::run(bench, attack),
         Scenario::FloorServer(brief) => {
             return floor::serve(*brief).map(|()| None).map_err(|error| error.to_string());
         }
         Scenario::AttackNeighbour(brief) => return attack::be_neighbour(&bench.peer, brief).map(|()| None),
     };
-    report.map(Some)
+    let mut report = report?;
+    if let Some(tls) = &bench.peer.tls {
+        let mut section = Section::new("tls");
+        tls.tell(&mut section);
+        report.add(section);
+    }
+    Ok(Some(report))
 }

@@ -138,8 +138,10 @@ impl Street<'_> {
         section.count("longest_while_it_came_micros", came);
         section.count("longest_after_it_went_micros", went);
         after.since(before).tell(brief.kind, measured.seconds, &mut section);
-        let cores = cpu_after.saturating_sub(cpu_before).as_secs_f64() / measured.seconds;
-        section.measure("neighbour_cores", cores);
+        section.measure(
+            "neighbour_cores",
+            cpu_after.seconds_since(&cpu_before) / measured.seconds,
+        );
         Ok(section)
     }
 

@@ -16,11 +16,11 @@ pub(crate) struct Latencies(Histogram<u64>);
 impl Latencies {
     /// The percentiles that are told, with their names.
     pub(crate) const TOLD: [(&'static str, f64); 5] = [
-        ("p50", 50.0),
-        ("p90", 90.0),
-        ("p99", 99.0),
-        ("p99.9", 99.9),
-        ("max", 100.0),
+        ("p50", 0.5),
+        ("p90", 0.9),
+        ("p99", 0.99),
+        ("p99.9", 0.999),
+        ("max", 1.0),
     ];
 
     pub(crate) fn add(&mut self, latency: Duration) {
@@ -40,14 +40,14 @@ impl Latencies {
     }
 
     /// In microseconds; 0 if there are none.
-    pub(crate) fn percentile(&self, percent: f64) -> u64 {
+    pub(crate) fn quantile(&self, quantile: f64) -> u64 {
         // The histogram tells the end of a step, which may lie beyond what came.
-        self.0.value_at_percentile(percent).min(self.0.max())
+        self.0.value_at_quantile(quantile).min(self.0.max())
     }
 
     /// How many times longer than that of `other` the 99th percentile is.
     pub(crate) fn p99_ratio(&self, other: &Self) -> f64 {
-        let [mine, others] = [self, other].map(|latencies| latencies.0.value_at_percentile(99.0).max(1));
+        let [mine, others] = [self, other].map(|latencies| latencies.0.value_at_quantile(0.99).max(1));
         super::report::as_f64(mine) / super::report::as_f64(others)
     }
 }
@@ -61,9 +61,9 @@ impl Default for Latencies {
 
 impl fmt::Display for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (name, percent)) in Self::TOLD.iter().enumerate() {
+        for (index, (name, quantile)) in Self::TOLD.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            write!(f, "{comma}{name} {}", self.percentile(*percent))?;
+            write!(f, "{comma}{name} {}", self.quantile(*quantile))?;
         }
         f.write_str(" µs")
     }
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_wait() {
-        assert_eq!(Latencies::default().percentile(99.0), 0);
+        assert_eq!(Latencies::default().quantile(0.99), 0);
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         let mut latencies = Latencies::default();
         latencies.add(Duration::MAX);
         assert_eq!(latencies.count(), 1);
-        assert!(latencies.percentile(100.0) >= LONGEST_MICROS);
+        assert!(latencies.quantile(1.0) >= LONGEST_MICROS);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line of `npchat bench`: which scenarios there are, what they take, and what comes of that.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -9,13 +10,14 @@ use npchat::machine;
 use super::attack::{self, Attack, Kind};
 use super::burst::Burst;
 use super::fleet::Manner;
+use super::handshake::Visitors;
 use super::load::Plan;
 use super::login::Storm;
 use super::peer::Peer;
 use super::process::Process;
 use super::progress::Progress;
 use super::traffic::Traffic;
-use super::{Bench, floor, mail};
+use super::{Bench, floor, mail, tls};
 
 /// Tells everything as one JSON object.
 pub(crate) const JSON: &str = "json";
@@ -37,6 +39,7 @@ pub(crate) enum Scenario {
         ttl_seconds: u64,
     },
     Burst(Burst),
+    Handshake(Visitors),
     Attack(Attack),
     /// In a child of this program.
     FloorServer(floor::Brief),
@@ -69,6 +72,11 @@ impl Scenario {
                 ttl_seconds: number(options, "ttl"),
             },
             "burst" => Self::Burst(burst(options)),
+            "handshake" => Self::Handshake(Visitors {
+                count: count(options, "count"),
+                at_once: count(options, "at-once"),
+                size: count(options, "size"),
+            }),
             attack::SCENARIO => Self::Attack(attack(options)),
             attack::NEIGHBOUR_SCENARIO => {
                 Self::AttackNeighbour(attack::Brief::read(options).ok_or("no such neighbour")?)
@@ -107,11 +115,17 @@ pub(crate) fn bench(matches: &ArgMatches, scenario: &Scenario) -> Result<Bench, 
             plan.connections.min(live)
         }
         Scenario::Login(storm) => storm.count,
+        Scenario::Handshake(visitors) => visitors.count.min(visitors.at_once),
         _ => 1,
     };
     let url = matches.get_one::<String>("url").map_or("", String::as_str);
+    let tls = tls::Options {
+        cafile: matches.get_one::<PathBuf>("cafile").cloned(),
+        is_insecure: is_set(matches, "insecure"),
+        resumes: is_set(matches, "resume"),
+    };
     Ok(Bench {
-        peer: Peer::at(url, matches.get_one::<u32>("pid").copied().map(Process::new))?,
+        peer: Peer::at(url, matches.get_one::<u32>("pid").copied().map(Process::new), &tls)?,
         manner: Manner {
             timeout: Duration::from_secs(number(matches, "login-timeout")),
             retries: u32::try_from(number(matches, "login-retries")).unwrap_or(u32::MAX),
@@ -180,6 +194,13 @@ pub(crate) fn command() -> Command {
                     at_least(1, "posters", "16", "Connections that post meanwhile, and alone before"),
                     rate().default_value("2000"),
                 ]),
+            Command::new("handshake")
+                .about("A connection for each message: what connecting costs, over TLS with a handshake")
+                .args([
+                    at_least(1, "count", "3000", "Connections"),
+                    at_least(1, "at-once", "64", "Connections at a time"),
+                    size(),
+                ]),
             attack_command(),
             Command::new(attack::NEIGHBOUR_SCENARIO)
                 .hide(true)
@@ -195,7 +216,14 @@ fn common() -> Vec<Arg> {
         Arg::new("url")
             .long("url")
             .default_value("http://127.0.0.1:8000")
-            .help("The server"),
+            .help("The server; https:// needs --cafile or --insecure"),
+        Arg::new("cafile")
+            .long("cafile")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Certificates (PEM) of those who vouch for the server"),
+        flag("insecure", "Take any certificate"),
+        flag("resume", "Resume TLS sessions; otherwise each handshake is a full one"),
         Arg::new("pid")
             .long("pid")
             .value_parser(value_parser!(u32))

@@ -100,7 +100,7 @@ impl Poster {
         mut hear: impl FnMut(Posted, Answer),
     ) -> Result<(), String> {
         let open = self.wire.pump(ready, scratch).map_err(|error| error.to_string())?;
-        self.is_up = true;
+        self.is_up = self.wire.is_up();
         let mut consumed = 0;
         while let Some((answer, length)) = next_answer(&self.wire.input()[consumed..])? {
             let posted = self.in_flight.pop_front().ok_or("an answer to nothing")?;

@@ -2,11 +2,14 @@
 //!
 //! The figures are the kernel's own; what they are divided by is for the scenarios to say.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::bench::report::{Section, as_f64};
@@ -21,17 +24,16 @@ impl Process {
         Self(pid)
     }
 
-    /// CPU time that the threads of now have taken so far, in user and kernel mode.
-    pub(crate) fn cpu(self) -> io::Result<Duration> {
-        let mut nanos = 0;
-        for file in self.thread_files("schedstat")? {
+    /// CPU time that each thread of now has taken so far, in user and kernel mode.
+    pub(crate) fn cpu(self) -> io::Result<ThreadTimes> {
+        let mut times = BTreeMap::new();
+        for (thread, file) in self.thread_files("schedstat")? {
             // "<ns on a core> <ns waiting for one> <time slices>"
             let on_core = file.split_ascii_whitespace().next();
-            nanos += on_core
-                .and_then(|field| field.parse::<u64>().ok())
-                .ok_or(ErrorKind::InvalidData)?;
+            let nanos = on_core.and_then(|field| field.parse().ok());
+            times.insert(thread, Duration::from_nanos(nanos.ok_or(ErrorKind::InvalidData)?));
         }
-        Ok(Duration::from_nanos(nanos))
+        Ok(ThreadTimes(times))
     }
 
     /// Resident memory in KiB.
@@ -47,16 +49,19 @@ impl Process {
     /// How many threads are named as a server's workers are.
     pub(crate) fn workers(self) -> io::Result<usize> {
         let names = self.thread_files("comm")?;
-        Ok(names.iter().filter(|name| name.starts_with("worker-")).count())
+        Ok(names.iter().filter(|(_, name)| name.starts_with("worker-")).count())
     }
 
-    fn thread_files(self, name: &str) -> io::Result<Vec<String>> {
+    /// Of each thread, by its id.
+    fn thread_files(self, name: &str) -> io::Result<Vec<(OsString, String)>> {
         let mut texts = Vec::new();
         for thread in fs::read_dir(self.path("task"))? {
-            match fs::read_to_string(thread?.path().join(name)) {
-                Ok(text) => texts.push(text),
-                // It has ended since the directory was read.
+            let thread = thread?;
+            match fs::read_to_string(thread.path().join(name)) {
+                Ok(text) => texts.push((thread.file_name(), text)),
+                // It has ended since the directory was read, or the file was opened.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -68,11 +73,26 @@ impl Process {
     }
 }
 
+/// CPU time by thread: the kernel's sum over a process has steps of 10 ms.
+#[derive(Debug, Clone)]
+pub(crate) struct ThreadTimes(BTreeMap<OsString, Duration>);
+
+impl ThreadTimes {
+    /// What was taken since then, in seconds, but for threads that have ended meanwhile.
+    pub(crate) fn seconds_since(&self, before: &Self) -> f64 {
+        let taken = self.0.iter().map(|(thread, time)| {
+            let before = before.0.get(thread).copied().unwrap_or_default();
+            time.saturating_sub(before)
+        });
+        taken.sum::<Duration>().as_secs_f64()
+    }
+}
+
 /// CPU time of a server, if its process is known, and of this program.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Cpu {
     at: Instant,
-    server: Option<Duration>,
+    server: Option<ThreadTimes>,
     client: Duration,
 }
 
@@ -93,10 +113,10 @@ impl Cpu {
 
     /// What was taken since then.
     pub(crate) fn since(&self, before: &Self) -> Spent {
-        let servers = self.server.zip(before.server);
+        let servers = self.server.as_ref().zip(before.server.as_ref());
         Spent {
             seconds: (self.at - before.at).as_secs_f64(),
-            server: servers.map(|(after, before)| after.saturating_sub(before).as_secs_f64()),
+            server: servers.map(|(after, before)| after.seconds_since(before)),
             client: self.client.saturating_sub(before.client).as_secs_f64(),
         }
     }
@@ -144,4 +164,30 @@ pub(crate) fn tell_memory(section: &mut Section, thing: &str, count: usize, befo
 pub(crate) fn resident_kib(process: Option<Process>) -> Result<Option<u64>, String> {
     let resident = process.map(Process::resident_kib).transpose();
     resident.map_err(|error| format!("the server's process: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ended_takes_nothing_back_from_the_others() {
+        let times = |all: &[(&str, u64)]| {
+            let all = all
+                .iter()
+                .map(|(thread, seconds)| (OsString::from(thread), Duration::from_secs(*seconds)));
+            ThreadTimes(all.collect())
+        };
+        let before = times(&[("1", 10), ("2", 20)]);
+        let after = times(&[("2", 25), ("3", 1)]);
+        assert!((after.seconds_since(&before) - 6.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn this_process_has_memory_and_threads_that_took_time() {
+        let process = Process::new(std::process::id());
+        assert!(process.resident_kib().expect("it is there") > 0);
+        assert!(!process.cpu().expect("it is there").0.is_empty());
+        assert!(Process::new(0).cpu().is_err());
+    }
 }

@@ -102,8 +102,8 @@ impl Section {
     /// The percentiles, unless there is nothing to tell.
     pub(crate) fn latencies(&mut self, name: &str, latencies: &Latencies) {
         if latencies.count() > 0 {
-            for (percentile, percent) in Latencies::TOLD {
-                self.count(&format!("{name}_{percentile}_micros"), latencies.percentile(percent));
+            for (percentile, quantile) in Latencies::TOLD {
+                self.count(&format!("{name}_{percentile}_micros"), latencies.quantile(quantile));
             }
         }
     }

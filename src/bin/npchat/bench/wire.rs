@@ -15,9 +15,11 @@ use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
+use rustls::ClientConnection;
 use socket2::{Domain, Socket, Type};
 
 use crate::bench::peer::Peer;
+use crate::bench::tls::Tls;
 
 const EVENTS_PER_POLL: usize = 1024;
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -123,8 +125,20 @@ impl Poller {
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: TcpStream,
+    transport: Transport,
     input: Vec<u8>,
     output: Vec<u8>,
+}
+
+/// What stands between the bytes and the socket.
+#[derive(Debug)]
+enum Transport {
+    Plain,
+    Tls {
+        connection: Box<ClientConnection>,
+        /// Where the handshake is to be counted, until it is done.
+        uncounted: Option<Tls>,
+    },
 }
 
 impl Wire {
@@ -139,11 +153,27 @@ impl Wire {
         };
         socket.set_nodelay(true)?;
         socket.register(registry, Token(token), Interest::READABLE | Interest::WRITABLE)?;
+        let transport = match &peer.tls {
+            None => Transport::Plain,
+            Some(tls) => Transport::Tls {
+                connection: Box::new(tls.connect().map_err(io::Error::other)?),
+                uncounted: Some(tls.clone()),
+            },
+        };
         Ok(Self {
             socket,
+            transport,
             input: Vec::new(),
             output: Vec::new(),
         })
+    }
+
+    /// Whether the other end can be talked to: over TLS that is after the handshake.
+    pub(crate) fn is_up(&self) -> bool {
+        match &self.transport {
+            Transport::Plain => true,
+            Transport::Tls { connection, .. } => !connection.is_handshaking(),
+        }
     }
 
     /// Takes what is to go; [`Wire::flush`] sends it.
@@ -156,15 +186,29 @@ impl Wire {
     /// # Errors
     /// The connection is over.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            match self.socket.write(&self.output) {
-                Ok(count) => drop(self.output.drain(..count)),
+        loop {
+            let sent = match &mut self.transport {
+                Transport::Plain if self.output.is_empty() => return Ok(()),
+                Transport::Plain => self
+                    .socket
+                    .write(&self.output)
+                    .map(|count| drop(self.output.drain(..count))),
+                Transport::Tls { connection, .. } => {
+                    let count = connection.writer().write(&self.output)?;
+                    self.output.drain(..count);
+                    if !connection.wants_write() {
+                        return Ok(());
+                    }
+                    connection.write_tls(&mut self.socket).map(drop)
+                }
+            };
+            match sent {
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 
     /// Sends what waits and reads what has come, until the kernel has no more. Returns whether the stream goes on.
@@ -177,7 +221,9 @@ impl Wire {
             match self.socket.read(scratch) {
                 Ok(0) => return Ok(false),
                 Ok(count) => {
-                    self.input.extend_from_slice(&scratch[..count]);
+                    if !self.take(&scratch[..count])? {
+                        return Ok(false);
+                    }
                     if count < scratch.len() && !ready.ended {
                         return Ok(true);
                     }
@@ -187,6 +233,41 @@ impl Wire {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Makes input of what the socket had. Returns whether the stream goes on.
+    fn take(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
+        let Transport::Tls { connection, uncounted } = &mut self.transport else {
+            self.input.extend_from_slice(bytes);
+            return Ok(true);
+        };
+        let mut goes_on = true;
+        while !bytes.is_empty() {
+            connection.read_tls(&mut bytes)?;
+            let state = match connection.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => {
+                    // The alert may tell the server what is wrong; the connection is over either way.
+                    let _ = connection.write_tls(&mut self.socket);
+                    return Err(io::Error::other(error));
+                }
+            };
+            let start = self.input.len();
+            self.input.resize(start + state.plaintext_bytes_to_read(), 0);
+            connection.reader().read_exact(&mut self.input[start..])?;
+            if state.peer_has_closed() {
+                goes_on = false;
+                break;
+            }
+        }
+        if !connection.is_handshaking()
+            && let Some(tls) = uncounted.take()
+        {
+            tls.count(connection.handshake_kind());
+        }
+        // The handshake's next step.
+        self.flush()?;
+        Ok(goes_on)
     }
 
     /// What has come and was not consumed.

@@ -21,7 +21,7 @@ pub(super) struct Measured {
 impl PairLatencies {
     /// In microseconds.
     pub(super) fn longest(&self) -> u64 {
-        self.answers.percentile(100.0).max(self.deliveries.percentile(100.0))
+        self.answers.quantile(1.0).max(self.deliveries.quantile(1.0))
     }
 
     /// How many times longer than those of `alone` the 99th percentiles are, of answers and of deliveries.
