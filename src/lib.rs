@@ -4,7 +4,8 @@
 //! logs in over a WebSocket at the same path by signing a challenge, and gets what was stored and what comes. There are no
 //! accounts and no plaintext, and no promise to keep mail past its time to live.
 //!
-//! The crate is a library, and the server `npchatd`, which is its command line. A server is started in three lines:
+//! The crate is a library, the server `npchatd`, which is its command line, and the client `npchat`, which measures servers
+//! (`npchat bench`). A server is started in three lines:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), npchat::server::StartError> {
@@ -62,8 +63,8 @@
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server` and `transport` touch a socket or a clock. All else takes bytes and `now`, so that all of
-//!    [`connection`] can be driven without a socket, at any speed.
+//! 1. Only `worker`, `server`, `transport` and the client touch a socket or a clock. All else takes bytes and `now`, so that
+//!    all of [`connection`] can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
 //! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each behind its

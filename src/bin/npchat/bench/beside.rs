@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::bench::Bench;
 use crate::bench::books::Books;
 use crate::bench::crew::Crew;
-use crate::bench::fleet::Logins;
+use crate::bench::faults::Faults;
 use crate::bench::identity::Away;
 use crate::bench::latencies::Latencies;
 use crate::bench::load::{Plan, Tally, Window};
@@ -49,7 +49,7 @@ pub(crate) struct Waits {
 
 impl Waits {
     /// Tells the latencies, and hands out what was wrong.
-    pub(crate) fn tell(&mut self, section: &mut Section, logins: &mut Logins) {
+    pub(crate) fn tell(&mut self, section: &mut Section, faults: &mut Faults) {
         let (alone, beside) = (&self.alone.answers, &self.beside.answers);
         section.latencies("posters_alone", alone);
         section.latencies("posters", beside);
@@ -58,7 +58,7 @@ impl Waits {
         }
         section.count("posters_messages", self.alone.acknowledged + self.beside.acknowledged);
         for tally in [&mut self.alone, &mut self.beside] {
-            logins.faults.merge(std::mem::take(&mut tally.faults));
+            faults.merge(std::mem::take(&mut tally.faults));
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::bench::Bench;
 use crate::bench::beside::{self, Phase};
 use crate::bench::faults::Faults;
-use crate::bench::fleet::Logins;
 use crate::bench::identity::Away;
 use crate::bench::load::Plan;
 use crate::bench::mail::Label;
@@ -64,7 +63,7 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
     bench.progress.begin("burst: waiting for the end");
     thread::sleep(left);
     let phase = Phase::default();
-    let (waits, spent) = thread::scope(|scope| {
+    let (mut waits, spent) = thread::scope(|scope| {
         let posters = scope.spawn(|| beside::post(bench, &burst.posters, &away, &phase));
         thread::sleep(ALONE);
         phase.begin();
@@ -75,14 +74,11 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
         let waits = posters.join().map_err(|_| "a thread of this program panicked")?;
         Ok::<_, String>((waits?, after?.since(&cpu?)))
     })?;
-    let mut waits = waits;
     spent.tell_cores(&mut section);
     if let Some(kib) = resident_kib(bench.peer.process)? {
         section.count("resident_after_kib", kib);
     }
-    let mut logins = Logins::default();
-    waits.tell(&mut section, &mut logins);
-    report.faults.merge(logins.faults);
+    waits.tell(&mut section, &mut report.faults);
     sampled.append(&mut waits.sampled);
     let size = burst.posters.size;
     sample::check(bench, &away, size, sampled, &mut section, &mut report.faults)?;

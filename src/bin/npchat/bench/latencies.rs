@@ -15,13 +15,8 @@ pub(crate) struct Latencies(Histogram<u64>);
 
 impl Latencies {
     /// The percentiles that are told, with their names.
-    pub(crate) const TOLD: [(&'static str, f64); 5] = [
-        ("p50", 0.5),
-        ("p90", 0.9),
-        ("p99", 0.99),
-        ("p99.9", 0.999),
-        ("max", 1.0),
-    ];
+    pub(crate) const TOLD: [(&'static str, f64); 5] =
+        [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)];
 
     pub(crate) fn add(&mut self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
@@ -82,7 +77,7 @@ mod tests {
         }
         odd.merge(&even);
         assert_eq!(odd.count(), 1000);
-        assert_eq!(odd.to_string(), "p50 500, p90 900, p99 990, p99.9 999, max 1000 µs");
+        assert_eq!(odd.to_string(), "p50 500, p90 900, p99 990, p999 999, max 1000 µs");
     }
 
     #[test]

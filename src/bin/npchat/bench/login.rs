@@ -60,7 +60,7 @@ pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     section.count("login_retries", logins.retries);
     section.count("login_refused", logins.refused);
     if let Some(mut waits) = waits {
-        waits.tell(&mut section, &mut logins);
+        waits.tell(&mut section, &mut report.faults);
         let size = storm.posters.map_or(0, |plan| plan.size);
         sample::check(bench, &away, size, waits.sampled, &mut section, &mut report.faults)?;
     }

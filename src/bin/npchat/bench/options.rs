@@ -164,7 +164,7 @@ pub(crate) fn command() -> Command {
                 .about("Whole logins: connect, upgrade, challenge, solution, close")
                 .args([
                     at_least(1, "count", "3000", "Logins"),
-                    at_least(1, "at-once", "64", "Logins under way at a time; with --count all come as fast as they can"),
+                    at_least(1, "at-once", "64", "Logins under way at a time; as many as --count come as fast as they can"),
                     flag("hold", "Hold all sessions until the last is in"),
                     at_least(0, "posters", "0", "Connections that post meanwhile, and alone before"),
                     ids("1000"),

@@ -235,12 +235,12 @@ mod tests {
                 "floor before": {
                     "server_cpu_micros_per_message": 5.0,
                     "answer_p50_micros": 70, "answer_p90_micros": 70, "answer_p99_micros": 70,
-                    "answer_p99.9_micros": 70, "answer_max_micros": 70,
+                    "answer_p999_micros": 70, "answer_max_micros": 70,
                 },
                 "server": {
                     "server_cpu_micros_per_message": 5.5,
                     "answer_p50_micros": 70, "answer_p90_micros": 70, "answer_p99_micros": 70,
-                    "answer_p99.9_micros": 70, "answer_max_micros": 70,
+                    "answer_p999_micros": 70, "answer_max_micros": 70,
                     "looked_into_messages": 1234,
                 },
             },
