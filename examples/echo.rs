@@ -80,7 +80,7 @@ fn port() -> Option<u16> {
 
 fn serve(port: u16) -> Result<(), StartError> {
     let config = Config {
-        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]),
+        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()]),
         max_message: MESSAGE_MAX_BYTES,
         mailbox_bytes: MESSAGE_MAX_BYTES,
         ..Config::default()

@@ -1,33 +1,70 @@
-//! Loads a certificate chain and its private key from PEM files, and checks that they belong together.
+//! Loads a certificate chain and its private key from PEM files, checks that they belong together and can still be used,
+//! and holds the ones that new handshakes show.
 //!
-//! Nothing here speaks TLS, and a certificate's dates and names are its clients' to judge.
+//! Nothing here speaks TLS, and a certificate's names and its issuer are its clients' to judge.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 use std::{error, fmt, io};
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use crate::config::CertificateFiles;
 
 /// A longer file is neither a chain nor a key.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
-/// Loads the chain, the server's own certificate first, and the key: PKCS#8, PKCS#1 or SEC1, not encrypted.
+/// A certificate with its key, as new handshakes show it. Whoever renews it disturbs no connection that there is.
+#[derive(Debug)]
+pub struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
+
+impl CurrentCertificate {
+    /// Starts with this one.
+    #[must_use]
+    pub fn new(certified: Arc<CertifiedKey>) -> Self {
+        Self(RwLock::new(certified))
+    }
+
+    /// From now on it is this one.
+    pub fn renew(&self, certified: Arc<CertifiedKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+    }
+}
+
+impl ResolvesServerCert for CurrentCertificate {
+    /// The one there is, whatever name the client asks for.
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Loads the chain, the server's own certificate first, and the key: PKCS#8, PKCS#1 or SEC1, not encrypted. The
+/// certificate must be valid beyond `now`.
 ///
 /// # Errors
 ///
 /// Which of the files can't be used, and why.
-pub fn load(certificate: &Path, private_key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
+pub fn load(files: &CertificateFiles, now: SystemTime) -> Result<Arc<CertifiedKey>, CertificateError> {
+    let CertificateFiles {
+        certificate,
+        private_key,
+    } = files;
     let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| CertificateError::new(certificate, Problem::Pem(error)))?;
-    if chain.is_empty() {
+    let Some(own) = chain.first() else {
         return Err(CertificateError::new(certificate, Problem::NoCertificate));
-    }
+    };
+    let expiry = not_after(own);
     let key = PrivateKeyDer::from_pem_slice(&read(private_key)?).map_err(|error| {
         let problem = match error {
             pem::Error::NoItemsFound => Problem::NoPrivateKey,
@@ -38,10 +75,23 @@ pub fn load(certificate: &Path, private_key: &Path) -> Result<Arc<CertifiedKey>,
     let key = any_supported_type(&key).map_err(|_| CertificateError::new(private_key, Problem::UnsupportedKey))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
-        Ok(()) => Ok(Arc::new(certified)),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(CertificateError::new(private_key, Problem::Mismatch)),
-        Err(error) => Err(CertificateError::new(certificate, Problem::Certificate(error))),
+        Ok(()) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateError::new(private_key, Problem::Mismatch)),
+        Err(error) => return Err(CertificateError::new(certificate, Problem::Certificate(Some(error)))),
     }
+    let expiry = expiry.ok_or_else(|| CertificateError::new(certificate, Problem::Certificate(None)))?;
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if expiry < since_1970 {
+        let expired = SystemTime::UNIX_EPOCH.checked_add(expiry).unwrap_or(now);
+        return Err(CertificateError::new(certificate, Problem::Expired(expired)));
+    }
+    Ok(Arc::new(certified))
+}
+
+/// The last second in which a certificate is valid, since 1970 (RFC 5280 §4.1.2.5).
+fn not_after(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration())
 }
 
 /// A file that can't be used, and why. Displayed on one line.
@@ -60,7 +110,9 @@ enum Problem {
     NoPrivateKey,
     UnsupportedKey,
     Mismatch,
-    Certificate(rustls::Error),
+    Certificate(Option<rustls::Error>),
+    /// Since then.
+    Expired(SystemTime),
 }
 
 impl CertificateError {
@@ -88,6 +140,13 @@ impl fmt::Display for CertificateError {
             Problem::Certificate(_) => {
                 f.write_str("the certificate is malformed or of a version that is not supported")
             }
+            Problem::Expired(since) => {
+                write!(
+                    f,
+                    "the certificate expired at {}",
+                    humantime::format_rfc3339_seconds(*since)
+                )
+            }
         }
     }
 }
@@ -97,7 +156,7 @@ impl error::Error for CertificateError {
         match &self.problem {
             Problem::Unreadable(error) => Some(error),
             Problem::Pem(error) => Some(error),
-            Problem::Certificate(error) => Some(error),
+            Problem::Certificate(Some(error)) => Some(error),
             _ => None,
         }
     }

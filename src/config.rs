@@ -85,11 +85,9 @@ impl Config {
                     .map_err(|problem| ConfigError { name, problem })?;
             }
         }
-        if self.listen == Listen::Addresses(Vec::new()) {
-            return Err(ConfigError {
-                name: Key::Listen.setting().flag,
-                problem: "at least one address is needed".to_owned(),
-            });
+        if let Some(problem) = self.listen.problem(self.certificate.is_some()) {
+            let name = given(Key::Listen).unwrap_or(Key::Listen.setting().flag);
+            return Err(ConfigError { name, problem });
         }
         RELATIONS.iter().try_for_each(|relation| relation.check(self, &given))
     }
@@ -107,7 +105,7 @@ impl Config {
             },
             Key::Listen => match &self.listen {
                 Listen::Default { .. } => "all addresses".to_owned(),
-                Listen::Addresses(list) => list.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(","),
+                Listen::Addresses(list) => list.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(","),
             },
             Key::Host if self.hosts.is_empty() => "as requested".to_owned(),
             Key::Host => self.hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(","),
@@ -154,8 +152,66 @@ pub enum Listen {
         /// TCP port; 0 takes any that is free.
         port: u16,
     },
-    /// These addresses, at least one; port 0 takes any that is free.
-    Addresses(Vec<SocketAddr>),
+    /// These addresses, at least one.
+    Addresses(Vec<Endpoint>),
+}
+
+impl Listen {
+    /// What is wrong with it.
+    fn problem(&self, has_certificate: bool) -> Option<String> {
+        let Self::Addresses(endpoints) = self else {
+            return None;
+        };
+        if endpoints.is_empty() {
+            return Some("at least one address is needed".to_owned());
+        }
+        let needs_one = |endpoint: &&Endpoint| endpoint.scheme == Some(Scheme::Https) && !has_certificate;
+        let [certificate, private_key] = [Key::Certificate, Key::PrivateKey].map(|key| key.setting().flag);
+        let endpoint = endpoints.iter().find(needs_one)?;
+        Some(format!("{endpoint} needs {certificate} and {private_key}"))
+    }
+}
+
+/// An address to listen on, and what is spoken there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// If none is said, it is `https` where there is a certificate, and `http` where there is none.
+    pub scheme: Option<Scheme>,
+    /// Port 0 takes any that is free.
+    pub address: SocketAddr,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { scheme: None, address }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            None => self.address.fmt(f),
+            Some(scheme) => write!(f, "{scheme}://{}", self.address),
+        }
+    }
+}
+
+/// What is spoken at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP and WebSocket in the clear.
+    Http,
+    /// The same over TLS.
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
 }
 
 /// The two files that [`crate::certificate::load`] takes.

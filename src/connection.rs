@@ -4,30 +4,26 @@
 
 mod closing;
 mod requests;
+mod turn;
 
 use std::time::{Duration, Instant};
 
-use self::closing::Closing;
+use self::closing::{Closing, write_farewell};
 use self::requests::{Progress, Requests, write_refusal};
-use crate::auth::ChallengeSigner;
+pub use self::turn::Turn;
 use crate::config::Timeouts;
-use crate::http::HttpDate;
 use crate::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
-use crate::mailboxes::Delivery;
-use crate::metrics::Counters;
 use crate::outbound::Outbound;
 use crate::refusal::{CloseReason, Refusal};
-use crate::relay::Relay;
 use crate::service::{Conversation, Heard, Npchat, Service};
-use crate::session::write_failure;
-use crate::token::SessionAddress;
-use crate::websocket::{Event, Lent, WebSocket, write_close};
+use crate::websocket::{Event, Lent, WebSocket};
 
 /// One client's connection, from accept to free.
 ///
 /// Calling contract:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
-///    [`Connection::turn_away`], [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out` is empty.
+///    [`Connection::turn_away`], [`Connection::drain`], [`Connection::reach_deadline`], [`Connection::break_off`] is called with
+///    a [`Turn`] whose `out` is empty.
 /// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
@@ -44,36 +40,6 @@ pub struct Connection<S: Service = Npchat> {
     runnable: bool,
 }
 
-/// What a connection is given for one turn.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    /// The moment of this turn.
-    pub now: Instant,
-    /// The `Date` of this second.
-    pub date: &'a HttpDate,
-    /// Where the connection lives.
-    pub address: SessionAddress,
-    /// The relay.
-    pub relay: &'a Relay,
-    /// How long things may take.
-    pub timeouts: &'a Timeouts,
-    /// Requests that this connection may have answered now; of frames it may have
-    /// [`FRAMES_PER_REQUEST`] times as many.
-    pub requests: usize,
-    /// Steps of a login, each a signature made or verified, that this connection may take now.
-    pub login_steps: usize,
-    /// The worker's signing key.
-    pub signer: &'a mut ChallengeSigner,
-    /// The worker's counters.
-    pub counters: &'a Counters,
-    /// Takes the output.
-    pub out: &'a mut Vec<u8>,
-    /// Takes the addresses of sessions that have mail now.
-    pub wake: &'a mut Vec<SessionAddress>,
-    /// Scratch for mail on its way into `out`.
-    pub deliveries: &'a mut Vec<Delivery>,
-}
-
 /// What the socket needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -83,15 +49,6 @@ pub enum Step {
     HalfClose,
     /// The connection is over: close the socket, free the slot.
     Free(CloseReason),
-}
-
-impl Turn<'_> {
-    /// Whether there is a step of a login for this connection, which is then taken.
-    pub fn take_login_step(&mut self) -> bool {
-        let left = self.login_steps.checked_sub(1);
-        self.login_steps = left.unwrap_or(0);
-        left.is_some()
-    }
 }
 
 #[derive(Debug)]
@@ -165,6 +122,12 @@ impl<S: Service> Connection<S> {
             Stage::WebSocket(_) => self.close_after_end(CloseReason::Reset, turn),
             Stage::Closing(closing) => closing.end_input(),
         }
+    }
+
+    /// Nothing that the peer sends can be understood any more, and nothing more can be said to it.
+    pub fn break_off(&mut self, reason: CloseReason) {
+        self.outbound = Outbound::default();
+        self.become_closing(reason);
     }
 
     /// Goes on with what a budget or a full socket left over.
@@ -374,9 +337,12 @@ impl<S: Service> Connection<S> {
         if matches!(self.stage, Stage::WebSocket(_)) && reason != CloseReason::Reset {
             write_farewell(turn.out, reason);
         }
+        self.become_closing(reason);
+    }
+
+    fn become_closing(&mut self, reason: CloseReason) {
         self.stage = Stage::Closing(Closing::after_output(reason));
-        self.unread = Vec::new();
-        self.runnable = false;
+        (self.unread, self.runnable) = (Vec::new(), false);
     }
 
     fn close_after_end(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
@@ -490,11 +456,4 @@ impl<C: Conversation> Upgraded<C> {
         }
         self.conversation.reach_deadline(wants_input, turn)
     }
-}
-
-fn write_farewell(out: &mut Vec<u8>, reason: CloseReason) {
-    if reason.is_login_failure() {
-        write_failure(out, reason);
-    }
-    write_close(out, reason);
 }

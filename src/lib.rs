@@ -41,11 +41,12 @@
 //! |---|---|
 //! | [`config`] | what an operator can set, with defaults, units and one place of validation |
 //! | [`limits`] | what nobody needs to set: compile-time constants and the relations between them |
-//! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key |
-//! | [`server`] | binds, raises the file limit, starts workers, turns signals into a drain |
+//! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key, and the one that is shown now |
+//! | [`server`] | binds, raises the file limit, starts workers, renews the certificate, turns signals into a drain |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
-//! | `worker/` | its parts: slots (slab with generations), inbox (only who sleeps is woken), visits, the expiry's share |
-//! | `transport` | the socket's bytes; the only file that reads, writes or ends a connected socket |
+//! | `worker/` | its parts: clock, slots (slab with generations), inbox (only who sleeps is woken), visits, steps of logins and handshakes, the expiry's share |
+//! | [`transport`] | the socket's bytes, plain or by way of TLS; the only file that reads, writes or ends a connected socket |
+//! | [`transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
 //! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
 //! | [`outbound`] | what waits for the kernel, and how long it may |
 //! | [`http`] | request head, body, response. Bytes in, values out |
@@ -63,8 +64,8 @@
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server`, `transport` and the client touch a socket or a clock. All else takes bytes and `now`, so that
-//!    all of [`connection`] can be driven without a socket, at any speed.
+//! 1. Only `worker`, `server`, `transport` and the client touch a socket or a clock, and of those not [`transport::tls`]. All
+//!    else takes bytes and `now`, so that all of [`connection`] can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
 //! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each behind its
@@ -85,6 +86,15 @@
 //! cleared under the lock when the session has taken everything. So between a post and the session's look there is always either a mark with a wake-up
 //! on its way, or a session that knows that mail is left. An inbox entry for a session that is gone finds nothing, and nothing
 //! is lost by it.
+//!
+//! # What TLS changes
+//!
+//! Nothing above `transport`. Each visit opens all records that have come whole, so plaintext never waits where no event tells of
+//! it, and an idle connection owns keys but no buffers. What the transport reports as sent is plaintext whose records the
+//! kernel has taken: a connection holds on to the rest, so its caps, its deadlines and its way to close are the same as without
+//! TLS, though up to [`limits::TLS_SEALED_MAX_BYTES`] of it are held in records too. A peer's `close_notify` is the end of its
+//! stream; an end without one is an ordinary end, since every request and every message tells its own length. Handshakes go on
+//! in steps, of which a turn has a few, first come, first served.
 //!
 //! # What a bug does
 //!
@@ -114,7 +124,7 @@ pub mod service;
 pub mod session;
 mod sync;
 pub mod token;
-mod transport;
+pub mod transport;
 pub mod websocket;
 pub mod wheel;
 mod worker;

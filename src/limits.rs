@@ -37,6 +37,9 @@ pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
 pub const MAILED_VISITS_PER_TURN: usize = 256;
 /// Steps of a login, each a signature made or verified, that a worker may take in one turn while others wait.
 pub const LOGIN_STEPS_PER_TURN: usize = 16;
+/// Steps of TLS handshakes that a worker may take in one turn while others wait. One may hold a signature and a key agreement:
+/// 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
+pub const HANDSHAKE_STEPS_PER_TURN: usize = 4;
 /// Connections that may wait in the kernel for a listener's accept.
 pub const LISTEN_BACKLOG: usize = 4096;
 /// New connections that a worker may accept in one turn.
@@ -56,6 +59,18 @@ pub const EXPIRIES_PER_TURN: usize = 1024;
 
 /// Output of one connection, past which it produces no more until the kernel has taken some.
 pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
+
+/// Plaintext of one TLS record (RFC 8446 §5.1).
+pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+/// More than a record takes beside its plaintext: header, nonce, content type, tag.
+pub const TLS_RECORD_OVERHEAD_BYTES: usize = 64;
+/// Ciphertext of one connection, past which no more is made until the kernel has taken what there is.
+pub const TLS_SEALED_MAX_BYTES: usize = 32 * 1024;
+/// Input of one TLS connection that is kept because its rest hasn't come: a record, or what a handshake message is cut into.
+/// A `ClientHello` that doesn't fit is refused.
+pub const TLS_PARTIAL_MAX_BYTES: usize = 20 * 1024;
+/// How often the files of the certificate are looked at. A change is taken up once it is as old as that.
+pub const CERTIFICATE_LOOK_SECONDS: u64 = 2;
 
 /// Messages that a session may be sent and its client not have confirmed.
 pub const WINDOW_MAX_MESSAGES: usize = 1024;
@@ -168,6 +183,10 @@ pub const RESERVED_FILES: u64 = 128;
 
 const _: () = {
     assert!(HEAD_MAX_BYTES < READ_SCRATCH_BYTES);
+    // A record and its part that has come fit into the scratch together, or a connection would stand still.
+    assert!(TLS_PARTIAL_MAX_BYTES + TLS_RECORD_BYTES < READ_SCRATCH_BYTES);
+    // The largest record that is legal, with what a cipher may add (RFC 8446 §5.2, RFC 5246 §6.2.3).
+    assert!(5 + TLS_RECORD_BYTES + 2048 <= TLS_PARTIAL_MAX_BYTES);
     assert!(TARGET_MAX_BYTES < HEAD_MAX_BYTES);
     assert!(TRAILER_MAX_BYTES < HEAD_MAX_BYTES);
     assert!(CHUNK_EXTENSION_MAX_BYTES < TRAILER_MAX_BYTES);

@@ -172,6 +172,8 @@ pub enum CloseReason {
     Done,
     /// The transport failed: reset, timeout, broken pipe.
     Reset,
+    /// What came is no TLS that is spoken here: not TLS, a version or a cipher that isn't, a broken record.
+    TlsFailed,
     /// A refusal that closes, or a request that asked to.
     Answered,
     /// No request came in time.
@@ -219,9 +221,10 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Done,
         Self::Reset,
+        Self::TlsFailed,
         Self::Answered,
         Self::Idle,
         Self::Stalled,
@@ -249,7 +252,7 @@ impl CloseReason {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::Done | Self::Reset | Self::Answered | Self::Idle => 1000,
+            Self::Done | Self::Reset | Self::TlsFailed | Self::Answered | Self::Idle => 1000,
             Self::ProtocolError => 1002,
             Self::UnexpectedBinary => 1003,
             Self::InvalidUtf8 => 1007,
@@ -278,6 +281,7 @@ impl CloseReason {
         match self {
             Self::Done => "done",
             Self::Reset => "reset",
+            Self::TlsFailed => "tls_failed",
             Self::Answered => "answered",
             Self::Idle => "idle",
             Self::Stalled => "stalled",

@@ -1,8 +1,9 @@
-//! The server: binds, raises the file limit, starts workers, turns signals into a drain.
+//! The server: binds, raises the file limit, starts workers, turns signals into a drain or a look at the certificate.
 //!
 //! What a worker does is in `worker`; what an operator can set is in [`crate::config`].
 
 mod listeners;
+mod renewal;
 
 use std::net::SocketAddr;
 use std::panic;
@@ -15,18 +16,22 @@ use std::{error, fmt, io};
 use aws_lc_rs::rand;
 use bytesize::ByteSize;
 use mio::{Poll, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use rustls::sign::CertifiedKey;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+pub(crate) use self::listeners::Door;
+use self::renewal::Renewal;
 use crate::auth::ChallengeSigner;
-use crate::certificate;
-use crate::config::{Config, ConfigError, Timeouts};
+use crate::certificate::{self, CurrentCertificate};
+use crate::config::{CertificateFiles, Config, ConfigError, Timeouts};
 use crate::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
 use crate::machine;
 use crate::mailboxes::Stats;
 use crate::metrics::{Counters, Totals};
 use crate::relay::Relay;
 use crate::service::{Npchat, Service};
+use crate::transport::tls::Acceptor;
 use crate::worker::{INBOX, Inbox, Worker};
 
 /// A running server. Dropping it stops it at once.
@@ -35,6 +40,7 @@ pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<io::Result<()>>>,
+    renewal: Option<Renewal>,
 }
 
 /// What all workers share.
@@ -72,8 +78,6 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The certificate or its key is no good.
     Certificate(certificate::CertificateError),
-    /// A good certificate was given, but this version serves plain HTTP only.
-    TlsNotServed,
     /// The system refuses what a server needs: a poller, a thread, random bytes.
     System(&'static str, io::Error),
     /// A worker ended before it was told to.
@@ -95,9 +99,9 @@ impl Server {
     /// Nothing is left running then.
     pub fn start_service<S: Service>(config: &Config) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
-        check_certificate(config)?;
+        let (acceptor, renewal) = secure(config)?.unzip();
         let files = machine::raise_file_limit().map_err(|error| StartError::System("read the file limit", error))?;
-        let (addresses, listeners) = listeners::bind(&config.listen, config.workers)?;
+        let bound = listeners::bind(&config.listen, config.workers, acceptor.is_some())?;
         let polls = (0..config.workers)
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>()
@@ -105,13 +109,25 @@ impl Server {
         let shared = Arc::new(Shared::new(config, &polls, files)?);
         let mut server = Self {
             shared,
-            addresses,
+            addresses: bound.iter().map(|one| one.address).collect(),
             workers: Vec::with_capacity(config.workers),
+            renewal,
         };
-        for (index, (poll, listeners)) in (0..).zip(polls.into_iter().zip(listeners)) {
-            server.start_worker::<S>(index, poll, listeners, config.fresh_key)?;
+        let urls: Vec<_> = bound
+            .iter()
+            .map(|one| format!("{}://{}", one.scheme, one.address))
+            .collect();
+        let doors = listeners::share_out(bound, config.workers, acceptor.as_ref());
+        for (index, (poll, doors)) in (0..).zip(polls.into_iter().zip(doors)) {
+            server.start_worker::<S>(index, poll, doors, config.fresh_key)?;
         }
-        tracing::info!("{}", server.summary(config));
+        tracing::info!(
+            "listening on {}, {} workers, up to {} connections, {} for mail",
+            urls.join(" and "),
+            config.workers,
+            server.shared.max_connections,
+            ByteSize::b(config.memory).display().iec(),
+        );
         Ok(server)
     }
 
@@ -157,14 +173,14 @@ impl Server {
         &mut self,
         index: u32,
         poll: Poll,
-        listeners: Vec<std::net::TcpListener>,
+        doors: Vec<Door>,
         fresh_key: u32,
     ) -> Result<(), StartError> {
         let signer = ChallengeSigner::new(fresh_key)
             .map_err(|error| StartError::System("make a signing key", io::Error::other(error)))?;
         let alarm = Alarm(Arc::clone(&self.shared));
         let shared = Arc::clone(&self.shared);
-        let worker = Worker::<S>::new(index, shared, poll, listeners, signer)
+        let worker = Worker::<S>::new(index, shared, poll, doors, signer)
             .map_err(|error| StartError::System("watch the listeners", error))?;
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
@@ -189,21 +205,6 @@ impl Server {
 
     fn wake_all(&self) {
         self.shared.wake_all();
-    }
-
-    fn summary(&self, config: &Config) -> String {
-        let addresses: Vec<_> = self
-            .addresses
-            .iter()
-            .map(|address| format!("http://{address}"))
-            .collect();
-        format!(
-            "listening on {}, {} workers, up to {} connections, {} for mail",
-            addresses.join(" and "),
-            config.workers,
-            self.shared.max_connections,
-            ByteSize::b(config.memory).display().iec(),
-        )
     }
 }
 
@@ -301,20 +302,37 @@ impl Drop for Alarm {
     }
 }
 
-/// Whether a server can start with the configured certificate. This version starts with none only, and says what is wrong
-/// with one that wouldn't do in any version.
+/// Whether a server can start with the configured certificate, if there is one.
 ///
 /// # Errors
-/// [`StartError::Certificate`] or [`StartError::TlsNotServed`].
+/// [`StartError::Certificate`]
 pub fn check_certificate(config: &Config) -> Result<(), StartError> {
-    let Some(files) = &config.certificate else {
-        return Ok(());
-    };
-    certificate::load(&files.certificate, &files.private_key).map_err(StartError::Certificate)?;
-    Err(StartError::TlsNotServed)
+    config
+        .certificate
+        .as_ref()
+        .map_or(Ok(()), |files| load(files).map(drop))
 }
 
-/// Runs a server until SIGTERM or SIGINT, then drains it. A second signal ends the process at once.
+fn load(files: &CertificateFiles) -> Result<Arc<CertifiedKey>, StartError> {
+    certificate::load(files, SystemTime::now()).map_err(StartError::Certificate)
+}
+
+/// What TLS takes, if there is a certificate.
+fn secure(config: &Config) -> Result<Option<(Acceptor, Renewal)>, StartError> {
+    let Some(files) = &config.certificate else {
+        return Ok(None);
+    };
+    let stamps = renewal::stamps(files);
+    let current = Arc::new(CurrentCertificate::new(load(files)?));
+    let acceptor = Acceptor::new(Arc::<CurrentCertificate>::clone(&current))
+        .map_err(|error| StartError::System("set up TLS", io::Error::other(error)))?;
+    let renewal =
+        Renewal::start(files.clone(), stamps, current).map_err(|error| StartError::System("start a thread", error))?;
+    Ok(Some((acceptor, renewal)))
+}
+
+/// Runs a server until SIGTERM or SIGINT, then drains it. A second one of them ends the process at once. SIGHUP has it load
+/// its certificate again.
 ///
 /// # Errors
 /// The server didn't start, or a worker failed.
@@ -325,22 +343,31 @@ pub fn run(config: &Config) -> Result<(), StartError> {
         tracing::error!("panic at {place}: please report this");
     }));
     // Before the workers, so that no signal comes between them and its handler.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| StartError::System("take signals", error))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| StartError::System("take signals", error))?;
     let handle = signals.handle();
     let server = Server::start(config)?;
     let shared = Arc::clone(&server.shared);
+    let renew = server.renewal.as_ref().map(Renewal::order);
     let watcher = thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            let mut pending = signals.forever();
-            if pending.next().is_some() {
-                tracing::info!("stopping");
-                shared.relay.start_draining();
-                shared.wake_all();
-            }
-            if let Some(signal) = pending.next() {
-                tracing::warn!("stopping at once");
-                std::process::exit(128 + signal);
+            let mut is_stopping = false;
+            for signal in signals.forever() {
+                match (signal, &renew) {
+                    (SIGHUP, Some(renew)) => renew(),
+                    (SIGHUP, None) => tracing::info!("there is no certificate to renew"),
+                    _ if is_stopping => {
+                        tracing::warn!("stopping at once");
+                        std::process::exit(128 + signal);
+                    }
+                    _ => {
+                        is_stopping = true;
+                        tracing::info!("stopping");
+                        shared.relay.start_draining();
+                        shared.wake_all();
+                    }
+                }
             }
         })
         .map_err(|error| StartError::System("start a thread", error))?;
@@ -367,9 +394,6 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Certificate(error) => error.fmt(f),
-            Self::TlsNotServed => {
-                f.write_str("the certificate and its key are good, but this version does not serve TLS yet")
-            }
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
             Self::WorkerFailed(how) => write!(f, "a worker failed: {how}"),
         }
@@ -382,7 +406,7 @@ impl error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::Listen(_, error) | Self::System(_, error) => Some(error),
             Self::Certificate(error) => Some(error),
-            Self::TlsNotServed | Self::WorkerFailed(_) => None,
+            Self::WorkerFailed(_) => None,
         }
     }
 }

@@ -2,39 +2,41 @@
 //!
 //! What the bytes mean is the connection's business; here they are carried, in turns that have a budget.
 
+mod clock;
 mod entrance;
 mod expiry;
 mod inbox;
 mod slot;
 mod slots;
+mod steps;
 
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Events, Poll};
 
+use self::clock::Clock;
 use self::entrance::Entrance;
 use self::expiry::Sweep;
 pub(crate) use self::inbox::Inbox;
-use self::slot::{Input, Slot, Visit};
+use self::slot::{Lent, Slot, Visit};
 use self::slots::Slots;
+use self::steps::Steps;
 use crate::auth::ChallengeSigner;
 use crate::connection::Turn;
-use crate::http::HttpDate;
 use crate::limits::{
-    ACCEPTS_PER_TURN, DEADLINE_TICK_MILLIS, DEADLINES_PER_TURN, EVENTS_PER_TURN, LEFT_OVER_BYTES_PER_TURN,
+    ACCEPTS_PER_TURN, DEADLINES_PER_TURN, EVENTS_PER_TURN, HANDSHAKE_STEPS_PER_TURN, LEFT_OVER_BYTES_PER_TURN,
     LEFT_OVER_VISITS_PER_TURN, LOGIN_STEPS_PER_TURN, MAILED_VISITS_PER_TURN, REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT,
     REQUESTS_PER_VISIT_MIN,
 };
 use crate::mailboxes::Delivery;
 use crate::refusal::{CloseReason, Refusal};
-use crate::server::{Place, Shared};
+use crate::server::{Door, Place, Shared};
 use crate::service::Service;
 use crate::token::{SessionAddress, Token};
 use crate::transport::Transport;
@@ -54,32 +56,26 @@ pub(crate) struct Worker<S: Service> {
     left_over: VecDeque<Token>,
     /// Sessions that have mail: served last in this turn, so that all mail of the turn goes in one write.
     mailed: VecDeque<Token>,
-    /// Connections that wait for a step of a login, in the order in which they came to need it.
-    logins: VecDeque<Token>,
+    logins: Steps,
+    /// Those of TLS.
+    handshakes: Steps,
     /// What each connection may have answered in a visit now.
     requests: usize,
-    /// Steps of logins that are left in this turn.
-    login_steps: usize,
     deadlines: Wheel,
     /// No deadline comes before this tick.
     next_deadline: u32,
-    /// What the deadlines' ticks count from.
-    epoch: Instant,
     sweep: Sweep,
     signer: ChallengeSigner,
     scratch: Scratch,
     /// Sessions of other workers that have mail, by worker, until the end of the turn.
     outboxes: Vec<Vec<Token>>,
-    now: Instant,
-    now_tick: u32,
-    date: HttpDate,
-    date_until: Instant,
+    clock: Clock,
     drain_until: Option<Instant>,
 }
 
 /// Buffers that belong to the loop and are lent to each connection in its turn.
 struct Scratch {
-    input: Input,
+    lent: Lent,
     out: Vec<u8>,
     deliveries: Vec<Delivery>,
     wake: Vec<SessionAddress>,
@@ -95,32 +91,28 @@ impl<S: Service> Worker<S> {
         index: u32,
         shared: Arc<Shared>,
         poll: Poll,
-        listeners: Vec<std::net::TcpListener>,
+        doors: Vec<Door>,
         signer: ChallengeSigner,
     ) -> io::Result<Self> {
-        let now = Instant::now();
+        let clock = Clock::start();
         let workers = shared.inboxes.len();
         Ok(Self {
             index,
-            entrance: Entrance::new(listeners, poll.registry())?,
+            entrance: Entrance::new(doors, poll.registry())?,
             poll,
             slots: Slots::new(),
             left_over: VecDeque::new(),
             mailed: VecDeque::new(),
-            logins: VecDeque::new(),
+            logins: Steps::new(LOGIN_STEPS_PER_TURN),
+            handshakes: Steps::new(HANDSHAKE_STEPS_PER_TURN),
             requests: REQUESTS_PER_VISIT,
-            login_steps: LOGIN_STEPS_PER_TURN,
             deadlines: Wheel::new(0),
             next_deadline: u32::MAX,
-            epoch: now,
-            now_tick: 0,
-            sweep: Sweep::new(index as usize, workers, shared.clean_period, now),
+            sweep: Sweep::new(index as usize, workers, shared.clean_period, clock.now),
             signer,
             scratch: Scratch::new(),
             outboxes: vec![Vec::new(); workers],
-            now,
-            date: HttpDate::at(SystemTime::now()),
-            date_until: now,
+            clock,
             drain_until: None,
             shared,
         })
@@ -143,6 +135,7 @@ impl<S: Service> Worker<S> {
             self.begin_turn();
             self.serve_left_over();
             self.serve_logins();
+            self.serve_handshakes();
             self.requests = fair_share(events.iter().count());
             for event in &events {
                 self.dispatch(event);
@@ -158,13 +151,9 @@ impl<S: Service> Worker<S> {
     }
 
     fn begin_turn(&mut self) {
-        self.now = Instant::now();
-        self.now_tick = self.tick_before(self.now);
-        self.login_steps = LOGIN_STEPS_PER_TURN;
-        if self.now >= self.date_until {
-            self.date = HttpDate::at(SystemTime::now());
-            self.date_until = self.now + Duration::from_secs(1);
-        }
+        self.clock.begin_turn();
+        self.logins.begin_turn();
+        self.handshakes.begin_turn();
         if self.drain_until.is_none() && self.shared.relay.is_draining() {
             self.begin_drain();
         }
@@ -190,7 +179,7 @@ impl<S: Service> Worker<S> {
             slot.note_event(event);
             if slot.is_lingering() {
                 self.queue(token);
-            } else if !slot.queued {
+            } else if !slot.waits.for_visit {
                 // What is queued has had its share of this turn, or is going to have it.
                 self.serve(token, Visit::Ordinary);
             }
@@ -199,19 +188,19 @@ impl<S: Service> Worker<S> {
 
     fn accept(&mut self, most: usize) {
         for _ in 0..most {
-            match self.entrance.next(self.now) {
-                Some(socket) => self.admit(socket),
+            match self.entrance.next(self.clock.now) {
+                Some(transport) => self.admit(transport),
                 None => break,
             }
         }
     }
 
-    fn admit(&mut self, socket: TcpStream) {
+    fn admit(&mut self, transport: Transport) {
         let Some(place) = self.shared.enter() else {
             self.shared.counters[self.index as usize].refused(Refusal::Unavailable);
             return;
         };
-        let Some(token) = self.open(socket, place) else {
+        let Some(token) = self.open(transport, place) else {
             self.shared.leave(place);
             return;
         };
@@ -221,24 +210,23 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    fn open(&mut self, socket: TcpStream, place: Place) -> Option<Token> {
+    fn open(&mut self, mut transport: Transport, place: Place) -> Option<Token> {
         let token = self.slots.next_token()?;
-        let mut transport = Transport::plain(socket);
         if let Err(error) = transport.register(self.poll.registry(), mio::Token(token.to_word())) {
             tracing::warn!(%error, "a connection is dropped that can't be watched");
             return None;
         }
         self.shared.counters[self.index as usize].accepted.add(1);
         self.slots
-            .insert(Slot::new(transport, place, self.now, &self.shared.timeouts));
+            .insert(Slot::new(transport, place, self.clock.now, &self.shared.timeouts));
         Some(token)
     }
 
     /// Those that want more come after all that wait already.
     fn serve_left_over(&mut self) {
-        self.scratch.input.read_bytes = 0;
+        self.scratch.lent.read_bytes = 0;
         for _ in 0..self.left_over.len().min(LEFT_OVER_VISITS_PER_TURN) {
-            if self.scratch.input.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
+            if self.scratch.lent.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
                 break;
             }
             if let Some(token) = self.left_over.pop_front() {
@@ -247,13 +235,22 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    /// One step for each who waits now, first come, first served: who needs many waits again.
     fn serve_logins(&mut self) {
-        for _ in 0..self.logins.len().min(self.login_steps) {
-            let Some(token) = self.logins.pop_front() else { break };
+        for _ in 0..self.logins.served_now() {
+            let Some(token) = self.logins.next() else { break };
             if let Some(slot) = self.slots.get_mut(token) {
-                slot.queued_for_login = false;
+                slot.waits.for_login = false;
                 self.serve(token, Visit::LoginStep);
+            }
+        }
+    }
+
+    fn serve_handshakes(&mut self) {
+        for _ in 0..self.handshakes.served_now() {
+            let Some(token) = self.handshakes.next() else { break };
+            if let Some(slot) = self.slots.get_mut(token) {
+                slot.waits.for_handshake = false;
+                self.serve(token, Visit::HandshakeStep);
             }
         }
     }
@@ -268,19 +265,18 @@ impl<S: Service> Worker<S> {
 
     fn serve_queued(&mut self, token: Token) {
         if let Some(slot) = self.slots.get_mut(token) {
-            slot.queued = false;
+            slot.waits.for_visit = false;
             self.serve(token, Visit::Ordinary);
         }
     }
 
     fn serve(&mut self, token: Token, visit: Visit) {
-        // Nobody passes those who wait.
-        let is_next = visit == Visit::LoginStep || self.logins.is_empty();
-        let login_steps = usize::from(is_next).min(self.login_steps);
+        let login_steps = self.logins.offer(visit == Visit::LoginStep);
+        let handshake_steps = self.handshakes.offer(visit == Visit::HandshakeStep);
         let Some(slot) = self.slots.get_mut(token) else { return };
         let mut turn = Turn {
-            now: self.now,
-            date: &self.date,
+            now: self.clock.now,
+            date: &self.clock.date,
             address: SessionAddress {
                 worker: self.index,
                 token,
@@ -295,14 +291,16 @@ impl<S: Service> Worker<S> {
             wake: &mut self.scratch.wake,
             deliveries: &mut self.scratch.deliveries,
         };
-        let input = &mut self.scratch.input;
+        let lent = &mut self.scratch.lent;
+        lent.handshake_steps = handshake_steps;
         // A bug that one connection sets off ends that connection, not the mail of all others.
-        let visited = panic::catch_unwind(AssertUnwindSafe(|| slot.visit(visit, &mut turn, input)));
+        let visited = panic::catch_unwind(AssertUnwindSafe(|| slot.visit(visit, &mut turn, lent)));
         let over = visited.unwrap_or_else(|_| {
             turn.out.clear();
             Some(CloseReason::Internal)
         });
-        self.login_steps -= login_steps - turn.login_steps;
+        self.logins.take(login_steps - turn.login_steps);
+        self.handshakes.take(handshake_steps - lent.handshake_steps);
         if let Some(reason) = over {
             self.free(token, reason);
         } else {
@@ -315,11 +313,14 @@ impl<S: Service> Worker<S> {
     /// Puts a connection where it is served again without an event, if it wants that.
     fn queue(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        if slot.wants_turn() && !std::mem::replace(&mut slot.queued, true) {
+        if slot.wants_turn() && !std::mem::replace(&mut slot.waits.for_visit, true) {
             self.left_over.push_back(token);
         }
-        if slot.awaits_login_step() && !std::mem::replace(&mut slot.queued_for_login, true) {
-            self.logins.push_back(token);
+        if slot.awaits_login_step() && !std::mem::replace(&mut slot.waits.for_login, true) {
+            self.logins.wait(token);
+        }
+        if slot.awaits_handshake_step() && !std::mem::replace(&mut slot.waits.for_handshake, true) {
+            self.handshakes.wait(token);
         }
     }
 
@@ -327,7 +328,7 @@ impl<S: Service> Worker<S> {
         // A session that is gone has left its mail in the mailbox.
         let Some(slot) = self.slots.get_mut(token) else { return };
         slot.has_mail = true;
-        if !std::mem::replace(&mut slot.queued, true) {
+        if !std::mem::replace(&mut slot.waits.for_visit, true) {
             self.mailed.push_back(token);
         }
     }
@@ -366,7 +367,7 @@ impl<S: Service> Worker<S> {
             return;
         };
         // Never for the tick that is being served: whatever a connection does, it is visited once a tick at most.
-        let tick = self.tick_before(deadline).max(self.now_tick).saturating_add(1);
+        let tick = self.clock.tick_before(deadline).max(self.clock.tick).saturating_add(1);
         let node = self.slots.node(token.index);
         if node.is_linked() {
             if node.tick() <= tick {
@@ -379,11 +380,11 @@ impl<S: Service> Worker<S> {
     }
 
     fn reach_deadlines(&mut self) {
-        if self.now_tick < self.next_deadline {
+        if self.clock.tick < self.next_deadline {
             return;
         }
         for _ in 0..DEADLINES_PER_TURN {
-            match self.deadlines.pop_expired(&mut self.slots, self.now_tick) {
+            match self.deadlines.pop_expired(&mut self.slots, self.clock.tick) {
                 Step::Idle => break,
                 Step::Cascaded => {}
                 Step::Expired(index) => {
@@ -397,12 +398,12 @@ impl<S: Service> Worker<S> {
     }
 
     fn expire_messages(&mut self) {
-        self.sweep.run(self.shared.relay.mailboxes(), self.now);
+        self.sweep.run(self.shared.relay.mailboxes(), self.clock.now);
     }
 
     /// No accept any more; every connection is told. Idle ones get a last look at what has come for them.
     fn begin_drain(&mut self) {
-        self.drain_until = Some(self.now + self.shared.drain);
+        self.drain_until = Some(self.clock.now + self.shared.drain);
         // Closing a listener resets who waits in it.
         self.entrance.look_again();
         self.accept(self.entrance.backlog());
@@ -416,7 +417,7 @@ impl<S: Service> Worker<S> {
     fn is_over(&self) -> bool {
         let drained = self
             .drain_until
-            .is_some_and(|until| self.slots.is_empty() || self.now >= until);
+            .is_some_and(|until| self.slots.is_empty() || self.clock.now >= until);
         drained || self.shared.halt.load(Ordering::Acquire)
     }
 
@@ -439,13 +440,14 @@ impl<S: Service> Worker<S> {
     fn poll_timeout(&self) -> Option<Duration> {
         if !self.left_over.is_empty()
             || !self.logins.is_empty()
+            || !self.handshakes.is_empty()
             || !self.mailed.is_empty()
             || self.sweep.is_under_way()
             || self.entrance.is_pending()
         {
             return Some(Duration::ZERO);
         }
-        let deadline = (self.next_deadline != u32::MAX).then(|| self.instant_of(self.next_deadline));
+        let deadline = (self.next_deadline != u32::MAX).then(|| self.clock.instant_of(self.next_deadline));
         let next = [
             deadline,
             self.entrance.paused_until(),
@@ -455,18 +457,7 @@ impl<S: Service> Worker<S> {
         next.into_iter()
             .flatten()
             .min()
-            .map(|at| at.saturating_duration_since(self.now))
-    }
-
-    fn tick_before(&self, at: Instant) -> u32 {
-        let since = at.saturating_duration_since(self.epoch);
-        let within_second = u64::from(since.subsec_millis()) / DEADLINE_TICK_MILLIS;
-        let ticks = since.as_secs().saturating_mul(1000 / DEADLINE_TICK_MILLIS) + within_second;
-        u32::try_from(ticks).unwrap_or(u32::MAX)
-    }
-
-    fn instant_of(&self, tick: u32) -> Instant {
-        self.epoch + Duration::from_millis(u64::from(tick) * DEADLINE_TICK_MILLIS)
+            .map(|at| at.saturating_duration_since(self.clock.now))
     }
 }
 
@@ -478,7 +469,7 @@ fn fair_share(events: usize) -> usize {
 impl Scratch {
     fn new() -> Self {
         Self {
-            input: Input::new(),
+            lent: Lent::new(),
             out: Vec::new(),
             deliveries: Vec::new(),
             wake: Vec::new(),

@@ -311,7 +311,7 @@ fn a_fast_session_is_not_closed_for_its_many_pongs() {
                 let batch = request.repeat(BATCH);
                 let mut sender = RawClient::connect(address(&server));
                 for _ in 0..COUNT / BATCH / 2 {
-                    sender.stream().write_all(&batch).unwrap();
+                    sender.socket().write_all(&batch).unwrap();
                     for _ in 0..BATCH {
                         assert_eq!(sender.read_response().status, 200);
                     }

@@ -32,7 +32,7 @@ fn a_thousand_messages_in_one_write_are_answered_in_order() {
         post_request(address(&server), &format!("/{}", alice.id), &ttl, number.to_string())
     };
     let requests: Vec<_> = (0..COUNT).flat_map(request).collect();
-    let mut stream = client.stream().try_clone().unwrap();
+    let mut stream = client.socket().try_clone().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| stream.write_all(&requests).unwrap());
         for number in 0..COUNT {
@@ -55,7 +55,7 @@ fn a_client_that_never_reads_is_not_read_for_ever_and_loses_no_answer() {
     let target = format!("/{}?store=false", alice.id);
     let request = post_request(address(&server), &target, "", "x");
     let answer_bytes = 200;
-    let written = write_until_blocked(client.stream(), &request);
+    let written = write_until_blocked(client.socket(), &request);
 
     // Only as many are answered as the kernel has room for their answers, on both sides.
     let answered = server.totals().posted;

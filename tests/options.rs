@@ -16,6 +16,8 @@ const USAGE: i32 = 2;
 const CERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/one.cert.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/one.key.pem");
 const OTHER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/two.key.pem");
+const EXPIRED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/expired.cert.pem");
+const EXPIRED_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/localhost.key.pem");
 const MISSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/missing.pem");
 const GARBAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/garbage.pem");
 const BROKEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/broken.pem");
@@ -121,7 +123,7 @@ fn wrong_values_are_refused_with_their_flag() {
         (["--workers", "0"], "--workers: 0 is not a number from 1 to 1024"),
         (
             ["--listen", "localhost"],
-            "--listen: \"localhost\" is not an address such as 127.0.0.1:8000 or [::1]:8000",
+            "--listen: \"localhost\" is not an address such as 127.0.0.1:8000, [::1]:8000 or https://127.0.0.1:8443",
         ),
         (
             ["--host", "wss://relay.example"],
@@ -215,6 +217,11 @@ fn certificate_files_that_cannot_be_used_are_told() {
             OTHER_KEY,
             format!("{OTHER_KEY}: the private key does not belong to the certificate"),
         ),
+        (
+            EXPIRED,
+            EXPIRED_KEY,
+            format!("{EXPIRED}: the certificate expired at 2026-11-24T16:34:31Z"),
+        ),
     ] {
         assert_eq!(
             refused(START_FAILED, &["--cert", certificate, "--privkey", key], &[]),
@@ -226,10 +233,30 @@ fn certificate_files_that_cannot_be_used_are_told() {
 }
 
 #[test]
-fn a_good_certificate_is_refused_because_tls_is_not_served() {
+fn a_good_certificate_makes_the_addresses_that_name_no_scheme_tls() {
+    let files = ["--cert", CERT, "--privkey", KEY];
+    assert_eq!(checked("cert", &files, &[]), CERT);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // It fails after it has taken the certificate.
+    let line = refused(
+        START_FAILED,
+        &[&files[..], &["--listen", &address, "--log", "off"]].concat(),
+        &[],
+    );
+    assert!(line.contains(&address), "{line}");
+}
+
+#[test]
+fn an_address_for_tls_needs_a_certificate() {
+    let arguments = ["--listen", "http://127.0.0.1:0,https://127.0.0.1:8443"];
     assert_eq!(
-        refused(START_FAILED, &["--cert", CERT, "--privkey", KEY], &[]),
-        "the certificate and its key are good, but this version does not serve TLS yet"
+        refused(USAGE, &arguments, &[]),
+        "--listen: https://127.0.0.1:8443 needs --cert and --privkey"
+    );
+    assert_eq!(
+        refused(USAGE, &["--check"], &[("NPCHAT_LISTEN", "https://[::1]:8443")]),
+        "NPCHAT_LISTEN: https://[::1]:8443 needs --cert and --privkey"
     );
 }
 
@@ -317,6 +344,9 @@ fn listen_may_be_repeated() {
     let both = ["--listen", "127.0.0.1:8000", "--listen", "[::1]:8000"];
     assert_eq!(checked("listen", &both, &[]), "127.0.0.1:8000,[::1]:8000");
     assert_eq!(checked("port", &both, &[]), "none");
+    let schemes = "http://127.0.0.1:8000,https://[::1]:8443";
+    let arguments = ["--cert", CERT, "--privkey", KEY, "--listen", schemes];
+    assert_eq!(checked("listen", &arguments, &[]), schemes);
 }
 
 #[test]

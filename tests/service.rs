@@ -58,7 +58,7 @@ const MESSAGE_MAX_BYTES: u32 = 16 << 20;
 
 fn start() -> Server {
     let config = Config {
-        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]),
+        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()]),
         workers: 1,
         max_message: MESSAGE_MAX_BYTES,
         mailbox_bytes: MESSAGE_MAX_BYTES,

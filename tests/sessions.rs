@@ -184,7 +184,7 @@ fn of_mail_that_two_dead_receivers_confirmed_unequally_the_rest_of_the_better_on
 
 /// Resets the connection, and waits until only so many sessions are left.
 fn end_abruptly(mut socket: RawWebSocket, server: &Server, sessions_left: u64) {
-    SockRef::from(socket.client().stream())
+    SockRef::from(socket.client().socket())
         .set_linger(Some(Duration::ZERO))
         .unwrap();
     drop(socket);

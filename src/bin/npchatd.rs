@@ -62,7 +62,8 @@ fn command() -> Command {
             "A flag beats its environment variable, which beats the default.\n\
              DURATION: seconds, or with a unit (90, 90s, 5m, 12h, 7d).\n\
              SIZE: bytes, or with a unit (65536, 64KiB, 1GB).\n\
-             ADDRESS: 127.0.0.1:8000 or [::1]:8000.",
+             ADDRESS: 127.0.0.1:8000, [::1]:8000; with a certificate that is https, else\n\
+             http, unless it is said: https://[::1]:8443, http://127.0.0.1:8000.",
         )
         .args(SETTINGS.iter().map(|setting| argument(setting, &defaults)))
         .next_help_heading("Instead of running")

@@ -64,7 +64,7 @@ impl Given {
             given => given,
         };
         if let Some(addresses) = addresses {
-            return addresses.parse(values::addresses).map(Listen::Addresses).map(Some);
+            return addresses.parse(values::endpoints).map(Listen::Addresses).map(Some);
         }
         port.map(|port| {
             Ok(Listen::Default {

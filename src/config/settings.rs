@@ -152,7 +152,7 @@ pub static SETTINGS: [Setting; 18] = [
         flag: "--cert",
         variable: "NPCHAT_CERT",
         placeholder: "FILE",
-        help: "Certificate chain (PEM); TLS is not served yet",
+        help: "Certificate chain (PEM): serve TLS with it",
         computed_default: None,
         number: None,
     },

@@ -31,6 +31,11 @@ fn error(flags: Pairs, variables: Pairs) -> String {
     resolve(flags, variables).unwrap_err().to_string()
 }
 
+fn endpoint(scheme: Option<Scheme>, address: &str) -> Endpoint {
+    let address = address.parse().unwrap();
+    Endpoint { scheme, address }
+}
+
 #[test]
 fn every_setting_stands_at_its_key_under_names_of_its_own() {
     for (index, setting) in SETTINGS.iter().enumerate() {
@@ -58,7 +63,10 @@ fn what_is_shown_is_read_back_as_the_same() {
         drain: Duration::ZERO,
         max_message: 65_537,
         log: LevelFilter::OFF,
-        listen: Listen::Addresses(vec!["127.0.0.1:0".parse().unwrap(), "[::1]:8000".parse().unwrap()]),
+        listen: Listen::Addresses(vec![
+            endpoint(None, "127.0.0.1:0"),
+            endpoint(Some(Scheme::Http), "[::1]:8000"),
+        ]),
         hosts: [&b"relay.example"[..], b"[::1]:8000"]
             .map(|text| Host::parse(text).unwrap())
             .into(),
@@ -274,7 +282,7 @@ fn listening_is_said_with_a_port_or_with_addresses() {
     let listen = |flags: Pairs, variables: Pairs| resolve(flags, variables).map(|config| config.listen);
     let addresses = |texts: &[&str]| {
         Ok(Listen::Addresses(
-            texts.iter().map(|text| text.parse().unwrap()).collect(),
+            texts.iter().map(|text| endpoint(None, text)).collect(),
         ))
     };
     assert_eq!(listen(&[("--port", "0")], &[]), Ok(Listen::Default { port: 0 }));
@@ -297,12 +305,34 @@ fn listening_is_said_with_a_port_or_with_addresses() {
         "::1:8000",
         "127.0.0.1:8000,",
         "127.0.0.1:65536",
+        "ftp://127.0.0.1:8000",
+        "https://",
+        "https://localhost:8443",
+        "https://127.0.0.1:8443/",
+        "HTTPS://127.0.0.1:8443",
     ] {
         assert!(
             error(&[("--listen", text)], &[]).contains("is not an address such as"),
             "{text}"
         );
     }
+}
+
+#[test]
+fn an_address_may_say_what_is_spoken_there() {
+    let text = "127.0.0.1:8000, http://127.0.0.1:80,https://[::1]:443";
+    let certificate: Pairs = &[("NPCHAT_CERT", "a.pem"), ("NPCHAT_PRIVKEY", "b.pem")];
+    let config = resolve(&[("--listen", text)], certificate).unwrap();
+    let expected = [
+        endpoint(None, "127.0.0.1:8000"),
+        endpoint(Some(Scheme::Http), "127.0.0.1:80"),
+        endpoint(Some(Scheme::Https), "[::1]:443"),
+    ];
+    assert_eq!(config.listen, Listen::Addresses(expected.into()));
+    assert_eq!(
+        error(&[("--listen", text)], &[]),
+        "--listen: https://[::1]:443 needs --cert and --privkey"
+    );
 }
 
 #[test]

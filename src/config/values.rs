@@ -3,12 +3,12 @@
 //! What a value may be is said by its row in the table of settings, not here.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use bytesize::ByteSize;
 use tracing::level_filters::LevelFilter;
 
+use super::{Endpoint, Scheme};
 use crate::host::Host;
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
@@ -96,17 +96,27 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("{} is not a port (0 to {})", Quoted(text), u16::MAX))
 }
 
-/// Reads addresses with ports, separated by commas.
-pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
-    let address = |item: &str| {
-        item.parse().map_err(|_| {
+/// Reads addresses with ports, separated by commas, each with a scheme or without one.
+pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
+    let endpoint = |item: &str| {
+        let (scheme, address) = match item.split_once("://") {
+            None => (None, item),
+            Some(("http", address)) => (Some(Scheme::Http), address),
+            Some(("https", address)) => (Some(Scheme::Https), address),
+            Some(_) => return None,
+        };
+        let address = address.parse().ok()?;
+        Some(Endpoint { scheme, address })
+    };
+    let told = |item: &str| {
+        endpoint(item).ok_or_else(|| {
             format!(
-                "{} is not an address such as 127.0.0.1:8000 or [::1]:8000",
+                "{} is not an address such as 127.0.0.1:8000, [::1]:8000 or https://127.0.0.1:8443",
                 Quoted(item)
             )
         })
     };
-    text.split(',').map(str::trim).map(address).collect()
+    text.split(',').map(str::trim).map(told).collect()
 }
 
 /// Reads hosts as clients name them, with their ports if those aren't 80 or 443, separated by commas.

@@ -9,6 +9,8 @@ use super::Step;
 use crate::config::Timeouts;
 use crate::limits::{LINGER_AFTER_FLOOD_MAX_BYTES, LINGER_MAX_BYTES};
 use crate::refusal::CloseReason;
+use crate::session::write_failure;
+use crate::websocket::write_close;
 
 /// The last stage of a connection.
 #[derive(Debug)]
@@ -112,4 +114,12 @@ impl Closing {
             Phase::Over => Step::Free(self.reason),
         }
     }
+}
+
+/// Says the last words over a WebSocket.
+pub(super) fn write_farewell(out: &mut Vec<u8>, reason: CloseReason) {
+    if reason.is_login_failure() {
+        write_failure(out, reason);
+    }
+    write_close(out, reason);
 }

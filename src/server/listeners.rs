@@ -7,60 +7,93 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::StartError;
-use crate::config::Listen;
+use crate::config::{Endpoint, Listen, Scheme};
 use crate::limits::{
     LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES,
     TCP_NOTSENT_LOWAT_BYTES, TCP_USER_TIMEOUT_SECONDS,
 };
+use crate::transport::tls::Acceptor;
 
-/// The listeners of one worker.
-type Set = Vec<TcpListener>;
+/// A listening socket, and what its connections begin with.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    /// If TLS is spoken there.
+    pub(crate) acceptor: Option<Acceptor>,
+}
 
-/// Binds a set of listeners for each worker. Returns the addresses as bound, and the sets.
+/// What was bound: one address, with a listener for each worker.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) scheme: Scheme,
+    pub(super) address: SocketAddr,
+    listeners: Vec<TcpListener>,
+}
+
+impl Bound {
+    fn new(endpoint: Endpoint, workers: usize, has_certificate: bool) -> Result<Self, (SocketAddr, io::Error)> {
+        let default = if has_certificate { Scheme::Https } else { Scheme::Http };
+        let (address, listeners) =
+            bind_for_all(endpoint.address, workers).map_err(|error| (endpoint.address, error))?;
+        Ok(Self {
+            scheme: endpoint.scheme.unwrap_or(default),
+            address,
+            listeners,
+        })
+    }
+}
+
+/// Binds a listener for each worker at each address.
 ///
 /// # Errors
 /// [`StartError::Listen`] with the address, which may be in use by another process.
-pub(super) fn bind(listen: &Listen, workers: usize) -> Result<(Vec<SocketAddr>, Vec<Set>), StartError> {
-    let mut sets: Vec<Set> = (0..workers).map(|_| Set::new()).collect();
-    let mut bound = Vec::new();
-    match listen {
-        Listen::Addresses(addresses) => {
-            for &address in addresses {
-                bound.push(bind_for_all(address, &mut sets).map_err(|error| StartError::Listen(address, error))?);
-            }
-        }
+pub(super) fn bind(listen: &Listen, workers: usize, has_certificate: bool) -> Result<Vec<Bound>, StartError> {
+    let bind = |endpoint| Bound::new(endpoint, workers, has_certificate);
+    let bound = match listen {
+        Listen::Addresses(endpoints) => endpoints.iter().copied().map(bind).collect(),
         Listen::Default { port } => {
             let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
-            let address = match bind_for_all(dual, &mut sets) {
-                Err(error) if lacks_ipv6(&error) => {
-                    let ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
-                    bind_for_all(ipv4, &mut sets).map_err(|error| StartError::Listen(ipv4, error))?
-                }
-                result => result.map_err(|error| StartError::Listen(dual, error))?,
-            };
-            bound.push(address);
+            let ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
+            match bind(dual.into()) {
+                Err((_, error)) if lacks_ipv6(&error) => bind(ipv4.into()),
+                result => result,
+            }
+            .map(|bound| vec![bound])
         }
-    }
-    Ok((bound, sets))
+    };
+    bound.map_err(|(address, error)| StartError::Listen(address, error))
 }
 
-fn bind_for_all(address: SocketAddr, sets: &mut [Set]) -> io::Result<SocketAddr> {
+/// Shares out what was bound: the doors of each worker.
+pub(super) fn share_out(bound: Vec<Bound>, workers: usize, acceptor: Option<&Acceptor>) -> Vec<Vec<Door>> {
+    let mut shares: Vec<Vec<Door>> = (0..workers).map(|_| Vec::new()).collect();
+    for one in bound {
+        for (listener, share) in one.listeners.into_iter().zip(&mut shares) {
+            let acceptor = acceptor.filter(|_| one.scheme == Scheme::Https).cloned();
+            share.push(Door { listener, acceptor });
+        }
+    }
+    shares
+}
+
+fn bind_for_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     // Sockets that share a port let a second server share it too, and split the mail with it: an exclusive bind
     // finds out first.
     if address.port() != 0 {
         socket(address, false)?.bind(&address.into())?;
     }
     let mut address = address;
-    for set in sets {
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 0..workers {
         let socket = socket(address, true)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(LISTEN_BACKLOG).unwrap_or(i32::MAX))?;
         let listener = TcpListener::from(socket);
         // The system has chosen the port for the first, the others take the same.
         address = listener.local_addr()?;
-        set.push(listener);
+        listeners.push(listener);
     }
-    Ok(address)
+    Ok((address, listeners))
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {

@@ -7,6 +7,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use crate::limits::{ACCEPT_PAUSE_MILLIS, LISTEN_BACKLOG};
+use crate::server::Door;
+use crate::transport::Transport;
+use crate::transport::tls::Acceptor;
 
 /// The poller's name for the first listener; the others follow downwards.
 const FIRST_LISTENER: usize = usize::MAX - 1;
@@ -26,22 +29,28 @@ pub(super) struct Entrance {
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
+    /// If TLS is spoken there.
+    acceptor: Option<Acceptor>,
     /// Connections may wait that no further edge will tell of.
     pending: bool,
 }
 
 impl Entrance {
-    pub(super) fn new(listeners: Vec<std::net::TcpListener>, registry: &Registry) -> io::Result<Self> {
+    pub(super) fn new(doors: Vec<Door>, registry: &Registry) -> io::Result<Self> {
         let mut entrance = Self {
             listeners: Vec::new(),
             at: 0,
             paused_until: None,
             is_failing: false,
         };
-        for (position, listener) in listeners.into_iter().enumerate() {
-            let mut socket = TcpListener::from_std(listener);
+        for (position, door) in doors.into_iter().enumerate() {
+            let mut socket = TcpListener::from_std(door.listener);
             registry.register(&mut socket, Token(FIRST_LISTENER - position), Interest::READABLE)?;
-            entrance.listeners.push(Listener { socket, pending: true });
+            entrance.listeners.push(Listener {
+                socket,
+                acceptor: door.acceptor,
+                pending: true,
+            });
         }
         Ok(entrance)
     }
@@ -55,7 +64,18 @@ impl Entrance {
     }
 
     /// The next connection that waits. `None`: there is none now, or accepting pauses.
-    pub(super) fn next(&mut self, now: Instant) -> Option<TcpStream> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Transport> {
+        loop {
+            let (socket, place) = self.accept(now)?;
+            match Transport::accepted(socket, self.listeners[place].acceptor.as_ref()) {
+                Ok(transport) => return Some(transport),
+                Err(error) => tracing::error!(%error, "a connection is dropped"),
+            }
+        }
+    }
+
+    /// A connection, and the place of its listener.
+    fn accept(&mut self, now: Instant) -> Option<(TcpStream, usize)> {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
@@ -69,7 +89,7 @@ impl Entrance {
                 Ok((socket, _)) => {
                     self.is_failing = false;
                     self.at = place + 1;
-                    return Some(socket);
+                    return Some((socket, place));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.pending = false,
                 // The client was gone before we came: the next one may wait.
@@ -138,22 +158,24 @@ mod tests {
     #[test]
     fn a_storm_at_one_listener_does_not_shut_out_who_waits_at_another() {
         let poll = mio::Poll::new().unwrap();
-        let listeners: Vec<_> = (0..2)
+        let doors: Vec<_> = (0..2)
             .map(|_| {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
                 listener.set_nonblocking(true).unwrap();
-                listener
+                Door {
+                    listener,
+                    acceptor: None,
+                }
             })
             .collect();
-        let addresses: Vec<SocketAddr> = listeners.iter().map(|one| one.local_addr().unwrap()).collect();
+        let addresses: Vec<SocketAddr> = doors.iter().map(|one| one.listener.local_addr().unwrap()).collect();
         let _clients: Vec<_> = [0, 0, 0, 0, 1, 1]
             .map(|place: usize| TcpStream::connect(addresses[place]).unwrap())
             .into();
-        let mut entrance = Entrance::new(listeners, poll.registry()).unwrap();
-        let accepted: Vec<_> = std::iter::from_fn(|| entrance.next(Instant::now()))
-            .map(|socket| socket.local_addr().unwrap())
+        let mut entrance = Entrance::new(doors, poll.registry()).unwrap();
+        let accepted: Vec<_> = std::iter::from_fn(|| entrance.accept(Instant::now()))
+            .map(|(_, place)| place)
             .collect();
-        let expected = [0, 1, 0, 1, 0, 0].map(|place: usize| addresses[place]);
-        assert_eq!(accepted, expected);
+        assert_eq!(accepted, [0, 1, 0, 1, 0, 0]);
     }
 }

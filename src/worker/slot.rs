@@ -7,11 +7,10 @@ use mio::event::Event;
 
 use crate::config::Timeouts;
 use crate::connection::{Connection, Step, Turn};
-use crate::limits::READ_SCRATCH_BYTES;
 use crate::refusal::CloseReason;
 use crate::server::Place;
 use crate::service::Service;
-use crate::transport::{Transfer, Transport};
+use crate::transport::{Received, Scratch, Sent, Transport};
 
 /// A connection and its socket, with what the edges have told so far.
 #[derive(Debug)]
@@ -22,10 +21,18 @@ pub(super) struct Slot<S: Service> {
     pub(super) place: Place,
     /// The mailbox has told of mail since the last visit.
     pub(super) has_mail: bool,
-    /// The slot is on one of the lists of what is to be served.
-    pub(super) queued: bool,
-    /// The slot is in the queue for a step of a login.
-    pub(super) queued_for_login: bool,
+    pub(super) waits: Waits,
+}
+
+/// On which of the worker's lists the slot is.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// One of those of what is to be served.
+    pub(super) for_visit: bool,
+    /// The queue for a step of a login.
+    pub(super) for_login: bool,
+    /// The queue for a step of a handshake.
+    pub(super) for_handshake: bool,
 }
 
 /// What the edges have told of the socket that hasn't been used up: each tells it only once.
@@ -39,20 +46,30 @@ struct Edges {
     writable: bool,
 }
 
-/// The worker's scratch for input.
+/// What the worker lends the transport of the connection that it visits.
 #[derive(Debug)]
-pub(super) struct Input {
-    buffer: Box<[u8]>,
-    /// Bytes read into it since this was last set to zero.
+pub(super) struct Lent {
+    scratch: Scratch,
+    /// Bytes read since this was last set to zero.
     pub(super) read_bytes: usize,
+    /// Steps of a handshake that this connection may take now.
+    pub(super) handshake_steps: usize,
 }
 
-impl Input {
+impl Lent {
     pub(super) fn new() -> Self {
         Self {
-            buffer: vec![0; READ_SCRATCH_BYTES].into_boxed_slice(),
+            scratch: Scratch::new(),
             read_bytes: 0,
+            handshake_steps: 0,
         }
+    }
+
+    /// Whether there is a step of a handshake for this connection, which is then taken.
+    fn take_handshake_step(&mut self) -> bool {
+        let left = self.handshake_steps.checked_sub(1);
+        self.handshake_steps = left.unwrap_or(0);
+        left.is_some()
     }
 }
 
@@ -63,6 +80,8 @@ pub(super) enum Visit {
     Ordinary,
     /// There is a step of a login for it.
     LoginStep,
+    /// There is a step of a handshake for it.
+    HandshakeStep,
     /// A deadline may have come.
     Deadline,
     /// It has been accepted, and there is no room for it.
@@ -83,8 +102,7 @@ impl<S: Service> Slot<S> {
             },
             place,
             has_mail: false,
-            queued: false,
-            queued_for_login: false,
+            waits: Waits::default(),
         }
     }
 
@@ -96,8 +114,8 @@ impl<S: Service> Slot<S> {
     }
 
     /// Reads once, lets the connection work, sends once. Returns why the connection is over, if it is.
-    pub(super) fn visit(&mut self, visit: Visit, turn: &mut Turn<'_>, input: &mut Input) -> Option<CloseReason> {
-        self.work(visit, turn, input).unwrap_or_else(|error| {
+    pub(super) fn visit(&mut self, visit: Visit, turn: &mut Turn<'_>, lent: &mut Lent) -> Option<CloseReason> {
+        self.work(visit, turn, lent).unwrap_or_else(|error| {
             tracing::debug!(%error, "transport failed");
             // What was made for this connection goes nowhere.
             turn.out.clear();
@@ -107,7 +125,14 @@ impl<S: Service> Slot<S> {
 
     /// Whether there is something to do without waiting for an event.
     pub(super) fn wants_turn(&self) -> bool {
-        self.connection.wants_turn() || (self.edges.readable && self.connection.wants_input())
+        self.connection.wants_turn()
+            || (self.may_read() && !self.transport.is_handshaking())
+            || (self.edges.writable && self.transport.has_unsent())
+    }
+
+    /// Whether there is something to do that takes a step of a handshake.
+    pub(super) fn awaits_handshake_step(&self) -> bool {
+        self.may_read() && self.transport.is_handshaking()
     }
 
     /// Whether its input is only read to be thrown away.
@@ -124,15 +149,17 @@ impl<S: Service> Slot<S> {
         self.connection.deadline(timeouts)
     }
 
-    fn work(&mut self, visit: Visit, turn: &mut Turn<'_>, input: &mut Input) -> io::Result<Option<CloseReason>> {
-        let readable = self.edges.readable || visit == Visit::Drain;
-        if readable && self.connection.wants_input() {
-            self.read(turn, input)?;
+    fn work(&mut self, visit: Visit, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<Option<CloseReason>> {
+        // The last look, before a drain, needs no edge and no step: a handshake's end may have a request with it.
+        let is_last = visit == Visit::Drain;
+        self.edges.readable |= is_last;
+        if self.may_read() && (is_last || self.takes_step(lent)) {
+            self.read(turn, lent)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);
         }
         match visit {
-            Visit::Ordinary | Visit::LoginStep => {}
+            Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep => {}
             Visit::TurnAway => self.connection.turn_away(turn),
             Visit::Deadline => self.connection.reach_deadline(turn),
             Visit::Drain => self.connection.drain(turn),
@@ -140,48 +167,68 @@ impl<S: Service> Slot<S> {
         if std::mem::take(&mut self.has_mail) {
             self.connection.note_mail(turn);
         }
-        self.flush(turn)?;
+        self.flush(turn, lent)?;
         loop {
             match self.connection.next_step(turn) {
                 Step::Wait => return Ok(None),
                 Step::HalfClose => self.transport.half_close(),
-                Step::Free(reason) => return Ok(Some(reason)),
+                Step::Free(reason) => {
+                    self.transport.part();
+                    return Ok(Some(reason));
+                }
             }
         }
     }
 
-    fn read(&mut self, turn: &mut Turn<'_>, input: &mut Input) -> io::Result<()> {
-        match self.transport.receive(&mut input.buffer)? {
-            Transfer::Bytes(count) => {
-                input.read_bytes += count;
-                self.edges.readable = count == input.buffer.len() || self.edges.read_closed;
-                self.connection.receive(&input.buffer[..count], turn);
+    fn may_read(&self) -> bool {
+        self.edges.readable && self.connection.wants_input()
+    }
+
+    /// Whether input may be read now as far as handshakes go, whose step is then taken.
+    fn takes_step(&self, lent: &mut Lent) -> bool {
+        let is_free = !self.transport.is_handshaking();
+        is_free || lent.take_handshake_step()
+    }
+
+    fn read(&mut self, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<()> {
+        match self.transport.receive(&mut lent.scratch)? {
+            Received::Input { bytes, drained } => {
+                lent.read_bytes += bytes.len();
+                self.edges.readable = !drained || self.edges.read_closed;
+                if !bytes.is_empty() {
+                    self.connection.receive(bytes, turn);
+                }
             }
-            Transfer::WouldBlock => self.edges.readable = false,
-            Transfer::End => {
+            Received::WouldBlock => self.edges.readable = false,
+            Received::End => {
                 self.edges.readable = false;
                 self.connection.end_input(turn);
+            }
+            Received::Broken(error) => {
+                tracing::debug!(%error, "a connection is given up");
+                self.connection.break_off(CloseReason::TlsFailed);
             }
         }
         Ok(())
     }
 
-    fn flush(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
+    fn flush(&mut self, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<()> {
         let unsent = self.connection.unsent(turn.out);
-        if unsent.is_empty() {
+        if unsent.is_empty() && !self.transport.has_unsent() {
             return Ok(());
         }
         let sent = if self.edges.writable {
-            self.transport.send(unsent)?
+            self.transport.send(unsent, &mut lent.scratch)?
         } else {
-            Transfer::WouldBlock
+            Sent {
+                count: 0,
+                blocked: true,
+            }
         };
-        let count = match sent {
-            Transfer::Bytes(count) => count,
-            Transfer::WouldBlock | Transfer::End => 0,
-        };
-        self.edges.writable = count == unsent.len();
-        self.connection.sent(count, turn);
+        self.edges.writable = !sent.blocked;
+        if !unsent.is_empty() {
+            self.connection.sent(sent.count, turn);
+        }
         Ok(())
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! What is sent and what it should get stands in the tables of the rows.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use npchat::server::Server;
 use serde_json::{Value, json};
 
-use crate::common::{Frame, Opcode, PATIENCE, RawClient, RawWebSocket, Response, address, start};
+use crate::common::{Frame, Opcode, RawClient, RawWebSocket, Response, address, start};
 
 /// An id whose key nobody has.
 pub(crate) const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
@@ -211,15 +210,10 @@ pub(crate) fn masked<'a>(frames: impl IntoIterator<Item = &'a Frame>) -> Vec<u8>
 /// Sends a byte about every 10 ms until the server says something or ends the stream.
 pub(crate) fn trickle(client: &mut RawClient, bytes: &[u8]) {
     const PAUSE: Duration = Duration::from_millis(10);
-    client.stream().set_read_timeout(Some(PAUSE)).unwrap();
     for byte in bytes {
         client.send([*byte]);
-        match client.stream().peek(&mut [0]) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            _ => {
-                client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
-                return;
-            }
+        if client.hears_within(PAUSE) {
+            return;
         }
     }
     panic!("the server lets {} bytes trickle", bytes.len());

@@ -206,7 +206,7 @@ fn row_28_a_million_empty_continuations_are_close_1008_and_others_are_served() {
         let mut socket = open(&server, logged_in);
         socket.send(&unfinished(Frame::text("")));
         let flood = unfinished(Frame::new(Opcode::CONTINUATION, "")).masked().repeat(1000);
-        let mut writer = socket.client().stream().try_clone().unwrap();
+        let mut writer = socket.client().socket().try_clone().unwrap();
         let flooding = thread::spawn(move || {
             // The server reads on for a while after its Close, and then needn't any more.
             (0..1000).all(|_| writer.write_all(&flood).is_ok())

@@ -8,6 +8,7 @@ use std::{env, fs, iter, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::line::{Wire, certificate_files};
 use super::{PATIENCE, wait_until};
 
 /// The real program, ended with the test.
@@ -28,6 +29,11 @@ impl Daemon {
     /// Like [`Daemon::start`], by a command that ends in running the program.
     pub(crate) fn run(command: &mut Command) -> Self {
         command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+        if Wire::HERE == Wire::Tls {
+            let files = certificate_files("localhost");
+            command.arg("--cert").arg(files.certificate);
+            command.arg("--privkey").arg(files.private_key);
+        }
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NPCHAT_")) {
             command.env_remove(name);
         }
@@ -52,8 +58,8 @@ impl Daemon {
             first_line: String::new(),
             log,
         };
-        let line = daemon.wait_for_line("listening on http://");
-        let (_, rest) = line.split_once("http://").unwrap();
+        let line = daemon.wait_for_line("listening on http");
+        let (_, rest) = line.split_once("://").unwrap();
         let (address, _) = rest.split_once(',').expect("the workers follow the address");
         daemon.address = address.parse().unwrap();
         daemon.first_line = line;

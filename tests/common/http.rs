@@ -1,18 +1,21 @@
-//! HTTP over a plain blocking socket, byte for byte as a test wants it, for requests that no HTTP client would send.
+//! HTTP over a blocking socket, plain or by way of TLS, byte for byte as a test wants it, for requests that no HTTP client would send.
 //!
 //! It reads answers strictly: what isn't the HTTP that our server should write fails the test.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
+use rustls::ClientConnection;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
+use super::line::{Line, Wire};
 
 /// One connection.
 pub(crate) struct RawClient {
-    stream: TcpStream,
+    stream: Line,
     address: SocketAddr,
     unread: Vec<u8>,
 }
@@ -41,8 +44,12 @@ pub(crate) fn post_request(address: SocketAddr, target: &str, headers: &str, bod
 
 impl RawClient {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
-        Self::over(stream, address)
+        Self::connect_by(Wire::HERE, address)
+    }
+
+    pub(crate) fn connect_by(wire: Wire, address: SocketAddr) -> Self {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
+        Self::over(wire, socket, address)
     }
 
     /// Connects with a receive buffer of about this size, which the kernel then doesn't grow.
@@ -53,18 +60,25 @@ impl RawClient {
         socket
             .connect_timeout(&address.into(), PATIENCE)
             .expect("the server accepts");
-        Self::over(socket.into(), address)
+        Self::over(Wire::HERE, socket.into(), address)
     }
 
-    fn over(stream: TcpStream, address: SocketAddr) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
+    fn over(wire: Wire, socket: TcpStream, address: SocketAddr) -> Self {
+        socket.set_nodelay(true).unwrap();
+        Self::over_line(Line::over(wire, socket), address)
+    }
+
+    pub(crate) fn over_line(stream: Line, address: SocketAddr) -> Self {
         Self {
             stream,
             address,
             unread: Vec::new(),
         }
+    }
+
+    /// What TLS has agreed on.
+    pub(crate) fn session(&mut self) -> &mut ClientConnection {
+        self.stream.session()
     }
 
     /// The server's address.
@@ -73,8 +87,8 @@ impl RawClient {
     }
 
     /// The socket itself, for what this doesn't do.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.stream.socket()
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -91,7 +105,7 @@ impl RawClient {
 
     /// Says that no more will be sent.
     pub(crate) fn finish(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.finish();
     }
 
     /// Posts a message and keeps the connection.
@@ -157,7 +171,7 @@ impl RawClient {
 
     /// Takes what has come, without waiting for anything, and from it all that `parse` finds at the front.
     pub(crate) fn read_all_there<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Vec<T> {
-        self.stream.set_nonblocking(true).unwrap();
+        self.socket().set_nonblocking(true).unwrap();
         let mut bytes = [0; 16 * 1024];
         loop {
             match self.stream.read(&mut bytes) {
@@ -168,7 +182,7 @@ impl RawClient {
                 Err(_) => break,
             }
         }
-        self.stream.set_nonblocking(false).unwrap();
+        self.socket().set_nonblocking(false).unwrap();
         let (mut found, mut taken) = (Vec::new(), 0);
         while let Some((one, length)) = parse(&self.unread[taken..]) {
             found.push(one);
@@ -176,6 +190,30 @@ impl RawClient {
         }
         self.unread.drain(..taken);
         found
+    }
+
+    /// Whether the server says something, or ends the stream, within this time.
+    pub(crate) fn hears_within(&mut self, time: Duration) -> bool {
+        self.socket().set_read_timeout(Some(time)).unwrap();
+        let mut bytes = [0; 1024];
+        let read = self.stream.read(&mut bytes);
+        self.socket().set_read_timeout(Some(PATIENCE)).unwrap();
+        match read {
+            Ok(length) => self.unread.extend_from_slice(&bytes[..length]),
+            Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+        true
+    }
+
+    /// Reads until that fails.
+    pub(crate) fn read_error(&mut self) -> std::io::Error {
+        loop {
+            match self.stream.read(&mut [0; 1024]) {
+                Ok(0) => panic!("the server ends the stream in order"),
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
     }
 
     /// Reads all that comes until the server ends the stream in order.
@@ -191,7 +229,14 @@ impl RawClient {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => return,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+                    ) =>
+                {
+                    return;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("the server does not close: {error}"),
             }

@@ -11,10 +11,11 @@ use tungstenite::{Error, Message, WebSocket};
 
 use super::PATIENCE;
 use super::identity::{Challenge, Identity};
+use super::line::{Line, Wire};
 
 /// A session that is logged in.
 pub(crate) struct Receiver {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Line>,
     /// What [`Receiver::tend`] has read and nobody has asked for yet.
     kept: VecDeque<Message>,
 }
@@ -22,10 +23,17 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Connects and logs in.
     pub(crate) fn connect(address: SocketAddr, identity: &Identity) -> Self {
+        Self::connect_by(Wire::HERE, address, identity)
+    }
+
+    pub(crate) fn connect_by(wire: Wire, address: SocketAddr, identity: &Identity) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = tungstenite::client(format!("ws://{address}/{}", identity.id), stream)
+        let scheme = match wire {
+            Wire::Plain => "ws",
+            Wire::Tls => "wss",
+        };
+        let line = Line::over(wire, stream);
+        let (socket, _) = tungstenite::client(format!("{scheme}://{address}/{}", identity.id), line)
             .map_err(|error| error.to_string())
             .expect("the server upgrades");
         let mut receiver = Self {
@@ -75,9 +83,9 @@ impl Receiver {
 
     /// The next message, if one comes within this time.
     pub(crate) fn try_recv(&mut self, within: Duration) -> Option<Message> {
-        self.socket.get_ref().set_read_timeout(Some(within)).unwrap();
+        self.socket.get_ref().socket().set_read_timeout(Some(within)).unwrap();
         let result = self.read();
-        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        self.socket.get_ref().socket().set_read_timeout(Some(PATIENCE)).unwrap();
         match result {
             Ok(message) => Some(message),
             Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
@@ -87,14 +95,14 @@ impl Receiver {
 
     /// Reads what has come, without waiting for anything, and so answers pings; keeps the messages to be received later.
     pub(crate) fn tend(&mut self) {
-        self.socket.get_ref().set_nonblocking(true).unwrap();
+        self.socket.get_ref().socket().set_nonblocking(true).unwrap();
         // It ends with what has come, or with the connection, which the next read that waits will tell.
         while let Ok(message) = self.socket.read() {
             if !matches!(message, Message::Ping(_) | Message::Pong(_)) {
                 self.kept.push_back(message);
             }
         }
-        self.socket.get_ref().set_nonblocking(false).unwrap();
+        self.socket.get_ref().socket().set_nonblocking(false).unwrap();
     }
 
     /// Closes in order, and returns the messages that came before the server's Close.

@@ -7,13 +7,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use npchat::config::{Config, Listen};
 use npchat::server::Server;
 
+use super::line::{Wire, certificate_files};
 use super::{PATIENCE, Receiver, wait_until};
 
 /// Starts a server of two workers on a free port of 127.0.0.1, its defaults changed by `tweak`.
 pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config {
-        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]),
+        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()]),
         workers: 2,
+        certificate: (Wire::HERE == Wire::Tls).then(|| certificate_files("localhost")),
         ..Config::default()
     };
     tweak(&mut config);

@@ -1,0 +1,136 @@
+//! A client's end of a connection: a plain socket, or TLS by rustls over one.
+//!
+//! A test file speaks what [`Wire::HERE`] says, unless it asks for another.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use npchat::config::CertificateFiles;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, StreamOwned, SupportedProtocolVersion};
+
+use super::PATIENCE;
+
+/// What is between HTTP and a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Plain,
+    Tls,
+}
+
+impl Wire {
+    /// `tests/acceptance_tls.rs` runs the tests of `tests/acceptance` once more: all of them over TLS.
+    pub(crate) const HERE: Self = match env!("CARGO_CRATE_NAME").as_bytes() {
+        b"acceptance_tls" => Self::Tls,
+        _ => Self::Plain,
+    };
+}
+
+/// One connection. It waits for nothing longer than [`PATIENCE`].
+pub(crate) enum Line {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Line {
+    /// TLS shakes hands with the first byte that is sent or waited for.
+    pub(crate) fn over(wire: Wire, socket: TcpStream) -> Self {
+        match wire {
+            Wire::Plain => Self::plain(socket),
+            Wire::Tls => Self::tls(socket, &CLIENT),
+        }
+    }
+
+    pub(crate) fn tls(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
+        let Self::Plain(socket) = Self::plain(socket) else {
+            unreachable!()
+        };
+        Self::Tls(Box::new(StreamOwned::new(connection, socket)))
+    }
+
+    /// What TLS has agreed on.
+    pub(crate) fn session(&mut self) -> &mut ClientConnection {
+        match self {
+            Self::Plain(_) => panic!("there is no TLS"),
+            Self::Tls(stream) => &mut stream.conn,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref(),
+        }
+    }
+
+    /// Says that no more will be sent.
+    pub(crate) fn finish(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        }
+        self.socket().shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn plain(socket: TcpStream) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self::Plain(socket)
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(bytes),
+            Self::Tls(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// The path of a file of `tests/fixtures`.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A certificate of `tests/fixtures` and its key.
+pub(crate) fn certificate_files(name: &str) -> CertificateFiles {
+    CertificateFiles {
+        certificate: fixture(&format!("{name}.cert.pem")),
+        private_key: fixture(&format!("{name}.key.pem")),
+    }
+}
+
+/// A client that trusts the fixtures' authority, and keeps tickets.
+pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(fixture("ca.cert.pem")).unwrap())
+        .unwrap();
+    ClientConfig::builder_with_protocol_versions(versions)
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(client_config(DEFAULT_VERSIONS)));
