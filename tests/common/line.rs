@@ -2,7 +2,7 @@
 //!
 //! A test file speaks what [`Wire::HERE`] says, unless it asks for another.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -88,7 +88,7 @@ impl Read for Line {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.read(bytes),
-            Self::Tls(stream) => stream.read(bytes),
+            Self::Tls(stream) => read_tls(stream, bytes),
         }
     }
 }
@@ -105,6 +105,24 @@ impl Write for Line {
         match self {
             Self::Plain(socket) => socket.flush(),
             Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// Reads even where nothing can be written any more, which rustls' own stream doesn't.
+fn read_tls(stream: &mut StreamOwned<ClientConnection, TcpStream>, bytes: &mut [u8]) -> io::Result<usize> {
+    let StreamOwned { conn, sock } = stream;
+    loop {
+        match conn.reader().read(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        while conn.wants_write() && conn.write_tls(sock).is_ok() {}
+        conn.read_tls(sock)?;
+        if let Err(error) = conn.process_new_packets() {
+            // The server may still be there to be told.
+            let _ = conn.write_tls(sock);
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
     }
 }

@@ -1,0 +1,29 @@
+//! ACCEPTANCE.md once more, over TLS: the tests of `tests/acceptance`, each connection of which is a TLS connection here.
+//!
+//! What comes before a request, the rows for handshakes, is tested in `tests/tls`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a helper that fails fails its test, and its output tells the case"
+)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "acceptance/harness.rs"]
+mod harness;
+#[path = "acceptance/rows_01_to_09_heads.rs"]
+mod rows_01_to_09_heads;
+#[path = "acceptance/rows_10_to_17_requests.rs"]
+mod rows_10_to_17_requests;
+#[path = "acceptance/rows_18_to_20_mailboxes.rs"]
+mod rows_18_to_20_mailboxes;
+#[path = "acceptance/rows_21_to_30_frames.rs"]
+mod rows_21_to_30_frames;
+#[path = "acceptance/rows_31_to_39_logins.rs"]
+mod rows_31_to_39_logins;
+#[path = "acceptance/rows_40_to_46_faults.rs"]
+mod rows_40_to_46_faults;
+#[path = "acceptance/rows_42_to_50_pressure.rs"]
+mod rows_42_to_50_pressure;
