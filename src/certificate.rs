@@ -10,13 +10,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use std::{error, fmt, io};
 
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode, Reader, SliceReader, Tag, Tagged};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
 
 use crate::config::CertificateFiles;
 
@@ -79,7 +79,7 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> Result<Arc<CertifiedKe
         Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateError::new(private_key, Problem::Mismatch)),
         Err(error) => return Err(CertificateError::new(certificate, Problem::Certificate(Some(error)))),
     }
-    let expiry = expiry.ok_or_else(|| CertificateError::new(certificate, Problem::Certificate(None)))?;
+    let expiry = expiry.map_err(|_| CertificateError::new(certificate, Problem::Certificate(None)))?;
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     if expiry < since_1970 {
         let expired = SystemTime::UNIX_EPOCH.checked_add(expiry).unwrap_or(now);
@@ -88,10 +88,29 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> Result<Arc<CertifiedKe
     Ok(Arc::new(certified))
 }
 
-/// The last second in which a certificate is valid, since 1970 (RFC 5280 §4.1.2.5).
-fn not_after(certificate: &CertificateDer<'_>) -> Option<Duration> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration())
+/// The last second in which a certificate is valid, since 1970: the second of the times that follow version, serial number,
+/// algorithm and issuer (RFC 5280 §4.1).
+fn not_after(certificate: &CertificateDer<'_>) -> der::Result<Duration> {
+    let mut certificate = sequence(AnyRef::from_der(certificate)?)?;
+    let mut signed = sequence(certificate.decode()?)?;
+    let first: AnyRef<'_> = signed.decode()?;
+    // Version 1 is left out.
+    let others = if first.tag() == Tag::Integer { 2 } else { 3 };
+    for _ in 0..others {
+        signed.decode::<AnyRef<'_>>()?;
+    }
+    let mut validity = sequence(signed.decode()?)?;
+    validity.decode::<AnyRef<'_>>()?;
+    let not_after: AnyRef<'_> = validity.decode()?;
+    Ok(match not_after.tag() {
+        Tag::UtcTime => not_after.decode_as::<UtcTime>()?.to_unix_duration(),
+        _ => not_after.decode_as::<GeneralizedTime>()?.to_unix_duration(),
+    })
+}
+
+fn sequence(any: AnyRef<'_>) -> der::Result<SliceReader<'_>> {
+    any.tag().assert_eq(Tag::Sequence)?;
+    SliceReader::new(any.value())
 }
 
 /// A file that can't be used, and why. Displayed on one line.
@@ -172,4 +191,38 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
         return Err(fail(Problem::TooLarge));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_at(name: &str, time: &str) -> Result<(), String> {
+        let fixture = |name: &str| Path::new("tests/fixtures").join(name);
+        let files = CertificateFiles {
+            certificate: fixture(&format!("{name}.cert.pem")),
+            private_key: fixture("localhost.key.pem"),
+        };
+        let loaded = load(&files, humantime::parse_rfc3339(time).unwrap());
+        loaded.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_certificate_is_good_to_its_last_second() {
+        assert_eq!(load_at("expired", "2024-01-01T00:00:00Z"), Ok(()));
+        let late = "tests/fixtures/expired.cert.pem: the certificate expired at 2024-01-01T00:00:00Z";
+        assert_eq!(load_at("expired", "2024-01-01T00:00:01Z"), Err(late.to_owned()));
+        // From 2050 on, the time has another form.
+        assert_eq!(load_at("localhost", "2125-01-01T00:00:00Z"), Ok(()));
+        let late = "tests/fixtures/localhost.cert.pem: the certificate expired at 2125-01-01T00:00:00Z";
+        assert_eq!(load_at("localhost", "2125-01-01T00:00:01Z"), Err(late.to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_end() {
+        let certificate = CertificateDer::from_pem_file("tests/fixtures/localhost.cert.pem").unwrap();
+        for length in 0..certificate.len() {
+            assert!(not_after(&CertificateDer::from(&certificate[..length])).is_err());
+        }
+    }
 }

@@ -220,7 +220,7 @@ fn certificate_files_that_cannot_be_used_are_told() {
         (
             EXPIRED,
             EXPIRED_KEY,
-            format!("{EXPIRED}: the certificate expired at 2026-11-24T16:34:31Z"),
+            format!("{EXPIRED}: the certificate expired at 2024-01-01T00:00:00Z"),
         ),
     ] {
         assert_eq!(
