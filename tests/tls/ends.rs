@@ -67,6 +67,7 @@ fn a_record_that_was_changed_ends_the_connection_with_an_alert() {
     socket.write_all(&[0; 20]).unwrap();
     let error = client.read_error();
     assert!(error.to_string().contains("BadRecordMac"), "{error}");
+    drop(client);
     wait_until(PATIENCE, "it is counted", || {
         server.totals().closed(CloseReason::TlsFailed) == 1
     });
@@ -114,6 +115,32 @@ fn a_handshake_that_stands_still_is_ended_at_the_deadline() {
     wait_until(PATIENCE, "they are counted", || {
         server.totals().closed(CloseReason::Idle) == 4
     });
+}
+
+#[test]
+fn a_handshake_that_comes_a_byte_at_a_time_is_ended_at_an_absolute_deadline() {
+    let server = start_with("localhost", |config| config.timeouts.head = Duration::from_millis(300));
+    let mut hello = Vec::new();
+    let mut client = RawClient::connect_by(Wire::Tls, address(&server));
+    client.session().write_tls(&mut hello).unwrap();
+    drop(client);
+    wait_until(PATIENCE, "it is gone", || server.totals().open == 0);
+    let mut client = RawClient::connect_by(Wire::Plain, address(&server));
+    trickle(&mut client, &hello);
+    assert_eq!(client.read_to_end(), b"");
+    drop(client);
+    wait_until(PATIENCE, "it is counted", || {
+        server.totals().closed(CloseReason::Idle) == 1
+    });
+}
+
+/// Sends a byte about every 10 ms until the server says something or ends the stream.
+fn trickle(client: &mut RawClient, bytes: &[u8]) {
+    let heard = bytes.iter().any(|byte| {
+        client.send([*byte]);
+        client.hears_within(Duration::from_millis(10))
+    });
+    assert!(heard, "the server lets {} bytes trickle", bytes.len());
 }
 
 fn websocket(address: std::net::SocketAddr) -> RawWebSocket {

@@ -13,6 +13,7 @@ mod ends;
 mod handshakes;
 mod programs;
 mod renewal;
+mod state;
 
 use npchat::config::{Config, Endpoint, Listen, Scheme};
 use npchat::server::Server;

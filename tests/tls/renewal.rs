@@ -98,6 +98,7 @@ fn sighup_renews_the_certificate_and_a_broken_file_leaves_the_old_one() {
     let mut sender = RawClient::connect_by(Wire::Tls, daemon.address);
     assert_eq!(sender.post(&identity.id, "still there").status, 200);
     assert_eq!(receiver.recv_bytes(), b"still there");
+    drop((sender, receiver));
     assert_eq!(daemon.finish(), Some(0));
 }
 
