@@ -134,7 +134,8 @@ pub const BODY_GRACE_SECONDS: u64 = 10;
 /// A WebSocket message may take this long before its rate counts. Longer than a body: a session that is cut off in the middle
 /// of a frame may come back, and is worth waiting for.
 pub const MESSAGE_GRACE_SECONDS: u64 = 30;
-/// Slowest rate of a body, of a WebSocket message and of a client that takes its answers, once the grace is over.
+/// Slowest rate of a body, of a WebSocket message and of a client that takes its answers, once the grace is over. With TLS,
+/// input counts when its record, up to [`TLS_RECORD_BYTES`], has come whole: who sends large ones must be a little faster.
 pub const MIN_RATE_BYTES_PER_SECOND: u64 = 1024;
 /// A connection between two requests is closed after this long.
 pub const KEEP_ALIVE_SECONDS: u64 = 75;

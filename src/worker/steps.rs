@@ -51,3 +51,43 @@ impl Steps {
         self.left -= count;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(index: u32) -> Token {
+        Token { index, generation: 0 }
+    }
+
+    #[test]
+    fn a_turn_has_so_many_steps_and_the_next_one_as_many_again() {
+        let mut steps = Steps::new(2);
+        for _ in 0..3 {
+            assert_eq!(steps.offer(false), 1);
+            steps.take(1);
+            steps.take(0);
+            assert_eq!(steps.offer(false), 1);
+            steps.take(1);
+            assert_eq!((steps.offer(false), steps.offer(true)), (0, 0));
+            steps.begin_turn();
+        }
+    }
+
+    #[test]
+    fn nobody_passes_those_who_wait_and_they_come_in_their_order() {
+        let mut steps = Steps::new(2);
+        (0..3).for_each(|index| steps.wait(token(index)));
+        assert_eq!((steps.offer(false), steps.offer(true)), (0, 1));
+        assert_eq!(steps.served_now(), 2);
+        for index in 0..2 {
+            assert_eq!(steps.next(), Some(token(index)));
+            steps.take(1);
+        }
+        assert_eq!(steps.served_now(), 0);
+        steps.begin_turn();
+        assert_eq!(steps.served_now(), 1);
+        assert_eq!(steps.next(), Some(token(2)));
+        assert!(steps.is_empty() && steps.offer(false) == 1);
+    }
+}

@@ -93,6 +93,7 @@ fn a_session_whose_client_takes_nothing_is_closed_on_a_stall() {
     assert_eq!(server.stats().messages, 1);
 }
 
+/// ACCEPTANCE.md row 16.
 #[test]
 fn a_handshake_that_stands_still_is_ended_at_the_deadline() {
     let server = start_with("localhost", |config| config.timeouts.head = Duration::from_millis(300));
@@ -117,6 +118,7 @@ fn a_handshake_that_stands_still_is_ended_at_the_deadline() {
     });
 }
 
+/// ACCEPTANCE.md row 15.
 #[test]
 fn a_handshake_that_comes_a_byte_at_a_time_is_ended_at_an_absolute_deadline() {
     let server = start_with("localhost", |config| config.timeouts.head = Duration::from_millis(300));

@@ -1,5 +1,6 @@
 //! How a TLS connection begins: what is agreed on, with which key, and what comes of what is no handshake.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -109,6 +110,7 @@ fn tls_1_0_and_1_1_are_refused_with_an_alert() {
     });
 }
 
+/// ACCEPTANCE.md row 8, the other way round.
 #[test]
 fn what_is_no_tls_gets_an_alert_and_the_end() {
     const DECODE_ERROR: u8 = 50;
@@ -135,6 +137,24 @@ fn what_is_no_tls_gets_an_alert_and_the_end() {
     wait_until(PATIENCE, "they are counted", || {
         server.totals().closed(CloseReason::TlsFailed) == inputs.len() as u64
     });
+}
+
+#[test]
+fn handshakes_that_come_all_at_once_are_all_served() {
+    const CLIENTS: usize = 200;
+    let server = start_with("localhost", |config| config.workers = 1);
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = RawClient::connect_by(Wire::Tls, address(&server));
+            let mut hello = Vec::new();
+            client.session().write_tls(&mut hello).unwrap();
+            client.socket().write_all(&hello).unwrap();
+            client
+        })
+        .collect();
+    for client in &mut clients {
+        assert_eq!(client.request("GET /healthz").status, 200);
+    }
 }
 
 /// A `ClientHello` of this version, as good as it can be (RFC 5246 §7.4.1.2).
