@@ -11,6 +11,7 @@ use crate::bench::load::{Plan, Tally, Window};
 use crate::bench::mail::Label;
 use crate::bench::pace::Pace;
 use crate::bench::poster::{Posted, Poster};
+use crate::bench::report::as_f64;
 use crate::bench::wire::{Poller, Ready};
 
 /// How finely the schedule of an open loop is kept.
@@ -80,7 +81,7 @@ impl<'p> Crew<'p> {
         (thread, first_token): (usize, usize),
     ) -> Result<Self, String> {
         let count = bench.share(plan.connections, thread);
-        let share = super::report::as_f64(count as u64) / super::report::as_f64(plan.connections as u64);
+        let share = as_f64(count as u64) / as_f64(plan.connections as u64);
         let pace = Pace::new(plan.rate.map(|rate| rate * share), window.epoch);
         if pace.is_open_loop() {
             poller.tick(TICK).map_err(|error| error.to_string())?;

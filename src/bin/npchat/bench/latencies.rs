@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::bench::report::as_f64;
+
 /// Longer ones count as this.
 const LONGEST_MICROS: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
@@ -43,7 +45,7 @@ impl Latencies {
     /// How many times longer than that of `other` the 99th percentile is.
     pub(crate) fn p99_ratio(&self, other: &Self) -> f64 {
         let [mine, others] = [self, other].map(|latencies| latencies.0.value_at_quantile(0.99).max(1));
-        super::report::as_f64(mine) / super::report::as_f64(others)
+        as_f64(mine) / as_f64(others)
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::bench::report::as_f64;
+
 /// The schedule of one thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
@@ -54,7 +56,7 @@ impl Pace {
     }
 
     fn due(&self, per_second: f64) -> Instant {
-        self.start + Duration::from_secs_f64(super::report::as_f64(self.posted) / per_second)
+        self.start + Duration::from_secs_f64(as_f64(self.posted) / per_second)
     }
 }
 
