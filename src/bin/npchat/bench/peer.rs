@@ -18,7 +18,7 @@ const SOURCES: usize = 200;
 pub(crate) struct Peer {
     /// Where it is.
     pub(crate) address: SocketAddr,
-    /// What the URL calls it: host, and port unless that is the scheme's own.
+    /// Host and maybe port, as they stand in the URL.
     pub(crate) host: String,
     /// Its process, if it is known.
     pub(crate) process: Option<Process>,
