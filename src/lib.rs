@@ -64,8 +64,8 @@
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server`, `transport` and the client touch a socket or a clock, and of those not [`transport::tls`]. All
-//!    else takes bytes and `now`, so that all of [`connection`] can be driven without a socket, at any speed.
+//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`transport::tls`]. All else takes
+//!    bytes and `now`, so that all of [`connection`] can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
 //! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each behind its
