@@ -26,7 +26,20 @@ pub(crate) struct Challenge {
 
 impl Identity {
     pub(crate) fn generate() -> Self {
-        let key = SigningKey::generate();
+        Self::of(SigningKey::generate())
+    }
+
+    /// The one whose [`Identity::secret`] this is, for a process that is told of it.
+    pub(crate) fn from_secret(secret: &str) -> Self {
+        Self::of(SigningKey::from_slice(&decode(secret)).expect("a secret is a P-256 scalar"))
+    }
+
+    /// The private key as base64url, the member `d` of a JWK.
+    pub(crate) fn secret(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.key.to_bytes())
+    }
+
+    fn of(key: SigningKey) -> Self {
         let point = key.verifying_key().to_sec1_point(false);
         Self {
             key,
@@ -87,5 +100,5 @@ impl Challenge {
 }
 
 fn decode(txt: &str) -> Vec<u8> {
-    URL_SAFE_NO_PAD.decode(txt).expect("txt is base64url")
+    URL_SAFE_NO_PAD.decode(txt).expect("it is base64url")
 }
