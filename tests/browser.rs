@@ -1,4 +1,4 @@
-//! An unmodified browser logs in with WebCrypto, receives, and confirms by itself: its script knows nothing of pings.
+//! An unmodified browser logs in, receives, and confirms by itself: its script knows nothing of pings.
 //!
 //! Needs Chromium, and is skipped, aloud, where there is none.
 
@@ -27,7 +27,8 @@ const BROWSER_PATIENCE: Duration = Duration::from_secs(60);
 const PAGE: &str = r#"<!doctype html><script>
 const { jwk, publicKey, relay, count } = SETTINGS;
 const bytes = text => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), c => c.charCodeAt(0));
-const base64 = bytes => btoa(String.fromCharCode(...new Uint8Array(bytes))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+const base64 = bytes => btoa(String.fromCharCode(...new Uint8Array(bytes)))
+    .replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 const ecdsa = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const key = crypto.subtle.importKey("jwk", jwk, ecdsa, false, ["sign"]);
 const socket = new WebSocket(relay);
