@@ -308,7 +308,7 @@ fn tls_proxy(server: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Passes bytes both ways until either ends.
+/// Passes bytes both ways until either ends, and the server's end on.
 fn shovel(mut client: StreamOwned<ServerConnection, TcpStream>, mut server: TcpStream) -> io::Result<()> {
     const LOOK: Option<Duration> = Some(Duration::from_millis(1));
     client.sock.set_read_timeout(LOOK)?;
@@ -324,12 +324,19 @@ fn shovel(mut client: StreamOwned<ServerConnection, TcpStream>, mut server: TcpS
             Err(error) => return Err(error),
         }
         match server.read(&mut scratch) {
-            Ok(0) => return Ok(()),
+            Ok(0) => break,
             Ok(count) => client.write_all(&scratch[..count])?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
+    client.conn.send_close_notify();
+    client.flush()?;
+    client.sock.shutdown(Shutdown::Write)?;
+    // What the client says meanwhile must not reset the connection before it has read all.
+    client.sock.set_read_timeout(Some(PATIENCE))?;
+    while client.sock.read(&mut scratch)? > 0 {}
+    Ok(())
 }
 
 #[test]
