@@ -54,6 +54,9 @@ fn tell(board: &Board, alive: &Receiver<()>) {
     while alive.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
         let done = board.done.load(Ordering::Relaxed);
         let doing = board.doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if doing.is_empty() {
+            continue;
+        }
         let millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         // It began anew if there are fewer.
         let more = if done >= before { done - before } else { done };

@@ -94,7 +94,11 @@ fn load(bench: &Bench, traffic: &Traffic, name: &str, report: &mut Report) -> Re
     }
     let mut cost = None;
     if traffic.plan.seconds > 0 {
-        bench.progress.begin(format!("{}: {name}: messages", traffic.scenario));
+        let what = match traffic.sessions + traffic.visitors {
+            0 => "messages",
+            _ => "logins and messages",
+        };
+        bench.progress.begin(format!("{}: {name}: {what}", traffic.scenario));
         let (mut figures, shares, visitors) = measure(bench, traffic, &away, &live)?;
         cost = tell(traffic, &figures, &mut section);
         report.faults.merge(std::mem::take(&mut figures.tally.faults));
