@@ -36,6 +36,8 @@ impl Acceptor {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Ticketer::new()?;
         config.send_tls13_tickets = 1;
+        // The order of strength, whatever a client would rather have.
+        config.ignore_client_order = true;
         Ok(Self(Arc::new(config)))
     }
 }
@@ -43,11 +45,11 @@ impl Acceptor {
 /// One TLS connection.
 ///
 /// Calling contract:
-/// 1. [`Tls::receive`] is given what [`Tls::partial`] has and what came after it, and nothing after it has failed or
-///    [`Tls::has_peer_ended`].
+/// 1. [`Tls::receive`] is given what [`Tls::partial`] has and what came after it, until it fails or [`Tls::has_peer_ended`].
+///    After a failure only [`Tls::unsent`] and [`Tls::sent`] are called.
 /// 2. [`Tls::seal`] is given plaintext that is to be sent: each time all that [`Tls::sent`] has not counted yet, in the same
 ///    order, with anything new at its end. Then what [`Tls::unsent`] gives is sent, and [`Tls::sent`] told how much went.
-/// 3. After [`Tls::end`] only [`Tls::unsent`] and [`Tls::sent`] are called.
+/// 3. So it is after [`Tls::end`].
 pub struct Tls {
     connection: UnbufferedServerConnection,
     /// The start of a record whose rest hasn't come, or the records with the start of a handshake message.

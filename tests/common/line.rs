@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use npchat::config::CertificateFiles;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, StreamOwned, SupportedProtocolVersion};
@@ -142,11 +143,21 @@ pub(crate) fn certificate_files(name: &str) -> CertificateFiles {
 
 /// A client that trusts the fixtures' authority, and keeps tickets.
 pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    client_config_by(aws_lc_rs::default_provider(), versions)
+}
+
+/// The same with other ciphers, or in another order.
+pub(crate) fn client_config_by(
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(fixture("ca.cert.pem")).unwrap())
         .unwrap();
-    ClientConfig::builder_with_protocol_versions(versions)
+    ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth()
 }

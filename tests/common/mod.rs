@@ -30,7 +30,7 @@ pub(crate) use daemon::Daemon;
 pub(crate) use http::{RawClient, Response, post, post_request};
 pub(crate) use identity::{Challenge, Identity};
 pub(crate) use lent::Lent;
-pub(crate) use line::{Line, Wire, certificate_files, client_config, fixture};
+pub(crate) use line::{Line, Wire, certificate_files, client_config, client_config_by, fixture};
 pub(crate) use receiver::Receiver;
 pub(crate) use server::{address, start, wait_until_confirmed};
 pub(crate) use websocket::{Frame, OFFER, Opcode, RawWebSocket, upgrade_request, upgrade_request_with};

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use npchat::config::Scheme;
 use npchat::refusal::CloseReason;
 use npchat::server::Server;
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+use rustls::crypto::aws_lc_rs;
+use rustls::{CipherSuite, ClientConfig, HandshakeKind, ProtocolVersion};
 
-use crate::common::{Identity, Line, PATIENCE, RawClient, Receiver, Wire, address, client_config, wait_until};
+use crate::common::{
+    Identity, Line, PATIENCE, RawClient, Receiver, Wire, address, client_config, client_config_by, wait_until,
+};
 use crate::{free_port, listen, start_tls, start_with};
 
 /// Makes a connection, and posts over it. Returns the session's version, kind and protocol.
@@ -93,6 +96,28 @@ fn http_1_1_is_agreed_on_and_who_speaks_only_something_else_is_refused() {
     let mut client = RawClient::over_line(Line::tls(socket, &Arc::new(config)), address(&server));
     let told = client.try_send("GET / HTTP/1.1\r\n\r\n").unwrap_err().to_string();
     assert!(told.contains("NoApplicationProtocol"), "{told}");
+}
+
+#[test]
+fn the_strongest_cipher_of_those_offered_is_taken_whichever_the_client_would_rather_have() {
+    let strongest = [
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+    ];
+    let server = start_tls();
+    for (version, strongest) in [&rustls::version::TLS12, &rustls::version::TLS13]
+        .into_iter()
+        .zip(strongest)
+    {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites.reverse();
+        let config = client_config_by(provider, &[version]);
+        let socket = TcpStream::connect_timeout(&address(&server), PATIENCE).unwrap();
+        let mut client = RawClient::over_line(Line::tls(socket, &Arc::new(config)), address(&server));
+        assert_eq!(client.request("GET /healthz").status, 200);
+        let suite = client.session().negotiated_cipher_suite().unwrap();
+        assert_eq!(suite.suite(), strongest);
+    }
 }
 
 #[test]
