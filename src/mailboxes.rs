@@ -48,9 +48,10 @@ mod tests;
 /// was sent may still be confirmed, so it counts as seen when its time ends meanwhile. What must not be stored is never
 /// missed. [`Mailboxes::expired`] counts all of it, [`Attachment::take_lost`] tells the next session of its own.
 ///
-/// The latter is kept for [`LOST_RECORDS_MAX`] mailboxes, in memory that no budget is charged for, and for
-/// [`LOST_HOLD_SECONDS`](crate::limits::LOST_HOLD_SECONDS). Beyond that the count that was added to the longest ago is
-/// forgotten. So who posts short-lived messages to that many ids, which anybody can make up, has counts forgotten, and no mail.
+/// The latter stands in the mailbox while it holds mail or a session. After that it is kept for [`LOST_RECORDS_MAX`] mailboxes, in
+/// memory that no budget is charged for, and for [`LOST_HOLD_SECONDS`](crate::limits::LOST_HOLD_SECONDS). Beyond that the count
+/// that was added to the longest ago is forgotten. So who posts short-lived messages to that many ids, which anybody can make
+/// up, has counts forgotten, and no mail.
 ///
 /// # Costs
 /// Every operation is linear in the sessions of the one mailbox and amortised O(1) in the messages, since each message

@@ -40,15 +40,15 @@ impl Lost {
         }
     }
 
-    /// One more message of this mailbox has expired unseen.
-    pub(super) fn add(&mut self, key: Key, now_seconds: u32) {
+    /// So many more messages of this mailbox have expired unseen.
+    pub(super) fn add(&mut self, key: Key, messages: NonZeroU64, now_seconds: u32) {
         if let Some(index) = self.find(&key) {
             self.unlink(index);
             let record = &mut self.records[index];
             record.messages = if record.is_stale(now_seconds) {
-                NonZeroU64::MIN
+                messages
             } else {
-                record.messages.saturating_add(1)
+                record.messages.saturating_add(messages.get())
             };
             record.added_to_at_second = now_seconds;
             self.link(index);
@@ -57,7 +57,7 @@ impl Lost {
         if self.records.len() as usize >= self.capacity {
             self.remove(self.oldest);
         }
-        self.push(key, NonZeroU64::MIN, now_seconds);
+        self.push(key, messages, now_seconds);
     }
 
     /// How many messages of this mailbox have expired unseen since this was last asked, and forgets it.
@@ -151,7 +151,7 @@ mod tests {
 
     fn add(lost: &mut Lost, ids: &[u8], now_seconds: u32) {
         for id in ids {
-            lost.add(key(*id), now_seconds);
+            lost.add(key(*id), NonZeroU64::MIN, now_seconds);
         }
     }
 

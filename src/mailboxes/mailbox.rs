@@ -47,6 +47,8 @@ pub(super) struct Mailbox {
     /// Sum of the bodies.
     pub(super) bytes: u32,
     pub(super) audience: Option<Box<Audience>>,
+    /// Messages that expired unseen and aren't in the shard's table of such counts yet.
+    pub(super) missed: u16,
     /// Messages that must not be stored may be among the queue. Never without an audience.
     pub(super) holds_live_only: bool,
 }
@@ -61,6 +63,7 @@ impl Mailbox {
             count: 0,
             bytes: 0,
             audience: None,
+            missed: 0,
             holds_live_only: false,
         }
     }
@@ -102,23 +105,29 @@ impl Mailbox {
 
     /// Takes the message at `index` out of the queue and the slab; sessions that stand at it move on.
     pub(super) fn unlink(&mut self, index: u32, messages: &mut Slab<Message>) -> Option<Message> {
-        let oldest = self.oldest(messages);
+        let oldest = self.audience.is_some().then(|| self.oldest(messages));
+        let (is_first, is_last) = (index == self.head, index == self.tail);
         let message = messages.remove(index)?;
-        match messages.get_mut(message.prev) {
+        // Nobody asks the first one what was before it, so a queue that is worked off from its front has nobody told.
+        match messages.get_mut(message.prev).filter(|_| !is_first) {
             Some(before) => before.next = message.next,
             None => self.head = message.next,
         }
-        match messages.get_mut(message.next) {
-            Some(after) => after.prev = message.prev,
-            None => self.tail = message.prev,
+        match (is_first, is_last) {
+            (true, true) => self.tail = NONE,
+            (false, true) => self.tail = message.prev,
+            (true, false) => {}
+            (false, false) => messages[message.next].prev = message.prev,
         }
         self.bytes -= message.weight();
         self.count -= 1;
-        let new_oldest = self.oldest(messages);
-        if let Some(audience) = &mut self.audience {
-            audience.pass_over(index, message.next);
-            if new_oldest != oldest {
-                audience.move_up(oldest, new_oldest);
+        if let Some(oldest) = oldest {
+            let new_oldest = self.oldest(messages);
+            if let Some(audience) = &mut self.audience {
+                audience.pass_over(index, message.next);
+                if new_oldest != oldest {
+                    audience.move_up(oldest, new_oldest);
+                }
             }
         }
         Some(message)
@@ -131,6 +140,7 @@ pub(super) struct Message {
     pub(super) body: Arc<[u8]>,
     pub(super) timer: Node,
     pub(super) next: u32,
+    /// Means nothing while it is the first of its queue.
     pub(super) prev: u32,
     /// Index of its mailbox.
     pub(super) mailbox: u32,

@@ -2,6 +2,8 @@
 //!
 //! No lock, no clock: `now_millis` counts from the epoch of all shards.
 
+use std::mem;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
@@ -46,6 +48,8 @@ pub(super) struct Shard {
     lost: Lost,
     /// Messages that have expired unseen, of all mailboxes that there have been.
     expired: u64,
+    /// When [`Shard::expire`] was last called.
+    swept_at_second: u32,
     sessions: u64,
     hasher: SipHasher13,
     account: Account,
@@ -62,6 +66,7 @@ impl Shard {
             wheel: Wheel::new(0),
             lost: Lost::new(lost_records),
             expired: 0,
+            swept_at_second: 0,
             sessions: 0,
             hasher,
             account,
@@ -151,7 +156,7 @@ impl Shard {
             };
             let message = &self.messages[next];
             if message.is_expired(now_millis) {
-                self.end_expired(next, now_millis);
+                self.end_expired(next);
                 continue;
             }
             let mailbox = &mut self.mailboxes[index];
@@ -199,18 +204,20 @@ impl Shard {
         let mut budget = EXPIRIES_PER_LOCK;
         self.expire(now_millis, &mut budget);
         let key = self.key_of(index);
-        self.lost.take(&key, whole_seconds(now_millis))
+        let missed = mem::take(&mut self.mailboxes[index].missed);
+        u64::from(missed).saturating_add(self.lost.take(&key, whole_seconds(now_millis)))
     }
 
     /// [`super::Mailboxes::expire`].
     pub(super) fn expire(&mut self, now_millis: u64, budget: &mut usize) -> bool {
         let now_tick = whole_seconds(now_millis);
+        self.swept_at_second = now_tick;
         self.lost.forget_stale(now_tick);
         for _ in 0..EXPIRIES_PER_LOCK.min(*budget) {
             match self.wheel.pop_expired(&mut self.messages, now_tick) {
                 Step::Expired(message) => {
                     let mailbox = self.messages[message].mailbox;
-                    self.end_expired(message, now_millis);
+                    self.end_expired(message);
                     self.free_if_idle(mailbox);
                 }
                 Step::Cascaded => {}
@@ -247,9 +254,18 @@ impl Shard {
 
     fn free_if_idle(&mut self, index: u32) {
         if self.mailboxes[index].is_idle() {
+            self.note_missed(index);
             let key = self.key_of(index);
             self.table.remove(key.hash, index);
             self.mailboxes.remove(index);
+        }
+    }
+
+    /// Puts a mailbox's count of missed messages where it outlives the mailbox.
+    fn note_missed(&mut self, index: u32) {
+        let missed = mem::take(&mut self.mailboxes[index].missed);
+        if let Some(missed) = NonZeroU64::new(missed.into()) {
+            self.lost.add(self.key_of(index), missed, self.swept_at_second);
         }
     }
 
@@ -345,7 +361,7 @@ impl Shard {
             if !is_expired || self.has_room(Some(index), len) {
                 return;
             }
-            self.end_expired(head, now_millis);
+            self.end_expired(head);
         }
     }
 
@@ -379,7 +395,8 @@ impl Shard {
             && !message.sequence.is_before(opened_at, oldest)
         {
             let (this, live_only) = (cursor, message.live_only);
-            cursor = message.prev;
+            let is_first = cursor == self.mailboxes[index].head;
+            cursor = if is_first { NONE } else { message.prev };
             if live_only {
                 self.remove(this);
             }
@@ -387,11 +404,14 @@ impl Shard {
     }
 
     /// Ends a message whose time is over, and counts it if nobody has seen it. Its mailbox stays, even if it's idle now.
-    fn end_expired(&mut self, index: u32, now_millis: u64) {
+    fn end_expired(&mut self, index: u32) {
         if self.is_unseen(index) {
             self.expired += 1;
-            let key = self.key_of(self.messages[index].mailbox);
-            self.lost.add(key, whole_seconds(now_millis));
+            let mailbox = self.messages[index].mailbox;
+            if self.mailboxes[mailbox].missed == u16::MAX {
+                self.note_missed(mailbox);
+            }
+            self.mailboxes[mailbox].missed += 1;
         }
         self.remove(index);
     }
