@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::{error, fmt};
 
+use rustls::SupportedCipherSuite;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::server::{
     NoServerSessionStorage, ResolvesServerCert, ServerConfig, ServerConnectionData, UnbufferedServerConnection,
@@ -27,8 +28,10 @@ impl Acceptor {
     /// # Errors
     /// There are no random bytes for the tickets' key.
     pub fn new(certificate: Arc<dyn ResolvesServerCert>) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let mut provider = aws_lc_rs::default_provider();
+        // Those with SHA-256 first, which processors have instructions for: with SHA-384 a handshake takes a sixth more.
+        provider.cipher_suites.sort_by_key(hash_bytes);
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(certificate);
@@ -36,9 +39,16 @@ impl Acceptor {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Ticketer::new()?;
         config.send_tls13_tickets = 1;
-        // The order of strength, whatever a client would rather have.
+        // All of them are strong, so it is the server's order that counts, and not the client's.
         config.ignore_client_order = true;
         Ok(Self(Arc::new(config)))
+    }
+}
+
+fn hash_bytes(suite: &SupportedCipherSuite) -> usize {
+    match suite {
+        SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider.output_len(),
+        SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider.output_len(),
     }
 }
 

@@ -99,15 +99,15 @@ fn http_1_1_is_agreed_on_and_who_speaks_only_something_else_is_refused() {
 }
 
 #[test]
-fn the_strongest_cipher_of_those_offered_is_taken_whichever_the_client_would_rather_have() {
-    let strongest = [
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-        CipherSuite::TLS13_AES_256_GCM_SHA384,
+fn the_quickest_cipher_of_those_offered_is_taken_whichever_the_client_would_rather_have() {
+    let quickest = [
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
     ];
     let server = start_tls();
-    for (version, strongest) in [&rustls::version::TLS12, &rustls::version::TLS13]
+    for (version, quickest) in [&rustls::version::TLS12, &rustls::version::TLS13]
         .into_iter()
-        .zip(strongest)
+        .zip(quickest)
     {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites.reverse();
@@ -116,7 +116,7 @@ fn the_strongest_cipher_of_those_offered_is_taken_whichever_the_client_would_rat
         let mut client = RawClient::over_line(Line::tls(socket, &Arc::new(config)), address(&server));
         assert_eq!(client.request("GET /healthz").status, 200);
         let suite = client.session().negotiated_cipher_suite().unwrap();
-        assert_eq!(suite.suite(), strongest);
+        assert_eq!(suite.suite(), quickest);
     }
 }
 
