@@ -66,7 +66,7 @@ fn checked(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> String
 }
 
 #[test]
-fn unknown_arguments_are_refused() {
+fn row_49_unknown_arguments_are_refused() {
     assert_eq!(
         refused(USAGE, &["--prot", "8000"], &[]),
         "unexpected argument '--prot' found; tip: a similar argument exists: '--port'"
@@ -94,7 +94,7 @@ fn a_flag_takes_its_value_and_comes_once() {
 }
 
 #[test]
-fn wrong_values_are_refused_with_their_flag() {
+fn row_49_wrong_values_are_refused_with_their_flag() {
     for (arguments, line) in [
         (["--port", "70000"], "--port: 70000 is not a port (0 to 65535)"),
         (["--port", "-1"], "--port: \"-1\" is not a port (0 to 65535)"),
@@ -137,7 +137,7 @@ fn wrong_values_are_refused_with_their_flag() {
 }
 
 #[test]
-fn wrong_values_are_refused_with_their_variable() {
+fn row_49_wrong_values_are_refused_with_their_variable() {
     const NONE: [&str; 0] = [];
     for (variable, line) in [
         (
@@ -166,7 +166,7 @@ fn wrong_values_are_refused_with_their_variable() {
 }
 
 #[test]
-fn a_certificate_without_its_key_is_refused() {
+fn row_49_a_certificate_without_its_key_is_refused() {
     assert_eq!(
         refused(USAGE, &["--cert", CERT], &[]),
         "--cert: needs --privkey (NPCHAT_PRIVKEY) too"
@@ -178,7 +178,7 @@ fn a_certificate_without_its_key_is_refused() {
 }
 
 #[test]
-fn certificate_files_that_cannot_be_used_are_told() {
+fn row_49_certificate_files_that_cannot_be_used_are_told() {
     let directory = env!("CARGO_MANIFEST_DIR");
     for (certificate, key, line) in [
         (
@@ -261,7 +261,7 @@ fn an_address_for_tls_needs_a_certificate() {
 }
 
 #[test]
-fn an_address_in_use_is_told() {
+fn row_49_an_address_in_use_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let line = refused(START_FAILED, &["--listen", &address, "--log", "off"], &[]);
