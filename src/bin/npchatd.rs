@@ -22,6 +22,11 @@ const USAGE: u8 = 2;
 
 const CHECK: &str = "check";
 
+/// Messages come and go by the hundred thousand, and often in another worker than the one that took them.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let matches = match command().try_get_matches_from(env::args_os().map(with_two_dashes)) {
         Ok(matches) => matches,
