@@ -22,8 +22,8 @@ use crate::websocket::{Event, Lent, WebSocket};
 ///
 /// Calling contract:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
-///    [`Connection::turn_away`], [`Connection::drain`], [`Connection::reach_deadline`], [`Connection::break_off`] is called with
-///    a [`Turn`] whose `out` is empty.
+///    [`Connection::turn_away`], [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out`
+///    is empty, or [`Connection::break_off`].
 /// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
@@ -150,6 +150,9 @@ impl<S: Service> Connection<S> {
     pub fn turn_away(&mut self, turn: &mut Turn<'_>) {
         write_refusal(Refusal::Unavailable, false, turn);
         self.close(CloseReason::Answered, turn);
+        if let Stage::Closing(closing) = &mut self.stage {
+            closing.flush_by(turn.now + turn.timeouts.head);
+        }
     }
 
     /// The server is stopping: what is under way is answered, nothing new begins.
@@ -161,6 +164,12 @@ impl<S: Service> Connection<S> {
             Stage::WebSocket(_) => self.close(CloseReason::Restart, turn),
             Stage::Http(_) | Stage::Closing(_) => {}
         }
+    }
+
+    /// Whether requests may still come.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        matches!(self.stage, Stage::Http(_))
     }
 
     /// When something must have happened, if anything must.

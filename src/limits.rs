@@ -40,6 +40,9 @@ pub const LOGIN_STEPS_PER_TURN: usize = 16;
 /// Steps of TLS handshakes that a worker may take in one turn while others wait. One may hold a signature and a key agreement:
 /// 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
 pub const HANDSHAKE_STEPS_PER_TURN: usize = 4;
+/// Connections that wait for such a step, past which no more are accepted where TLS is spoken: they wait in the kernel, and not
+/// for their deadline.
+pub const HANDSHAKES_WAITING_MAX: usize = 512;
 /// Connections that may wait in the kernel for a listener's accept.
 pub const LISTEN_BACKLOG: usize = 4096;
 /// New connections that a worker may accept in one turn.
@@ -107,8 +110,9 @@ pub const WEBSOCKET_READ_BUFFER_BYTES: usize = 256;
 
 /// Charged for each stored message beside its body: slab entry, shared header, the allocator's rounding.
 ///
-/// With glibc a message among many in a mailbox takes 80 bytes beside its body, and one in a mailbox of its own 160, or 222
-/// when the slabs, which grow by doubling, have just doubled. So both charges together cover the worst of them.
+/// A message among many in a mailbox takes 80 bytes beside its body, and one in a mailbox of its own 160, or 222 when the
+/// slabs, which grow by doubling, have just doubled. So both charges together cover the worst of them, but for what the
+/// allocator adds to a size that is none of its own: mimalloc up to a quarter, of which this covers that of small bodies.
 pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
 /// Charged for each mailbox that holds a message: slab entry, its place in the table.
 pub const MAILBOX_OVERHEAD_BYTES: u64 = 96;
@@ -127,7 +131,8 @@ pub const LOST_HOLD_SECONDS: u32 = 30 * 24 * 60 * 60;
 /// How long a message that must not be stored (`TTL: 0`) may wait for the live session that it was handed to.
 pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
 
-/// First request's head must be complete so long after the accept, a later one's so long after its first byte.
+/// First request's head must be complete so long after the accept, a later one's so long after its first byte; with TLS after the
+/// first record with some of it that is whole.
 pub const HEAD_DEADLINE_SECONDS: u64 = 10;
 /// A body may take this long before its rate counts.
 pub const BODY_GRACE_SECONDS: u64 = 10;

@@ -21,6 +21,8 @@ pub(crate) enum Received<'a> {
     Input {
         /// In the clear. With TLS there may be none: the handshake goes on, or a record hasn't come whole.
         bytes: &'a [u8],
+        /// How many bytes came from the kernel.
+        received: usize,
         /// The kernel has no more, until an event tells of it: a short read proves that.
         drained: bool,
     },
@@ -129,6 +131,14 @@ impl Transport {
         }
     }
 
+    /// Whether the start of a record has come after the handshake, and not the rest.
+    pub(crate) fn has_partial(&self) -> bool {
+        match &self.layer {
+            Layer::Plain => false,
+            Layer::Tls(secured) => !self.is_handshaking() && !secured.tls.partial().is_empty(),
+        }
+    }
+
     /// At most one `recv`.
     pub(crate) fn receive<'s>(&mut self, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
         match &mut self.layer {
@@ -203,6 +213,7 @@ impl Secured {
         }
         Ok(Received::Input {
             bytes: &scratch.plaintext,
+            received: count,
             // The peer's end is the next thing to be received, and no event will tell of it.
             drained: count < length && !self.tls.has_peer_ended(),
         })
@@ -250,6 +261,7 @@ fn receive_as_is<'s>(socket: &mut TcpStream, scratch: &'s mut [u8]) -> io::Resul
         Some(0) => Received::End,
         Some(count) => Received::Input {
             bytes: &scratch[..count],
+            received: count,
             drained: count < length,
         },
         None => Received::WouldBlock,

@@ -30,9 +30,9 @@ use self::steps::Steps;
 use crate::auth::ChallengeSigner;
 use crate::connection::Turn;
 use crate::limits::{
-    ACCEPTS_PER_TURN, DEADLINES_PER_TURN, EVENTS_PER_TURN, HANDSHAKE_STEPS_PER_TURN, LEFT_OVER_BYTES_PER_TURN,
-    LEFT_OVER_VISITS_PER_TURN, LOGIN_STEPS_PER_TURN, MAILED_VISITS_PER_TURN, REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT,
-    REQUESTS_PER_VISIT_MIN,
+    ACCEPTS_PER_TURN, DEADLINES_PER_TURN, EVENTS_PER_TURN, HANDSHAKE_STEPS_PER_TURN, HANDSHAKES_WAITING_MAX,
+    LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, LOGIN_STEPS_PER_TURN, MAILED_VISITS_PER_TURN,
+    REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN,
 };
 use crate::mailboxes::Delivery;
 use crate::refusal::{CloseReason, Refusal};
@@ -188,7 +188,8 @@ impl<S: Service> Worker<S> {
 
     fn accept(&mut self, most: usize) {
         for _ in 0..most {
-            match self.entrance.next(self.clock.now) {
+            let takes_tls = self.handshakes.len() < HANDSHAKES_WAITING_MAX;
+            match self.entrance.next(takes_tls, self.clock.now) {
                 Some(transport) => self.admit(transport),
                 None => break,
             }
@@ -236,7 +237,8 @@ impl<S: Service> Worker<S> {
     }
 
     fn serve_logins(&mut self) {
-        for _ in 0..self.logins.served_now() {
+        // One step for each: who needs many waits again.
+        for _ in 0..self.logins.len() {
             let Some(token) = self.logins.next() else { break };
             if let Some(slot) = self.slots.get_mut(token) {
                 slot.waits.for_login = false;
@@ -246,7 +248,7 @@ impl<S: Service> Worker<S> {
     }
 
     fn serve_handshakes(&mut self) {
-        for _ in 0..self.handshakes.served_now() {
+        for _ in 0..self.handshakes.len() {
             let Some(token) = self.handshakes.next() else { break };
             if let Some(slot) = self.slots.get_mut(token) {
                 slot.waits.for_handshake = false;
@@ -320,7 +322,11 @@ impl<S: Service> Worker<S> {
             self.logins.wait(token);
         }
         if slot.awaits_handshake_step() && !std::mem::replace(&mut slot.waits.for_handshake, true) {
-            self.handshakes.wait(token);
+            if slot.has_begun_handshake() {
+                self.handshakes.wait_in_front(token);
+            } else {
+                self.handshakes.wait(token);
+            }
         }
     }
 

@@ -112,17 +112,19 @@ impl Tls {
     /// answered is [`Tls::unsent`].
     ///
     /// # Errors
-    /// The connection is over. The alert that tells the peer is [`Tls::unsent`].
+    /// The connection is over. The alert that tells the peer, if there is one for it, is [`Tls::unsent`].
     pub fn receive(&mut self, ciphertext: &mut [u8], plaintext: &mut Vec<u8>) -> Result<(), TlsError> {
         self.partial = Vec::new();
         let understood = self.open(ciphertext, plaintext).inspect_err(|_| self.take_alert())?;
-        // Nothing counts after the peer's end (RFC 8446 §6.1).
-        if !self.has_peer_ended {
-            self.partial = ciphertext[understood..].to_vec();
+        let partial = &ciphertext[understood..];
+        if self.has_peer_ended {
+            // Nothing counts after the peer's end (RFC 8446 §6.1).
+            return Ok(());
         }
-        if self.partial.len() > TLS_PARTIAL_MAX_BYTES {
+        if partial.len() > TLS_PARTIAL_MAX_BYTES {
             return Err(TlsError(rustls::Error::PeerSentOversizedRecord));
         }
+        self.partial = partial.to_vec();
         Ok(())
     }
 

@@ -63,10 +63,11 @@ impl Entrance {
         listener.map(|listener| listener.pending = true).is_some()
     }
 
-    /// The next connection that waits. `None`: there is none now, or accepting pauses.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Transport> {
+    /// The next connection that waits, at a listener for TLS only if `takes_tls`. `None`: there is none now, or accepting
+    /// pauses.
+    pub(super) fn next(&mut self, takes_tls: bool, now: Instant) -> Option<Transport> {
         loop {
-            let (socket, place) = self.accept(now)?;
+            let (socket, place) = self.accept(takes_tls, now)?;
             match Transport::accepted(socket, self.listeners[place].acceptor.as_ref()) {
                 Ok(transport) => return Some(transport),
                 Err(error) => tracing::error!(%error, "a connection is dropped"),
@@ -75,7 +76,7 @@ impl Entrance {
     }
 
     /// A connection, and the place of its listener.
-    fn accept(&mut self, now: Instant) -> Option<(TcpStream, usize)> {
+    fn accept(&mut self, takes_tls: bool, now: Instant) -> Option<(TcpStream, usize)> {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
@@ -83,7 +84,7 @@ impl Entrance {
             self.look_again();
         }
         loop {
-            let place = self.next_pending()?;
+            let place = self.next_pending(takes_tls)?;
             let listener = &mut self.listeners[place];
             match listener.socket.accept() {
                 Ok((socket, _)) => {
@@ -128,10 +129,13 @@ impl Entrance {
         self.paused_until = None;
     }
 
-    fn next_pending(&self) -> Option<usize> {
+    fn next_pending(&self, takes_tls: bool) -> Option<usize> {
         let count = self.listeners.len();
         let mut places = (0..count).map(|step| (self.at + step) % count);
-        places.find(|place| self.listeners[*place].pending)
+        places.find(|place| {
+            let listener = &self.listeners[*place];
+            listener.pending && (takes_tls || listener.acceptor.is_none())
+        })
     }
 
     fn pause(&mut self, error: &io::Error, now: Instant) {
@@ -173,7 +177,7 @@ mod tests {
             .map(|place: usize| TcpStream::connect(addresses[place]).unwrap())
             .into();
         let mut entrance = Entrance::new(doors, poll.registry()).unwrap();
-        let accepted: Vec<_> = std::iter::from_fn(|| entrance.accept(Instant::now()))
+        let accepted: Vec<_> = std::iter::from_fn(|| entrance.accept(true, Instant::now()))
             .map(|(_, place)| place)
             .collect();
         assert_eq!(accepted, [0, 1, 0, 1, 0, 0]);

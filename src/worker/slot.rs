@@ -21,6 +21,8 @@ pub(super) struct Slot<S: Service> {
     pub(super) place: Place,
     /// The mailbox has told of mail since the last visit.
     pub(super) has_mail: bool,
+    /// It has had a step of a handshake.
+    has_begun_handshake: bool,
     pub(super) waits: Waits,
 }
 
@@ -102,6 +104,7 @@ impl<S: Service> Slot<S> {
             },
             place,
             has_mail: false,
+            has_begun_handshake: false,
             waits: Waits::default(),
         }
     }
@@ -135,6 +138,11 @@ impl<S: Service> Slot<S> {
         self.may_read() && self.transport.is_handshaking()
     }
 
+    /// Whether it has had a step of a handshake, and with it most of what a handshake takes.
+    pub(super) fn has_begun_handshake(&self) -> bool {
+        self.has_begun_handshake
+    }
+
     /// Whether its input is only read to be thrown away.
     pub(super) fn is_lingering(&self) -> bool {
         self.connection.is_lingering()
@@ -150,10 +158,11 @@ impl<S: Service> Slot<S> {
     }
 
     fn work(&mut self, visit: Visit, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<Option<CloseReason>> {
-        // The last look, before a drain, needs no edge and no step: a handshake's end may have a request with it.
+        // The last look, before a drain, needs no edge, and no step where only a handshake's end is missing: a request may
+        // be with it.
         let is_last = visit == Visit::Drain;
         self.edges.readable |= is_last;
-        if self.may_read() && (is_last || self.takes_step(lent)) {
+        if self.may_read() && (self.takes_step(lent) || is_last && self.has_begun_handshake) {
             self.read(turn, lent)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);
@@ -162,6 +171,8 @@ impl<S: Service> Slot<S> {
             Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep => {}
             Visit::TurnAway => self.connection.turn_away(turn),
             Visit::Deadline => self.connection.reach_deadline(turn),
+            // What has come of a request in a record that isn't whole is under way too.
+            Visit::Drain if self.transport.has_partial() && self.connection.is_http() => {}
             Visit::Drain => self.connection.drain(turn),
         }
         if std::mem::take(&mut self.has_mail) {
@@ -185,15 +196,23 @@ impl<S: Service> Slot<S> {
     }
 
     /// Whether input may be read now as far as handshakes go, whose step is then taken.
-    fn takes_step(&self, lent: &mut Lent) -> bool {
-        let is_free = !self.transport.is_handshaking();
-        is_free || lent.take_handshake_step()
+    fn takes_step(&mut self, lent: &mut Lent) -> bool {
+        if !self.transport.is_handshaking() {
+            return true;
+        }
+        let takes = lent.take_handshake_step();
+        self.has_begun_handshake |= takes;
+        takes
     }
 
     fn read(&mut self, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<()> {
         match self.transport.receive(&mut lent.scratch)? {
-            Received::Input { bytes, drained } => {
-                lent.read_bytes += bytes.len();
+            Received::Input {
+                bytes,
+                received,
+                drained,
+            } => {
+                lent.read_bytes += received;
                 self.edges.readable = !drained || self.edges.read_closed;
                 if !bytes.is_empty() {
                     self.connection.receive(bytes, turn);

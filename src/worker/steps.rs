@@ -29,17 +29,23 @@ impl Steps {
         self.waiting.is_empty()
     }
 
-    /// How many of those who wait there is a step for, one for each: who needs many waits again.
-    pub(super) fn served_now(&self) -> usize {
-        self.waiting.len().min(self.left)
+    /// How many wait, those who have gone meanwhile included.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
+    /// The next of those who wait, while there is a step left. One that has gone takes none.
     pub(super) fn next(&mut self) -> Option<Token> {
-        self.waiting.pop_front()
+        if self.left == 0 { None } else { self.waiting.pop_front() }
     }
 
     pub(super) fn wait(&mut self, token: Token) {
         self.waiting.push_back(token);
+    }
+
+    /// Lets this one be the next: what it has had was for nothing if it waits for too long.
+    pub(super) fn wait_in_front(&mut self, token: Token) {
+        self.waiting.push_front(token);
     }
 
     /// How many steps a connection may take now. Nobody passes those who wait: only who comes from among them `is_next`.
@@ -79,15 +85,25 @@ mod tests {
         let mut steps = Steps::new(2);
         (0..3).for_each(|index| steps.wait(token(index)));
         assert_eq!((steps.offer(false), steps.offer(true)), (0, 1));
-        assert_eq!(steps.served_now(), 2);
         for index in 0..2 {
             assert_eq!(steps.next(), Some(token(index)));
             steps.take(1);
         }
-        assert_eq!(steps.served_now(), 0);
+        assert_eq!((steps.next(), steps.len()), (None, 1));
         steps.begin_turn();
-        assert_eq!(steps.served_now(), 1);
         assert_eq!(steps.next(), Some(token(2)));
         assert!(steps.is_empty() && steps.offer(false) == 1);
+    }
+
+    #[test]
+    fn who_has_gone_takes_no_step_and_who_has_begun_comes_first() {
+        let mut steps = Steps::new(1);
+        (0..3).for_each(|index| steps.wait(token(index)));
+        assert_eq!((steps.next(), steps.next()), (Some(token(0)), Some(token(1))));
+        steps.take(1);
+        steps.wait_in_front(token(1));
+        assert_eq!(steps.next(), None);
+        steps.begin_turn();
+        assert_eq!(steps.next(), Some(token(1)));
     }
 }
