@@ -38,6 +38,8 @@ pub(super) struct Stamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
+    /// Of the mode and the owner too: who may read the file by now.
+    changed: (i64, i64),
 }
 
 impl Renewal {
@@ -50,6 +52,7 @@ impl Renewal {
         let watch = Watch {
             seen: loaded,
             tried: loaded,
+            failure: None,
             files,
             current,
         };
@@ -85,13 +88,19 @@ struct Watch {
     seen: Stamps,
     /// What was there at the last try to load it.
     tried: Stamps,
+    /// Why that try failed, as it has been told.
+    failure: Option<String>,
 }
 
 impl Watch {
     fn run(mut self, heard: &Receiver<Word>) {
         loop {
             match heard.recv_timeout(Duration::from_secs(CERTIFICATE_LOOK_SECONDS)) {
-                Ok(Word::Renew) => self.renew(),
+                Ok(Word::Renew) => {
+                    // Whoever asks is answered.
+                    self.failure = None;
+                    self.renew();
+                }
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Ok(Word::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -99,22 +108,31 @@ impl Watch {
     }
 
     /// A change that was there at the last look too is complete: whoever writes two files writes them one after the other.
+    /// What has failed is tried again, for not all that stands in the way shows in the files.
     fn look(&mut self) {
         let now = stamps(&self.files);
         let is_settled = std::mem::replace(&mut self.seen, now) == now;
-        if is_settled && now != self.tried {
+        if is_settled && (now != self.tried || self.failure.is_some()) {
             self.renew();
         }
     }
 
     fn renew(&mut self) {
-        self.tried = stamps(&self.files);
+        let now = stamps(&self.files);
+        let is_same = std::mem::replace(&mut self.tried, now) == now;
         match certificate::load(&self.files, SystemTime::now()) {
             Ok(certified) => {
                 self.current.renew(certified);
+                self.failure = None;
                 tracing::info!("the certificate has been renewed");
             }
-            Err(error) => tracing::error!("the certificate stays as it was: {error}"),
+            Err(error) => {
+                let failure = Some(error.to_string());
+                if !is_same || failure != self.failure {
+                    tracing::error!("the certificate stays as it was: {error}");
+                }
+                self.failure = failure;
+            }
         }
     }
 }
@@ -132,6 +150,7 @@ impl Stamp {
             inode: file.ino(),
             length: file.len(),
             modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
         }
     }
 }

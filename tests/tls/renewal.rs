@@ -1,13 +1,16 @@
 //! Certificates that are renewed while the server runs.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, process, thread};
 
 use npchat::config::CertificateFiles;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use rustls::DEFAULT_VERSIONS;
 
 use crate::common::{
@@ -47,6 +50,25 @@ impl Folder {
         fs::write(&new, bytes).unwrap();
         fs::rename(new, path).unwrap();
     }
+}
+
+/// Writes over a file so that its length, its inode and its time of modification stay as they were.
+fn write_over(path: &Path, bytes: &[u8]) {
+    let was = fs::metadata(path).unwrap();
+    let mut bytes = bytes.to_vec();
+    bytes.resize(was.len().try_into().unwrap(), b'\n');
+    // Two changes within one tick of the kernel's clock have the same time.
+    wait_until(PATIENCE, "the clock of the files ticks", || {
+        let mut file = File::options().write(true).open(path).unwrap();
+        file.write_all(&bytes).unwrap();
+        file.set_modified(was.modified().unwrap()).unwrap();
+        let is = file.metadata().unwrap();
+        assert_eq!(
+            (is.ino(), is.len(), is.modified().unwrap()),
+            (was.ino(), was.len(), was.modified().unwrap())
+        );
+        (is.ctime(), is.ctime_nsec()) != (was.ctime(), was.ctime_nsec())
+    });
 }
 
 impl Drop for Folder {
@@ -108,6 +130,40 @@ fn sighup_without_a_certificate_changes_nothing() {
     daemon.signal(Signal::HUP);
     daemon.wait_for_line("there is no certificate to renew");
     assert_eq!(RawClient::connect(daemon.address).request("GET /healthz").status, 200);
+    assert_eq!(daemon.finish(), Some(0));
+}
+
+#[test]
+fn a_change_is_taken_up_whose_only_sign_is_its_time() {
+    let folder = Folder::new("ctime");
+    let server = start(|config| config.certificate = Some(folder.files()));
+    let address = address(&server);
+    let old = shown(address);
+    let (from, to) = (certificate_files("renewed"), folder.files());
+    write_over(&to.certificate, &fs::read(from.certificate).unwrap());
+    write_over(&to.private_key, &fs::read(from.private_key).unwrap());
+    wait_until(PATIENCE, "the new certificate is shown", || shown(address) != old);
+}
+
+#[test]
+fn what_could_not_be_loaded_is_tried_again_though_no_file_has_changed_since() {
+    let folder = Folder::new("retry");
+    let daemon = daemon(&folder);
+    let old = shown(daemon.address);
+    let limit = |limit| prlimit(Some(daemon.pid()), Resource::Nofile, limit).unwrap();
+    let none = Rlimit {
+        current: Some(0),
+        ..rustix::process::getrlimit(Resource::Nofile)
+    };
+    let usual = limit(none);
+    folder.put("renewed");
+    let line = daemon.wait_for_line("certificate");
+    assert!(line.contains("the certificate stays as it was"), "{line}");
+    assert!(line.contains("Too many open files"), "{line}");
+    limit(usual);
+    let line = daemon.wait_for_line("certificate");
+    assert!(line.contains("the certificate has been renewed"), "{line}");
+    assert_ne!(shown(daemon.address), old);
     assert_eq!(daemon.finish(), Some(0));
 }
 
