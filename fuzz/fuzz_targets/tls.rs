@@ -46,6 +46,8 @@ enum Op<'a> {
     Take { length: u16 },
     /// All that was taken reaches the client.
     Deliver,
+    /// The server says that it ends.
+    End,
 }
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
@@ -163,6 +165,7 @@ impl Line {
             }
             Op::Take { length } => self.take((*length).into()),
             Op::Deliver => self.deliver(),
+            Op::End => self.end(),
         }
     }
 
@@ -203,6 +206,14 @@ impl Line {
         }
     }
 
+    fn end(&mut self) {
+        if !self.is_over {
+            self.is_over = true;
+            self.server.end();
+            assert!(self.server.unsent().len() <= UNSENT_MAX_BYTES);
+        }
+    }
+
     fn take(&mut self, length: usize) {
         let unsent = self.server.unsent();
         let length = length.min(unsent.len());
@@ -237,7 +248,7 @@ impl Line {
         }
     }
 
-    /// Lets all arrive that was said, on both sides, and checks that it has.
+    /// Lets all arrive that was said, on both sides, and checks that it has; then that the server's end does.
     fn finish(mut self) {
         for _ in 0..8 {
             self.apply(&Op::Arrive);
@@ -248,9 +259,18 @@ impl Line {
             }
         }
         if !self.is_tampered {
-            assert_eq!(self.heard, self.said);
-            assert!(self.to_answer.is_empty());
             assert_eq!(self.read, self.answered);
+            // Who has ended hears no more, and sends only what was sealed before.
+            if !self.is_over {
+                assert_eq!(self.heard, self.said);
+                assert!(self.to_answer.is_empty());
+            }
+        }
+        self.end();
+        self.take(usize::MAX);
+        self.deliver();
+        if !self.is_tampered && !self.server.is_handshaking() {
+            assert!(self.client.process_new_packets().unwrap().peer_has_closed());
         }
     }
 }
