@@ -457,30 +457,44 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_queue_never_spans_more_sequences_than_can_be_told_apart() {
+    fn shard() -> Shard {
         let caps = Caps {
             mailbox_messages: 10,
             mailbox_bytes: 10,
             sessions: 1,
         };
-        let mut shard = Shard::new(
-            caps,
-            1,
-            SipHasher13::new(),
-            Account::new(Arc::new(Budget::new(10_000)), 1),
-        );
+        let account = Account::new(Arc::new(Budget::new(10_000)), 1);
+        Shard::new(caps, 1, SipHasher13::new(), account)
+    }
+
+    /// Posts an empty message to the one mailbox, at the start of time.
+    fn post(shard: &mut Shard, ttl: u32) -> Result<(), PostError> {
         let key = Key::new(RecipientId::from_bytes([1; 32]), 1);
-        let post = |shard: &mut Shard| {
-            let hold = Hold::Store { ttl: 1 };
-            shard.post(&key, Arc::new([]), hold, 0, &mut Vec::new())
-        };
-        assert_eq!(post(&mut shard), Ok(()));
+        shard.post(&key, Arc::new([]), Hold::Store { ttl }, 0, &mut Vec::new())
+    }
+
+    #[test]
+    fn a_queue_never_spans_more_sequences_than_can_be_told_apart() {
+        let mut shard = shard();
+        assert_eq!(post(&mut shard, 1), Ok(()));
         let mailbox = &mut shard.mailboxes[0];
         let oldest = mailbox.oldest(&shard.messages);
         // As if four billion short-lived messages had come and gone behind the first.
         mailbox.next_sequence = Sequence(oldest.0.wrapping_sub(2));
-        assert_eq!(post(&mut shard), Ok(()));
-        assert_eq!(post(&mut shard), Err(PostError::MailboxFull));
+        assert_eq!(post(&mut shard, 1), Ok(()));
+        assert_eq!(post(&mut shard, 1), Err(PostError::MailboxFull));
+    }
+
+    #[test]
+    fn no_missed_message_is_left_out_when_the_mailbox_can_count_no_further() {
+        let mut shard = shard();
+        // The last one keeps the mailbox.
+        for ttl in [1, 1, 100] {
+            assert_eq!(post(&mut shard, ttl), Ok(()));
+        }
+        shard.mailboxes[0].missed = u16::MAX - 1;
+        assert!(!shard.expire(10_000, &mut 10));
+        assert_eq!(shard.mailboxes[0].missed, 1);
+        assert_eq!(shard.take_lost(0, 10_000), u64::from(u16::MAX) + 1);
     }
 }
