@@ -172,7 +172,8 @@ pub enum CloseReason {
     Done,
     /// The transport failed: reset, timeout, broken pipe.
     Reset,
-    /// What came is no TLS that is spoken here: not TLS, a version or a cipher that isn't, a broken record.
+    /// What came is no TLS that is spoken here: not TLS, a version or a cipher that isn't, a broken record. Or the client
+    /// has refused the server with an alert: it doesn't trust the certificate, say.
     TlsFailed,
     /// A refusal that closes, or a request that asked to.
     Answered,

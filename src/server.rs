@@ -163,7 +163,7 @@ impl Server {
         self.shared.relay.mailboxes().stats()
     }
 
-    /// Memory that messages hold now, in bytes, with their overhead.
+    /// Bytes charged now: messages with their overhead, a little of it in advance, and bodies that are coming in.
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.shared.relay.memory_used()
