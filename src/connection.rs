@@ -188,8 +188,9 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Ends what is too late by now, if anything is.
-    pub fn reach_deadline(&mut self, turn: &mut Turn<'_>) {
+    /// Ends what is too late by now, if anything is. While input may be there that has not been given, `is_drained` is false, and
+    /// no pong is too late: it may be in there.
+    pub fn reach_deadline(&mut self, is_drained: bool, turn: &mut Turn<'_>) {
         if self.deadline(turn.timeouts).is_none_or(|deadline| turn.now < deadline) {
             return;
         }
@@ -206,7 +207,7 @@ impl<S: Service> Connection<S> {
             }
             Stage::WebSocket(upgraded) => {
                 let waits = self.outbound.len() >= OUTBOUND_HIGH_WATER_BYTES || self.runnable;
-                if let Err(reason) = upgraded.reach_deadline(!waits, turn) {
+                if let Err(reason) = upgraded.reach_deadline(is_drained && !waits, turn) {
                     self.close(reason, turn);
                 }
             }

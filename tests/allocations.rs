@@ -96,9 +96,13 @@ fn deliver(lent: &mut Lent, connection: &mut Connection, id: &str) -> [Allocatio
     lent.now += Duration::from_millis(PING_AFTER_MESSAGE_MILLIS + DEADLINE_TICK_MILLIS);
     let mut payload = [0; 4];
     let ping = measure(|| {
-        lent.visit(connection, Connection::reach_deadline, |sent| {
-            payload.copy_from_slice(sent.strip_prefix(&PING_HEADER).unwrap());
-        });
+        lent.visit(
+            connection,
+            |connection, turn| connection.reach_deadline(true, turn),
+            |sent| {
+                payload.copy_from_slice(sent.strip_prefix(&PING_HEADER).unwrap());
+            },
+        );
     });
     let answer = Frame::new(Opcode::PONG, payload).masked();
     let answer = measure(|| assert!(say(lent, connection, &answer, b"")));

@@ -219,9 +219,11 @@ impl Receiver {
     }
 
     fn reach_deadline(&mut self, lent: &mut Lent) {
-        let pong = lent.visit(&mut self.connection, Connection::reach_deadline, |sent| {
-            pong_to(black_box(sent))
-        });
+        let pong = lent.visit(
+            &mut self.connection,
+            |connection, turn| connection.reach_deadline(true, turn),
+            |sent| pong_to(black_box(sent)),
+        );
         // A session that got nothing for long was asked as soon as it got something.
         self.pong = pong.or(self.pong.take());
         assert!(self.pong.is_some());

@@ -170,7 +170,7 @@ impl<S: Service> Slot<S> {
         match visit {
             Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep => {}
             Visit::TurnAway => self.connection.turn_away(turn),
-            Visit::Deadline => self.connection.reach_deadline(turn),
+            Visit::Deadline => self.connection.reach_deadline(!self.edges.readable, turn),
             // What has come of a request in a record that isn't whole is under way too.
             Visit::Drain if self.transport.has_partial() && self.connection.is_http() => {}
             Visit::Drain => self.connection.drain(turn),

@@ -69,6 +69,22 @@ fn a_lone_message_is_followed_by_a_ping_and_freed_by_its_pong() {
 }
 
 #[test]
+fn a_pong_that_may_be_in_input_that_has_not_been_read_is_not_too_late() {
+    let identity = Identity::generate();
+    let mut endpoint = silent_session(&identity);
+    endpoint.post(&identity.id, b"unconfirmed");
+    endpoint.pass(SOON);
+    let ping = take_ping(&mut endpoint);
+    endpoint.lent.now += endpoint.lent.timeouts.pong;
+    endpoint.visit(|connection, turn| connection.reach_deadline(false, turn));
+    assert!(!endpoint.half_closed);
+    endpoint.receive_all([&ping.pong().masked()[..]]);
+    endpoint.visit(|connection, turn| connection.reach_deadline(true, turn));
+    assert!(!endpoint.half_closed);
+    assert_eq!(endpoint.totals().delivered, 1);
+}
+
+#[test]
 fn a_message_without_a_pong_stays_and_the_session_ends_in_time() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);

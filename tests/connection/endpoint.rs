@@ -130,7 +130,7 @@ impl Endpoint {
         self.answer_pings();
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
             self.lent.now = self.lent.now.max(deadline);
-            self.visit(Connection::reach_deadline);
+            self.visit(|connection, turn| connection.reach_deadline(true, turn));
             self.answer_pings();
             assert_ne!(self.deadline(), Some(deadline), "it was reached and nothing changed");
         }

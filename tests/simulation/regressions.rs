@@ -31,7 +31,9 @@ fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late()
         connection.receive(input.as_bytes(), turn);
     });
     let too_late = start + Timeouts::default().body_grace + Duration::from_secs(1);
-    answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::reach_deadline);
+    answers += &stage.call(&mut connection, too_late, usize::MAX, |connection, turn| {
+        connection.reach_deadline(true, turn);
+    });
     answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::resume);
 
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), REQUESTS_PER_VISIT);

@@ -288,7 +288,7 @@ impl Slot {
         }
         match visit {
             Visit::Ordinary => {}
-            Visit::Deadline => self.connection.reach_deadline(turn),
+            Visit::Deadline => self.connection.reach_deadline(!self.edges.readable, turn),
             Visit::Drain => self.connection.drain(turn),
         }
         if std::mem::take(&mut self.has_mail) {

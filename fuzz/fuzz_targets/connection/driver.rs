@@ -263,7 +263,7 @@ impl Driver {
         let end = self.now + time;
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
-            self.turn(Connection::reach_deadline);
+            self.turn(|connection, turn| connection.reach_deadline(true, turn));
             // A kernel that takes what it is given does so at once.
             if !self.may_stall() {
                 self.settle();
