@@ -141,6 +141,8 @@ impl Line {
                 }
                 self.arrive(&flight);
             }
+            // Nothing counts after the client's end, though its TLS would still seal it.
+            Op::Say { .. } if self.has_client_ended => {}
             Op::Say { length } => {
                 let message: Vec<u8> = pattern(self.said, (*length).into());
                 // It takes no more than its buffer holds.
