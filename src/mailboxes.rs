@@ -16,7 +16,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::token::SessionAddress;
 
 use self::budget::Account;
-use self::shard::{Key, Shard};
+use self::shard::Shard;
 
 pub use self::budget::{Budget, Charge};
 pub use self::mailbox::Sequence;
@@ -30,6 +30,7 @@ mod slab;
 mod table;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 /// All mailboxes, shared by all workers.
 ///
@@ -336,6 +337,21 @@ pub struct Stats {
     pub messages: u64,
     /// Attached sessions.
     pub sessions: u64,
+}
+
+/// An id and the half of its keyed hash that the table has. The other half picks the shard.
+struct Key {
+    id: RecipientId,
+    hash: u32,
+}
+
+impl Key {
+    const fn new(id: RecipientId, hash: u64) -> Self {
+        Self {
+            id,
+            hash: (hash & 0xffff_ffff) as u32,
+        }
+    }
 }
 
 /// Keeps what different workers write apart: two cache lines, for they are fetched in pairs.

@@ -47,6 +47,11 @@ impl Node {
         self.prev != NONE
     }
 
+    /// The entries before and after it in its list; [`u32::MAX`], or the number of the list, where there is none.
+    pub(crate) const fn neighbours(&self) -> [u32; 2] {
+        [self.prev, self.next]
+    }
+
     /// The tick that it was last inserted with; 0 if it never was.
     #[must_use]
     pub const fn tick(&self) -> u32 {
@@ -183,6 +188,21 @@ impl Wheel {
         let tick = nodes.node(index).tick;
         self.insert(nodes, index, tick);
         Step::Cascaded
+    }
+
+    /// Some of the entries that expire at the next steps towards `now_tick`, in that order, if any is known to be due.
+    pub(crate) fn due<N: Nodes>(&self, nodes: &N, now_tick: u32) -> impl Iterator<Item = u32> {
+        let due = self
+            .earliest()
+            .filter(|due| due.start <= now_tick && due.list.level() == 0);
+        let mut next = due.map_or(NONE, |due| self.heads[due.list.number()]);
+        std::iter::from_fn(move || {
+            let index = next;
+            (index != NONE).then(|| {
+                next = nodes.node(index).next;
+                index
+            })
+        })
     }
 
     /// When to step next: no entry expires before this tick. `None` if there is no entry.

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 
 use crate::limits::{LOST_HOLD_SECONDS, LOST_RECORDS_PER_LOCK};
 
-use super::shard::Key;
+use super::Key;
 use super::slab::{NONE, Slab};
 use super::table::Table;
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
-use crate::identity::RecipientId;
 use crate::limits::{
     EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
     REMOVALS_PER_LOCK,
@@ -22,22 +21,7 @@ use super::lost::Lost;
 use super::mailbox::{Deadline, Mailbox, Message, Sequence};
 use super::slab::{NONE, Slab};
 use super::table::Table;
-use super::{Caps, Delivery, Hold, PostError, Room, Stats, TooManySessions};
-
-/// An id and the half of its keyed hash that the table has. The other half picks the shard.
-pub(super) struct Key {
-    pub(super) id: RecipientId,
-    pub(super) hash: u32,
-}
-
-impl Key {
-    pub(super) const fn new(id: RecipientId, hash: u64) -> Self {
-        Self {
-            id,
-            hash: (hash & 0xffff_ffff) as u32,
-        }
-    }
-}
+use super::{Caps, Delivery, Hold, Key, PostError, Room, Stats, TooManySessions, warm};
 
 /// Mailboxes by id, their messages, and when those expire.
 pub(super) struct Shard {
@@ -213,7 +197,11 @@ impl Shard {
         let now_tick = whole_seconds(now_millis);
         self.swept_at_second = now_tick;
         self.lost.forget_stale(now_tick);
-        for _ in 0..EXPIRIES_PER_LOCK.min(*budget) {
+        for step in 0..EXPIRIES_PER_LOCK.min(*budget) {
+            if step.is_multiple_of(warm::AHEAD) {
+                let due = self.wheel.due(&self.messages, now_tick);
+                warm::due(due, &self.messages, &self.mailboxes);
+            }
             match self.wheel.pop_expired(&mut self.messages, now_tick) {
                 Step::Expired(message) => {
                     let mailbox = self.messages[message].mailbox;
@@ -295,14 +283,12 @@ impl Shard {
     }
 
     fn has_room(&self, index: Option<u32>, len: usize) -> bool {
-        let (mut count, mut bytes, mut span) = (0, 0, 0);
-        if let Some(mailbox) = index.and_then(|index| self.mailboxes.get(index)) {
-            count = mailbox.count;
-            bytes = mailbox.bytes;
-            span = mailbox.next_sequence.since(mailbox.oldest(&self.messages));
-        }
-        // A queue that spans every sequence there is couldn't tell its end from its beginning.
-        count < self.caps.mailbox_messages && len <= (self.caps.mailbox_bytes - bytes) as usize && span < u32::MAX
+        let Some(mailbox) = index.and_then(|index| self.mailboxes.get(index)) else {
+            return self.caps.mailbox_messages > 0 && len <= self.caps.mailbox_bytes as usize;
+        };
+        mailbox.count < self.caps.mailbox_messages
+            && len <= (self.caps.mailbox_bytes - mailbox.bytes) as usize
+            && !mailbox.spans_too_much(&self.messages)
     }
 
     fn append(
@@ -373,6 +359,9 @@ impl Shard {
                 return false;
             }
             if left > 0 {
+                if (most - left).is_multiple_of(warm::AHEAD) {
+                    warm::queue(head, &goes, &self.messages);
+                }
                 self.remove(head);
             }
         }
@@ -453,6 +442,7 @@ const fn cost(len: usize, is_only: bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::identity::RecipientId;
     use crate::mailboxes::Budget;
 
     use super::*;
@@ -480,7 +470,7 @@ mod tests {
         let mailbox = &mut shard.mailboxes[0];
         let oldest = mailbox.oldest(&shard.messages);
         // As if four billion short-lived messages had come and gone behind the first.
-        mailbox.next_sequence = Sequence(oldest.0.wrapping_sub(2));
+        mailbox.next_sequence = Sequence((oldest.0 & !0xffff) - 1);
         assert_eq!(post(&mut shard, 1), Ok(()));
         assert_eq!(post(&mut shard, 1), Err(PostError::MailboxFull));
     }

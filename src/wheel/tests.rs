@@ -108,6 +108,22 @@ fn a_slot_that_is_half_emptied_is_gone_on_with_before_anything_later() {
 }
 
 #[test]
+fn what_is_known_to_be_due_is_what_expires_next() {
+    let mut nodes = nodes(5);
+    let mut wheel = Wheel::new(0);
+    for (index, tick) in [(0, 7), (1, 9), (2, 7), (3, 7), (4, 70)] {
+        wheel.insert(&mut nodes, index, tick);
+    }
+    assert_eq!(wheel.due(&nodes, 6).next(), None);
+    let due: Vec<u32> = wheel.due(&nodes, 100).collect();
+    assert_eq!(due.len(), 3, "those of tick 7");
+    assert_eq!(run(&mut wheel, &mut nodes, 7).0, due);
+    assert_eq!(wheel.due(&nodes, 9).collect::<Vec<_>>(), [1]);
+    assert_eq!(run(&mut wheel, &mut nodes, 10).0, [1]);
+    assert_eq!(wheel.due(&nodes, 100).next(), None, "the next is still above");
+}
+
+#[test]
 fn cancelling_the_last_entry_of_a_slot_clears_it() {
     let mut nodes = nodes(3);
     let mut wheel = Wheel::new(0);
