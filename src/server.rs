@@ -17,7 +17,7 @@ use aws_lc_rs::rand;
 use bytesize::ByteSize;
 use mio::{Poll, Waker};
 use rustls::sign::CertifiedKey;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 pub(crate) use self::listeners::Door;
@@ -332,7 +332,7 @@ fn secure(config: &Config) -> Result<Option<(Acceptor, Renewal)>, StartError> {
 }
 
 /// Runs a server until SIGTERM or SIGINT, then drains it. A second one of them ends the process at once. SIGHUP has it load
-/// its certificate again.
+/// its certificate again, SIGUSR1 tell in the log what it has counted.
 ///
 /// # Errors
 /// The server didn't start, or a worker failed.
@@ -344,7 +344,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     }));
     // Before the workers, so that no signal comes between them and its handler.
     let mut signals =
-        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| StartError::System("take signals", error))?;
+        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(|error| StartError::System("take signals", error))?;
     let handle = signals.handle();
     let server = Server::start(config)?;
     let shared = Arc::clone(&server.shared);
@@ -357,6 +357,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
                 match (signal, &renew) {
                     (SIGHUP, Some(renew)) => renew(),
                     (SIGHUP, None) => tracing::info!("there is no certificate to renew"),
+                    (SIGUSR1, _) => tracing::info!("so far: {}", shared.totals()),
                     _ if is_stopping => {
                         tracing::warn!("stopping at once");
                         std::process::exit(128 + signal);

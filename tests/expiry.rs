@@ -7,12 +7,13 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tungstenite::Message;
 
 use npchat::mailboxes::Stats;
 use npchat::server::Server;
 
-use common::{Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until};
+use common::{Daemon, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,6 +55,19 @@ fn an_expired_message_gives_its_memory_back_without_any_traffic() {
     assert!(server.memory_used() >= 20 * 1000);
     wait_until(PATIENCE, "all is expired and freed", || server.memory_used() == 0);
     assert_eq!(server.stats(), Stats::default());
+}
+
+#[test]
+fn an_operator_who_asks_is_told_how_many_messages_expired_unseen() {
+    let daemon = Daemon::start(&["--cleanperiod", "2"]);
+    let mut client = RawClient::connect(daemon.address);
+    let answer = client.post_with(&format!("/{}", Identity::generate().id), "TTL: 1\r\n", "x");
+    assert_eq!(answer.status, 200);
+    wait_until(PATIENCE, "it is counted", || {
+        daemon.signal(Signal::USR1);
+        let line = daemon.wait_for_line("so far: ");
+        line.contains(" posted=1 delivered=0 logins=0 expired=1")
+    });
 }
 
 #[test]

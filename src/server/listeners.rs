@@ -126,3 +126,37 @@ fn lacks_ipv6(error: &io::Error) -> bool {
         || error.kind() == io::ErrorKind::Unsupported
         || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_has_the_options_of_its_listener() {
+        let (address, listeners) = bind_for_all(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
+        listeners[0].set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (accepted, _) = listeners[0].accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        let seconds = |seconds| Duration::from_secs(seconds);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(
+            accepted.tcp_keepalive_time().unwrap(),
+            seconds(TCP_KEEPALIVE_IDLE_SECONDS)
+        );
+        assert_eq!(
+            accepted.tcp_keepalive_interval().unwrap(),
+            seconds(TCP_KEEPALIVE_INTERVAL_SECONDS)
+        );
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), TCP_KEEPALIVE_PROBES);
+        assert_eq!(
+            accepted.tcp_user_timeout().unwrap(),
+            Some(seconds(TCP_USER_TIMEOUT_SECONDS))
+        );
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), TCP_NOTSENT_LOWAT_BYTES);
+    }
+}
