@@ -155,8 +155,8 @@ impl Line {
                 self.is_tampered |= self.rekeys > 32;
             }
             Op::Close => {
-                // Who ends before the server has seen the end of the handshake gives it up.
-                self.is_tampered |= self.server.is_handshaking();
+                // Who ends before both have seen the end of the handshake gives it up, and all that it has said so far.
+                self.is_tampered |= self.server.is_handshaking() || self.client.is_handshaking();
                 self.has_client_ended = true;
                 self.client.send_close_notify();
             }
