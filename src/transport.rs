@@ -4,12 +4,14 @@
 
 pub mod tls;
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::Shutdown;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use self::tls::{Acceptor, Tls, TlsError};
 use crate::limits::READ_SCRATCH_BYTES;
@@ -142,7 +144,7 @@ impl Transport {
     /// At most one `recv`.
     pub(crate) fn receive<'s>(&mut self, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
         match &mut self.layer {
-            Layer::Plain => receive_as_is(&mut self.socket, &mut scratch.received),
+            Layer::Plain => receive_as_is(&self.socket, &mut scratch.received),
             Layer::Tls(secured) => secured.receive(&mut self.socket, scratch),
         }
     }
@@ -151,7 +153,7 @@ impl Transport {
     pub(crate) fn send(&mut self, bytes: &[u8], scratch: &mut Scratch) -> io::Result<Sent> {
         match &mut self.layer {
             Layer::Plain => {
-                let count = send_once(&mut self.socket, bytes)?;
+                let count = send_once(&self.socket, bytes)?;
                 Ok(Sent {
                     count,
                     blocked: count < bytes.len(),
@@ -198,7 +200,7 @@ impl Secured {
         scratch.received[..known].copy_from_slice(self.tls.partial());
         let room = &mut scratch.received[known..];
         let length = room.len();
-        let count = match retry_interrupted(|| socket.read(room))? {
+        let count = match receive_once(socket, room)? {
             None => return Ok(Received::WouldBlock),
             Some(0) => return Ok(Received::End),
             Some(count) => count,
@@ -255,9 +257,9 @@ impl Secured {
     }
 }
 
-fn receive_as_is<'s>(socket: &mut TcpStream, scratch: &'s mut [u8]) -> io::Result<Received<'s>> {
+fn receive_as_is<'s>(socket: &TcpStream, scratch: &'s mut [u8]) -> io::Result<Received<'s>> {
     let length = scratch.len();
-    Ok(match retry_interrupted(|| socket.read(scratch))? {
+    Ok(match receive_once(socket, scratch)? {
         Some(0) => Received::End,
         Some(count) => Received::Input {
             bytes: &scratch[..count],
@@ -268,9 +270,14 @@ fn receive_as_is<'s>(socket: &mut TcpStream, scratch: &'s mut [u8]) -> io::Resul
     })
 }
 
+/// One `recv`: returns how much came, or `None` when there is nothing now.
+fn receive_once(socket: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+    retry_interrupted(|| recv(socket, &mut *room, RecvFlags::empty()).map(|(count, _)| count))
+}
+
 /// One `send`: returns how much the kernel took, which may be nothing.
-fn send_once(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    retry_interrupted(|| socket.write(bytes)).map(Option::unwrap_or_default)
+fn send_once(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    retry_interrupted(|| send(socket, bytes, SendFlags::NOSIGNAL)).map(Option::unwrap_or_default)
 }
 
 fn end(socket: &TcpStream) {
@@ -278,13 +285,13 @@ fn end(socket: &TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
 }
 
-fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+fn retry_interrupted(mut call: impl FnMut() -> Result<usize, Errno>) -> io::Result<Option<usize>> {
     loop {
         match call() {
             Ok(count) => return Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
