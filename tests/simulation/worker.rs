@@ -302,6 +302,8 @@ impl Slot {
                 Step::Wait => {
                     let has_deadline = self.connection.deadline(turn.timeouts).is_some();
                     peer.check_visited(has_deadline || self.wants_turn());
+                    // What this visit has left unsent may be why it isn't listened to from now on.
+                    peer.is_heard = self.connection.wants_input();
                     return Ok(None);
                 }
                 Step::HalfClose => peer.end_stream(turn.relay.is_draining()),
