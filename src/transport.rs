@@ -145,7 +145,7 @@ impl Transport {
     pub(crate) fn receive<'s>(&mut self, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
         match &mut self.layer {
             Layer::Plain => receive_as_is(&self.socket, &mut scratch.received),
-            Layer::Tls(secured) => secured.receive(&mut self.socket, scratch),
+            Layer::Tls(secured) => secured.receive(&self.socket, scratch),
         }
     }
 
@@ -161,7 +161,7 @@ impl Transport {
             }
             Layer::Tls(secured) => {
                 secured.tls.lend(&mut scratch.sealed);
-                let sent = secured.send(&mut self.socket, bytes);
+                let sent = secured.send(&self.socket, bytes);
                 secured.tls.give_back(&mut scratch.sealed);
                 sent
             }
@@ -172,7 +172,7 @@ impl Transport {
     /// further [`Transport::send`].
     pub(crate) fn half_close(&mut self) {
         if let Layer::Tls(secured) = &mut self.layer {
-            secured.end(&mut self.socket);
+            secured.end(&self.socket);
         } else {
             end(&self.socket);
         }
@@ -183,13 +183,13 @@ impl Transport {
         if let Layer::Tls(secured) = &mut self.layer
             && secured.tls.unsent().is_empty()
         {
-            secured.end(&mut self.socket);
+            secured.end(&self.socket);
         }
     }
 }
 
 impl Secured {
-    fn receive<'s>(&mut self, socket: &mut TcpStream, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
+    fn receive<'s>(&mut self, socket: &TcpStream, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
         if self.phase != Phase::Open {
             return receive_as_is(socket, &mut scratch.received);
         }
@@ -221,7 +221,7 @@ impl Secured {
         })
     }
 
-    fn send(&mut self, socket: &mut TcpStream, bytes: &[u8]) -> io::Result<Sent> {
+    fn send(&mut self, socket: &TcpStream, bytes: &[u8]) -> io::Result<Sent> {
         let mut count = 0;
         loop {
             if self.phase == Phase::Open {
@@ -245,7 +245,7 @@ impl Secured {
         Ok(Sent { count, blocked: false })
     }
 
-    fn end(&mut self, socket: &mut TcpStream) {
+    fn end(&mut self, socket: &TcpStream) {
         if self.phase == Phase::Open {
             self.tls.end();
         }
@@ -271,6 +271,8 @@ fn receive_as_is<'s>(socket: &TcpStream, scratch: &'s mut [u8]) -> io::Result<Re
 }
 
 /// One `recv`: returns how much came, or `None` when there is nothing now.
+///
+/// By rustix, as below: libc's calls are points where a thread may be cancelled, and no thread here ever is.
 fn receive_once(socket: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
     retry_interrupted(|| recv(socket, &mut *room, RecvFlags::empty()).map(|(count, _)| count))
 }

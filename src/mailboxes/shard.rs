@@ -283,12 +283,11 @@ impl Shard {
     }
 
     fn has_room(&self, index: Option<u32>, len: usize) -> bool {
-        let Some(mailbox) = index.and_then(|index| self.mailboxes.get(index)) else {
-            return self.caps.mailbox_messages > 0 && len <= self.caps.mailbox_bytes as usize;
-        };
-        mailbox.count < self.caps.mailbox_messages
-            && len <= (self.caps.mailbox_bytes - mailbox.bytes) as usize
-            && !mailbox.spans_too_much(&self.messages)
+        let mailbox = index.and_then(|index| self.mailboxes.get(index));
+        let (count, bytes) = mailbox.map_or((0, 0), |mailbox| (mailbox.count, mailbox.bytes));
+        count < self.caps.mailbox_messages
+            && len <= (self.caps.mailbox_bytes - bytes) as usize
+            && !mailbox.is_some_and(|mailbox| mailbox.spans_too_much(&self.messages))
     }
 
     fn append(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::mailbox::{Mailbox, Message};
 use super::slab::Slab;
 
-/// So many messages are read ahead: about as many lines as a core waits for at once.
+/// So many messages are read ahead at a time.
 pub(super) const AHEAD: usize = 16;
 
 /// The messages at `head` and after it that are about to be dropped, as far as each `goes`.

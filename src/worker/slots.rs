@@ -8,12 +8,12 @@ use crate::wheel::{Node, Nodes};
 /// It grows by blocks that stay where they are: to move all connections because one more has come would hold up all of them.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
-    /// Each of [`BLOCK`] entries, but for the last one, which may have fewer.
-    blocks: Vec<Vec<Entry<T>>>,
+    blocks: Vec<Box<[Entry<T>]>>,
+    /// The one to be taken next is the last.
     vacant: Vec<u32>,
 }
 
-/// Entries of a block.
+/// Entries of each block.
 const BLOCK: usize = 256;
 
 #[derive(Debug)]
@@ -33,40 +33,33 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == self.vacant.len()
+        self.blocks.len() * BLOCK == self.vacant.len()
     }
 
     /// The token that the next [`Slots::insert`] gives. `None` when there are as many slots as a token can name.
-    pub(super) fn next_token(&self) -> Option<Token> {
-        match self.vacant.last() {
-            Some(&index) => Some(Token {
-                index,
-                generation: self.entry(index).map_or(0, |entry| entry.generation),
-            }),
-            None => u32::try_from(self.len())
-                .ok()
-                .map(|index| Token { index, generation: 0 }),
+    pub(super) fn next_token(&mut self) -> Option<Token> {
+        if self.vacant.is_empty() {
+            self.grow()?;
         }
+        let index = *self.vacant.last()?;
+        let generation = self.entry(index)?.generation;
+        Some(Token { index, generation })
     }
 
     /// Puts a value where [`Slots::next_token`] said.
     pub(super) fn insert(&mut self, value: T) {
-        match self.vacant.pop() {
-            Some(index) => self.entry_at(index).value = Some(value),
-            None => self.push(Entry {
-                value: Some(value),
-                generation: 0,
-                deadline: Node::new(),
-            }),
+        let index = self.vacant.pop();
+        if let Some(entry) = index.and_then(|index| self.entry_mut(index)) {
+            entry.value = Some(value);
         }
     }
 
     pub(super) fn get_mut(&mut self, token: Token) -> Option<&mut T> {
-        self.entry_mut(token)?.value.as_mut()
+        self.named_by(token)?.value.as_mut()
     }
 
     pub(super) fn remove(&mut self, token: Token) -> Option<T> {
-        let entry = self.entry_mut(token)?;
+        let entry = self.named_by(token)?;
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.vacant.push(token.index);
@@ -94,50 +87,49 @@ impl<T> Slots<T> {
             })
     }
 
-    /// How many there are, vacant ones included.
-    fn len(&self) -> usize {
-        let last = self.blocks.last().map_or(BLOCK, Vec::len);
-        self.blocks.len() * BLOCK + last - BLOCK
-    }
-
-    fn push(&mut self, entry: Entry<T>) {
-        match self.blocks.last_mut() {
-            Some(last) if last.len() < BLOCK => last.push(entry),
-            _ => {
-                let mut block = Vec::with_capacity(BLOCK);
-                block.push(entry);
-                self.blocks.push(block);
-            }
-        }
+    fn grow(&mut self) -> Option<()> {
+        let start = self.blocks.len() * BLOCK;
+        let fresh = u32::try_from(start).ok()?..u32::try_from(start + BLOCK).ok()?;
+        let vacant = || Entry {
+            value: None,
+            generation: 0,
+            deadline: Node::new(),
+        };
+        self.blocks.push((0..BLOCK).map(|_| vacant()).collect());
+        self.vacant.extend(fresh.rev());
+        Some(())
     }
 
     fn entry(&self, index: u32) -> Option<&Entry<T>> {
-        let index = index as usize;
-        self.blocks.get(index / BLOCK)?.get(index % BLOCK)
+        let (block, place) = place_of(index);
+        self.blocks.get(block)?.get(place)
+    }
+
+    fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
+        let (block, place) = place_of(index);
+        self.blocks.get_mut(block)?.get_mut(place)
     }
 
     /// The entry that the token names, if that is still there.
-    fn entry_mut(&mut self, token: Token) -> Option<&mut Entry<T>> {
-        let index = token.index as usize;
-        let entry = self.blocks.get_mut(index / BLOCK)?.get_mut(index % BLOCK)?;
-        (entry.generation == token.generation).then_some(entry)
+    fn named_by(&mut self, token: Token) -> Option<&mut Entry<T>> {
+        self.entry_mut(token.index)
+            .filter(|entry| entry.generation == token.generation)
     }
+}
 
-    /// The entry at an index that was given out.
-    fn entry_at(&mut self, index: u32) -> &mut Entry<T> {
-        let index = index as usize;
-        &mut self.blocks[index / BLOCK][index % BLOCK]
-    }
+const fn place_of(index: u32) -> (usize, usize) {
+    (index as usize / BLOCK, index as usize % BLOCK)
 }
 
 impl<T> Nodes for Slots<T> {
     fn node(&self, index: u32) -> &Node {
-        let index = index as usize;
-        &self.blocks[index / BLOCK][index % BLOCK].deadline
+        let (block, place) = place_of(index);
+        &self.blocks[block][place].deadline
     }
 
     fn node_mut(&mut self, index: u32) -> &mut Node {
-        &mut self.entry_at(index).deadline
+        let (block, place) = place_of(index);
+        &mut self.blocks[block][place].deadline
     }
 }
 

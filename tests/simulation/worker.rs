@@ -279,7 +279,6 @@ impl Slot {
         model: &mut Model,
         random: &mut Random,
     ) -> Result<Option<CloseReason>, WasReset> {
-        peer.is_heard = self.connection.wants_input();
         let confirmed_before = turn.counters.delivered.get();
         if (self.edges.readable || visit == Visit::Drain) && self.connection.wants_input() {
             self.read(peer, scratch, turn, model)?;
