@@ -172,6 +172,16 @@ impl<S: Service> Connection<S> {
         matches!(self.stage, Stage::Http(_))
     }
 
+    /// Whether it hasn't had a request answered yet, or since its upgrade hasn't logged in yet.
+    #[must_use]
+    pub fn is_newcomer(&self) -> bool {
+        match &self.stage {
+            Stage::Http(requests) => !requests.has_answered(),
+            Stage::WebSocket(upgraded) => !upgraded.conversation.is_logged_in(),
+            Stage::Closing(_) => false,
+        }
+    }
+
     /// When something must have happened, if anything must.
     #[must_use]
     pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {

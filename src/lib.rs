@@ -44,7 +44,7 @@
 //! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key, and the one that is shown now |
 //! | [`server`] | binds, raises the file limit, starts workers, renews the certificate, turns signals into a drain |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
-//! | `worker/` | its parts: clock, slots (slab with generations), inbox (only who sleeps is woken), visits, steps of logins and handshakes, the expiry's share |
+//! | `worker/` | its parts: clock, slots (slab with generations), inbox (only who sleeps is woken), visits, rounds (who is served in a turn, and in which order), steps of logins and handshakes, the expiry's share |
 //! | [`transport`] | the socket's bytes, plain or by way of TLS; the only file that reads, writes or ends a connected socket |
 //! | [`transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
 //! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
@@ -75,6 +75,7 @@
 //! 5. Every queue has a cap. The message that doesn't fit gets an honest refusal, nothing stored is evicted.
 //! 6. Everything that may take long has a budget for one turn; what is left over goes on a list for the next turn, because
 //!    edge-triggered readiness comes once.
+//!    Who is in is served before newcomers, those who haven't been answered or logged in yet: a storm waits for itself.
 //! 7. A token is an index and a generation, so that news for a connection that is gone is seen as such.
 //! 8. Errors name whose fault it is: one closed enum of [`refusal::Refusal`]s, one of [`refusal::CloseReason`]s, a counter
 //!    each.
@@ -82,7 +83,7 @@
 //! # Locks, and why a wake-up can't be lost
 //!
 //! No code holds two locks. A post appends to the mailbox and, under the same lock, marks each session that has not been
-//! told yet and hands out its address; the session's worker is told at the end of the turn, and woken if it sleeps. The mark is
+//! told yet and hands out its address; the session's worker is told before the turn ends, and woken if it sleeps. The mark is
 //! cleared under the lock when the session has taken everything. So between a post and the session's look there is always either a mark with a wake-up
 //! on its way, or a session that knows that mail is left. An inbox entry for a session that is gone finds nothing, and nothing
 //! is lost by it.

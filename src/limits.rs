@@ -18,8 +18,11 @@ pub const TRAILER_MAX_BYTES: usize = 1024;
 /// Body of a request that isn't a message (a GET with content, say): read and discarded up to here.
 pub const DISCARDED_BODY_MAX_BYTES: u64 = 64 * 1024;
 
-/// Events that a worker takes from the kernel in one turn.
+/// Events that a worker takes from the kernel at once, and past which it takes no more in one turn if all of them are of
+/// connections that are in, each of which it serves.
 pub const EVENTS_PER_TURN: usize = 256;
+/// How often it does that in one turn, to find who is in among newcomers.
+pub const POLLS_PER_TURN: usize = 16;
 /// Requests that one connection may have answered in one visit.
 pub const REQUESTS_PER_VISIT: usize = 64;
 /// The same when many connections have news: so that all of them together have no more than this,
@@ -35,8 +38,10 @@ pub const LEFT_OVER_VISITS_PER_TURN: usize = 16;
 pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
 /// Sessions with new mail that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
+/// Newcomers with news, who have not been answered or not logged in yet, that a worker serves in one turn.
+pub const NEWCOMER_VISITS_PER_TURN: usize = 16;
 /// Steps of a login, each a signature made or verified, that a worker may take in one turn while others wait.
-pub const LOGIN_STEPS_PER_TURN: usize = 16;
+pub const LOGIN_STEPS_PER_TURN: usize = 4;
 /// Steps of TLS handshakes that a worker may take in one turn while others wait. One may hold a signature and a key agreement:
 /// 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
 pub const HANDSHAKE_STEPS_PER_TURN: usize = 4;
@@ -46,7 +51,10 @@ pub const HANDSHAKES_WAITING_MAX: usize = 512;
 /// Connections that may wait in the kernel for a listener's accept.
 pub const LISTEN_BACKLOG: usize = 4096;
 /// New connections that a worker may accept in one turn.
-pub const ACCEPTS_PER_TURN: usize = 64;
+pub const ACCEPTS_PER_TURN: usize = 16;
+/// Newcomers, logins and accepts have their budget again for each so many visits to connections that are in: a turn that is long
+/// anyway leaves them a part that is no smaller.
+pub const VISITS_PER_SHARE: usize = 64;
 /// Steps of the wheel of deadlines that a worker may take in one turn.
 pub const DEADLINES_PER_TURN: usize = 128;
 /// Messages that one lock of a shard may expire.

@@ -6,34 +6,30 @@ mod clock;
 mod entrance;
 mod expiry;
 mod inbox;
+mod rounds;
 mod slot;
 mod slots;
 mod steps;
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
 use mio::{Events, Poll};
 
 use self::clock::Clock;
 use self::entrance::Entrance;
 use self::expiry::Sweep;
 pub(crate) use self::inbox::Inbox;
+use self::rounds::Rounds;
 use self::slot::{Lent, Slot, Visit};
 use self::slots::Slots;
 use self::steps::Steps;
 use crate::auth::ChallengeSigner;
 use crate::connection::Turn;
-use crate::limits::{
-    ACCEPTS_PER_TURN, DEADLINES_PER_TURN, EVENTS_PER_TURN, HANDSHAKE_STEPS_PER_TURN, HANDSHAKES_WAITING_MAX,
-    LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, LOGIN_STEPS_PER_TURN, MAILED_VISITS_PER_TURN,
-    REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN,
-};
+use crate::limits::{DEADLINES_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_WAITING_MAX, REQUESTS_PER_VISIT};
 use crate::mailboxes::Delivery;
 use crate::refusal::{CloseReason, Refusal};
 use crate::server::{Door, Place, Shared};
@@ -52,10 +48,7 @@ pub(crate) struct Worker<S: Service> {
     poll: Poll,
     entrance: Entrance,
     slots: Slots<Slot<S>>,
-    /// Connections that a budget left something over for: some are served in each turn, whatever events there are.
-    left_over: VecDeque<Token>,
-    /// Sessions that have mail: served last in this turn, so that all mail of the turn goes in one write.
-    mailed: VecDeque<Token>,
+    rounds: Rounds,
     logins: Steps,
     /// Those of TLS.
     handshakes: Steps,
@@ -101,10 +94,9 @@ impl<S: Service> Worker<S> {
             entrance: Entrance::new(doors, poll.registry())?,
             poll,
             slots: Slots::new(),
-            left_over: VecDeque::new(),
-            mailed: VecDeque::new(),
-            logins: Steps::new(LOGIN_STEPS_PER_TURN),
-            handshakes: Steps::new(HANDSHAKE_STEPS_PER_TURN),
+            rounds: Rounds::default(),
+            logins: Steps::default(),
+            handshakes: Steps::default(),
             requests: REQUESTS_PER_VISIT,
             deadlines: Wheel::new(0),
             next_deadline: u32::MAX,
@@ -120,28 +112,23 @@ impl<S: Service> Worker<S> {
 
     /// Runs until the relay has drained, or must halt.
     ///
+    /// Each turn serves first those who are in: who has news, who has mail, who waits only for a turn. After them come the
+    /// newcomers, with a budget, so that however many storm in, those who are in wait for a small part of them.
+    ///
     /// # Errors
     /// Those of `poll`: the worker can't go on.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_over() {
             let timeout = self.sleep_at_most();
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Err(_) => events.clear(),
-                Ok(()) => {}
-            }
+            self.poll(&mut events, timeout)?;
             self.read_inbox();
             self.begin_turn();
+            self.serve_news(&mut events)?;
             self.serve_left_over();
-            self.serve_logins();
-            self.serve_handshakes();
-            self.requests = fair_share(events.iter().count());
-            for event in &events {
-                self.dispatch(event);
-            }
-            self.requests = REQUESTS_PER_VISIT;
-            self.accept(ACCEPTS_PER_TURN);
+            self.serve_mailed();
+            self.tell_others();
+            self.serve_newcomers();
             self.serve_mailed();
             self.reach_deadlines();
             self.expire_messages();
@@ -150,10 +137,18 @@ impl<S: Service> Worker<S> {
         Ok(())
     }
 
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Err(_) => events.clear(),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
     fn begin_turn(&mut self) {
         self.clock.begin_turn();
-        self.logins.begin_turn();
-        self.handshakes.begin_turn();
+        self.rounds.begin_turn();
         if self.drain_until.is_none() && self.shared.relay.is_draining() {
             self.begin_drain();
         }
@@ -167,23 +162,6 @@ impl<S: Service> Worker<S> {
             self.note_mail(token);
         }
         self.scratch.tokens = told;
-    }
-
-    fn dispatch(&mut self, event: &Event) {
-        let word = event.token();
-        if word == INBOX || self.entrance.note_event(word) {
-            return;
-        }
-        let token = Token::from_word(word.0);
-        if let Some(slot) = self.slots.get_mut(token) {
-            slot.note_event(event);
-            if slot.is_lingering() {
-                self.queue(token);
-            } else if !slot.waits.for_visit {
-                // What is queued has had its share of this turn, or is going to have it.
-                self.serve(token, Visit::Ordinary);
-            }
-        }
     }
 
     fn accept(&mut self, most: usize) {
@@ -221,55 +199,6 @@ impl<S: Service> Worker<S> {
         self.slots
             .insert(Slot::new(transport, place, self.clock.now, &self.shared.timeouts));
         Some(token)
-    }
-
-    /// Those that want more come after all that wait already.
-    fn serve_left_over(&mut self) {
-        self.scratch.lent.read_bytes = 0;
-        for _ in 0..self.left_over.len().min(LEFT_OVER_VISITS_PER_TURN) {
-            if self.scratch.lent.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
-                break;
-            }
-            if let Some(token) = self.left_over.pop_front() {
-                self.serve_queued(token);
-            }
-        }
-    }
-
-    fn serve_logins(&mut self) {
-        // One step for each: who needs many waits again.
-        for _ in 0..self.logins.len() {
-            let Some(token) = self.logins.next() else { break };
-            if let Some(slot) = self.slots.get_mut(token) {
-                slot.waits.for_login = false;
-                self.serve(token, Visit::LoginStep);
-            }
-        }
-    }
-
-    fn serve_handshakes(&mut self) {
-        for _ in 0..self.handshakes.len() {
-            let Some(token) = self.handshakes.next() else { break };
-            if let Some(slot) = self.slots.get_mut(token) {
-                slot.waits.for_handshake = false;
-                self.serve(token, Visit::HandshakeStep);
-            }
-        }
-    }
-
-    fn serve_mailed(&mut self) {
-        for _ in 0..self.mailed.len().min(MAILED_VISITS_PER_TURN) {
-            if let Some(token) = self.mailed.pop_front() {
-                self.serve_queued(token);
-            }
-        }
-    }
-
-    fn serve_queued(&mut self, token: Token) {
-        if let Some(slot) = self.slots.get_mut(token) {
-            slot.waits.for_visit = false;
-            self.serve(token, Visit::Ordinary);
-        }
     }
 
     fn serve(&mut self, token: Token, visit: Visit) {
@@ -310,33 +239,6 @@ impl<S: Service> Worker<S> {
             self.arm_deadline(token);
         }
         self.route_mail();
-    }
-
-    /// Puts a connection where it is served again without an event, if it wants that.
-    fn queue(&mut self, token: Token) {
-        let Some(slot) = self.slots.get_mut(token) else { return };
-        if slot.wants_turn() && !std::mem::replace(&mut slot.waits.for_visit, true) {
-            self.left_over.push_back(token);
-        }
-        if slot.awaits_login_step() && !std::mem::replace(&mut slot.waits.for_login, true) {
-            self.logins.wait(token);
-        }
-        if slot.awaits_handshake_step() && !std::mem::replace(&mut slot.waits.for_handshake, true) {
-            if slot.has_begun_handshake() {
-                self.handshakes.wait_in_front(token);
-            } else {
-                self.handshakes.wait(token);
-            }
-        }
-    }
-
-    fn note_mail(&mut self, token: Token) {
-        // A session that is gone has left its mail in the mailbox.
-        let Some(slot) = self.slots.get_mut(token) else { return };
-        slot.has_mail = true;
-        if !std::mem::replace(&mut slot.waits.for_visit, true) {
-            self.mailed.push_back(token);
-        }
     }
 
     fn route_mail(&mut self) {
@@ -444,10 +346,9 @@ impl<S: Service> Worker<S> {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        if !self.left_over.is_empty()
+        if !self.rounds.is_empty()
             || !self.logins.is_empty()
             || !self.handshakes.is_empty()
-            || !self.mailed.is_empty()
             || self.sweep.is_under_way()
             || self.entrance.is_pending()
         {
@@ -467,11 +368,6 @@ impl<S: Service> Worker<S> {
     }
 }
 
-/// What each connection may have answered when so many have news.
-fn fair_share(events: usize) -> usize {
-    (REQUESTS_FOR_ALL_NEWS / events.max(1)).clamp(REQUESTS_PER_VISIT_MIN, REQUESTS_PER_VISIT)
-}
-
 impl Scratch {
     fn new() -> Self {
         Self {
@@ -481,20 +377,5 @@ impl Scratch {
             wake: Vec::new(),
             tokens: Vec::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn however_many_have_news_a_turn_answers_no_more_than_its_share() {
-        for events in 0..=EVENTS_PER_TURN {
-            let share = fair_share(events);
-            assert!((REQUESTS_PER_VISIT_MIN..=REQUESTS_PER_VISIT).contains(&share));
-            assert!(events * share <= REQUESTS_FOR_ALL_NEWS);
-        }
-        assert_eq!(fair_share(1), REQUESTS_PER_VISIT);
     }
 }

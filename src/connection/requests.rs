@@ -20,6 +20,7 @@ pub(super) struct Requests<S: Service> {
     phase: Phase<S>,
     /// When the phase is too late; a body's deadline follows from its pace instead.
     deadline: Instant,
+    has_answered: bool,
 }
 
 /// How far the stage has come with its input.
@@ -101,7 +102,13 @@ impl<S: Service> Requests<S> {
         Self {
             phase: Phase::Fresh,
             deadline: now + timeouts.head,
+            has_answered: false,
         }
+    }
+
+    /// Whether a request has been answered.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     /// Whether no request is under way.
@@ -300,6 +307,7 @@ impl<S: Service> Requests<S> {
 
     fn after_answer(&mut self, keep_alive: bool, turn: &Turn<'_>) -> Option<Progress<S::Conversation>> {
         self.phase = Phase::Idle;
+        self.has_answered = true;
         self.deadline = turn.now + turn.timeouts.keep_alive;
         (!keep_alive).then_some(Progress::Close(CloseReason::Answered))
     }

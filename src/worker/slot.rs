@@ -143,6 +143,11 @@ impl<S: Service> Slot<S> {
         self.has_begun_handshake
     }
 
+    /// Whether it hasn't been answered yet, or not logged in yet.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.connection.is_newcomer()
+    }
+
     /// Whether its input is only read to be thrown away.
     pub(super) fn is_lingering(&self) -> bool {
         self.connection.is_lingering()

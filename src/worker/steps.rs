@@ -5,24 +5,16 @@ use std::collections::VecDeque;
 use crate::token::Token;
 
 /// Connections that wait for a step, in the order in which they came to need it, and a turn's budget of steps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Steps {
     waiting: VecDeque<Token>,
-    each_turn: usize,
     left: usize,
 }
 
 impl Steps {
-    pub(super) fn new(each_turn: usize) -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            each_turn,
-            left: each_turn,
-        }
-    }
-
-    pub(super) fn begin_turn(&mut self) {
-        self.left = self.each_turn;
+    /// So many steps are there, until they are taken or this is called again.
+    pub(super) fn allow(&mut self, steps: usize) {
+        self.left = steps;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -68,21 +60,22 @@ mod tests {
 
     #[test]
     fn a_turn_has_so_many_steps_and_the_next_one_as_many_again() {
-        let mut steps = Steps::new(2);
+        let mut steps = Steps::default();
         for _ in 0..3 {
+            steps.allow(2);
             assert_eq!(steps.offer(false), 1);
             steps.take(1);
             steps.take(0);
             assert_eq!(steps.offer(false), 1);
             steps.take(1);
             assert_eq!((steps.offer(false), steps.offer(true)), (0, 0));
-            steps.begin_turn();
         }
     }
 
     #[test]
     fn nobody_passes_those_who_wait_and_they_come_in_their_order() {
-        let mut steps = Steps::new(2);
+        let mut steps = Steps::default();
+        steps.allow(2);
         (0..3).for_each(|index| steps.wait(token(index)));
         assert_eq!((steps.offer(false), steps.offer(true)), (0, 1));
         for index in 0..2 {
@@ -90,20 +83,21 @@ mod tests {
             steps.take(1);
         }
         assert_eq!((steps.next(), steps.len()), (None, 1));
-        steps.begin_turn();
+        steps.allow(2);
         assert_eq!(steps.next(), Some(token(2)));
         assert!(steps.is_empty() && steps.offer(false) == 1);
     }
 
     #[test]
     fn who_has_gone_takes_no_step_and_who_has_begun_comes_first() {
-        let mut steps = Steps::new(1);
+        let mut steps = Steps::default();
+        steps.allow(1);
         (0..3).for_each(|index| steps.wait(token(index)));
         assert_eq!((steps.next(), steps.next()), (Some(token(0)), Some(token(1))));
         steps.take(1);
         steps.wait_in_front(token(1));
         assert_eq!(steps.next(), None);
-        steps.begin_turn();
+        steps.allow(1);
         assert_eq!(steps.next(), Some(token(1)));
     }
 }

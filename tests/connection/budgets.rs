@@ -79,6 +79,24 @@ fn a_flood_of_challenge_requests_takes_no_more_than_the_turn_has_left() {
 }
 
 #[test]
+fn a_connection_is_a_newcomer_until_it_is_answered_and_from_its_upgrade_to_its_login() {
+    let identity = Identity::generate();
+    let mut sender = Endpoint::new();
+    assert!(sender.connection.is_newcomer());
+    let post = post_request(([127, 0, 0, 1], 80).into(), &format!("/{}", identity.id), "", "mail");
+    let (part, rest) = post.split_at(post.len() - 1);
+    sender.receive(part);
+    assert!(sender.connection.is_newcomer());
+    sender.receive(rest);
+    assert!(!sender.connection.is_newcomer());
+    sender.upgrade(&identity);
+    assert!(sender.connection.is_newcomer());
+    let mut recipient = Endpoint::new();
+    recipient.log_in(&identity);
+    assert!(!recipient.connection.is_newcomer());
+}
+
+#[test]
 fn a_session_that_waits_to_log_in_again_still_gets_its_mail() {
     let identity = Identity::generate();
     let mut endpoint = Endpoint::new();

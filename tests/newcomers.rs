@@ -1,0 +1,103 @@
+//! Newcomers come after those who are in: after connections that have been answered already, and sessions.
+
+#![expect(clippy::unwrap_used, reason = "these fail a test")]
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Condvar, Mutex};
+
+use npchat::config::{Config, Listen};
+use npchat::connection::Turn;
+use npchat::http::{Reply, RequestHead};
+use npchat::limits::NEWCOMER_VISITS_PER_TURN;
+use npchat::refusal::{CloseReason, Refusal};
+use npchat::relay::Relay;
+use npchat::server::Server;
+use npchat::service::{Conversation, Heard, Service};
+use npchat::websocket::Event;
+
+use common::{PATIENCE, RawClient, address, post_request, wait_until};
+
+/// Notes what is posted, and holds up its worker while the gate is shut.
+#[derive(Debug)]
+struct Gated;
+
+const SHUTS_THE_GATE: &[u8] = b"wait";
+
+static POSTED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+static IS_SHUT: Mutex<bool> = Mutex::new(false);
+static GATE: Condvar = Condvar::new();
+
+impl Service for Gated {
+    type Post = ();
+    type Conversation = Self;
+
+    fn admit(_: &RequestHead<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        POSTED.lock().unwrap().push(body.to_vec());
+        if body == SHUTS_THE_GATE {
+            let mut is_shut = IS_SHUT.lock().unwrap();
+            *is_shut = true;
+            let waited = GATE.wait_timeout_while(is_shut, PATIENCE, |is_shut| *is_shut).unwrap();
+            assert!(!waited.1.timed_out(), "nobody opened the gate");
+        }
+        reply.bytes(turn.out, 200, "application/octet-stream", body);
+        Ok(())
+    }
+
+    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Self> {
+        None
+    }
+}
+
+impl Conversation for Gated {
+    fn hear(&mut self, _: &Event, _: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+        Ok(Heard::Done)
+    }
+
+    fn is_logged_in(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn who_is_in_is_answered_before_a_storm_of_newcomers_that_was_there_earlier() {
+    const NEWCOMERS: usize = 3 * NEWCOMER_VISITS_PER_TURN;
+    let config = Config {
+        listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()]),
+        workers: 1,
+        ..Config::default()
+    };
+    let server = Server::start_service::<Gated>(&config).unwrap();
+    let address = address(&server);
+    let request = |body: &[u8]| post_request(address, "/x", "", body);
+    let mut known: Vec<_> = (0..2).map(|_| RawClient::connect(address)).collect();
+    for client in &mut known {
+        assert_eq!(client.post("x", b"first").status, 200);
+    }
+    let mut newcomers: Vec<_> = (0..NEWCOMERS).map(|_| RawClient::connect(address)).collect();
+    wait_until(PATIENCE, "all are accepted", || {
+        server.totals().accepted == (known.len() + NEWCOMERS) as u64
+    });
+
+    known[0].send(request(SHUTS_THE_GATE));
+    wait_until(PATIENCE, "the worker is held up", || *IS_SHUT.lock().unwrap());
+    for newcomer in &mut newcomers {
+        newcomer.send(request(b"newcomer"));
+    }
+    known[1].send(request(b"known"));
+    *IS_SHUT.lock().unwrap() = false;
+    GATE.notify_all();
+
+    for client in known.iter_mut().chain(&mut newcomers) {
+        assert_eq!(client.read_response().status, 200);
+    }
+    let posted = POSTED.lock().unwrap();
+    let since: Vec<_> = posted.iter().skip_while(|body| *body != SHUTS_THE_GATE).collect();
+    assert_eq!(since[1], b"known");
+    assert_eq!(since.len(), 2 + NEWCOMERS);
+}
