@@ -142,6 +142,7 @@ fn an_open_loop_posts_what_its_rate_asks_for_and_no_more() {
     // Two seconds of it, with the one for warming up.
     let all = run.count("acknowledged_messages") + run.count("messages_behind");
     assert_eq!(all, 200, "{}", run.report);
+    assert!(run.count("wake_up_max_micros") >= run.count("wake_up_p50_micros"));
 }
 
 #[test]
@@ -236,6 +237,24 @@ fn the_floor_is_measured_before_and_after() {
         }
         assert!(run.report["ratios"]["times_the_floor"].as_f64() > Some(0.0));
     }
+}
+
+#[test]
+fn rounds_measure_the_server_each_time_between_two_measures_of_the_floor() {
+    let (_server, address) = server();
+    let options = "store --ids 20 --seconds 1 --connections 4 --stored 40 --floor --rounds 2";
+    let run = bench(address, &format!("{options} --pid {}", process::id()));
+    run.assert_faultless();
+    let measured = &run.report["measured"];
+    for section in ["floor 0", "server 1", "floor 1", "server 2", "floor 2"] {
+        let cost = &measured[section]["server_cpu_micros_per_message"];
+        assert!(cost.as_f64() > Some(0.0), "{section}: {}", run.report);
+    }
+    assert_eq!(measured["server 1"]["stored_before"], 40);
+    assert!(measured["server 2"]["stored_before"].is_null());
+    let ratio = |name: &str| run.report["ratios"][name].as_f64().unwrap();
+    assert!(ratio("times_the_floor_lowest") <= ratio("times_the_floor_highest"));
+    assert!(ratio("times_the_floor") > 0.0);
 }
 
 /// Passes connections on to the server, but for the first, which it drops, and the second, which gets no answer.

@@ -37,6 +37,7 @@ mod session;
 mod tls;
 mod traffic;
 mod visits;
+mod wake_ups;
 mod wire;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! Senders beside something else: how long they wait for answers alone, and while it goes on.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bench::Bench;
@@ -12,6 +13,7 @@ use crate::bench::latencies::Latencies;
 use crate::bench::load::{Plan, Tally, Window};
 use crate::bench::report::Section;
 use crate::bench::sample::Sampled;
+use crate::bench::wake_ups;
 use crate::bench::wire::Poller;
 
 /// Longest that they may be beside something.
@@ -24,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Phase(AtomicU8);
 
 impl Phase {
+    const IS_TO_COME: u8 = 0;
     const GOES_ON: u8 = 1;
     const IS_OVER: u8 = 2;
 
@@ -36,6 +39,10 @@ impl Phase {
     pub(crate) fn end(&self) {
         self.0.store(Self::IS_OVER, Ordering::Relaxed);
     }
+
+    fn now(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What the senders met with.
@@ -43,6 +50,8 @@ impl Phase {
 pub(crate) struct Waits {
     alone: Tally,
     beside: Tally,
+    /// How late the machine woke a thread in each of the two times.
+    wake_ups: [Latencies; 2],
     /// What the mailboxes of the sample have to hold.
     pub(crate) sampled: Vec<Sampled>,
 }
@@ -56,6 +65,9 @@ impl Waits {
         if alone.count() > 0 && beside.count() > 0 {
             section.measure("posters_p99_times_alone", Latencies::p99_ratio(beside, alone));
         }
+        let [wake_ups_alone, wake_ups_beside] = &self.wake_ups;
+        section.latencies("wake_up_alone", wake_ups_alone);
+        section.latencies("wake_up", wake_ups_beside);
         section.count("posters_messages", self.alone.acknowledged + self.beside.acknowledged);
         for tally in [&mut self.alone, &mut self.beside] {
             faults.merge(std::mem::take(&mut tally.faults));
@@ -68,6 +80,18 @@ impl Waits {
 /// # Errors
 /// The connections can't be made.
 pub(crate) fn post(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
+    thread::scope(|scope| {
+        let sleeper = scope.spawn(|| {
+            let alone = wake_ups::measure(|_| phase.now() == Phase::IS_TO_COME);
+            [alone, wake_ups::measure(|_| phase.now() == Phase::GOES_ON)]
+        });
+        let waits = exchange(bench, plan, away, phase);
+        let wake_ups = sleeper.join().map_err(|_| "a thread of this program panicked")?;
+        Ok(Waits { wake_ups, ..waits? })
+    })
+}
+
+fn exchange(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
     let bench = Bench {
         threads: 1,
         ..bench.clone()
@@ -84,8 +108,8 @@ pub(crate) fn post(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Re
         poller
             .wait(Duration::from_millis(100), &mut ready)
             .map_err(|error| error.to_string())?;
-        let phase = phase.0.load(Ordering::Relaxed);
-        let tally = if phase == 0 {
+        let phase = phase.now();
+        let tally = if phase == Phase::IS_TO_COME {
             &mut waits.alone
         } else {
             &mut waits.beside

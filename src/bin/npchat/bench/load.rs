@@ -10,6 +10,7 @@ use crate::bench::Bench;
 use crate::bench::faults::Faults;
 use crate::bench::latencies::Latencies;
 use crate::bench::process::{Cpu, Spent};
+use crate::bench::wake_ups;
 
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -117,6 +118,8 @@ pub(crate) struct Figures {
     /// CPU time within the window.
     pub(crate) cpu: Spent,
     pub(crate) tally: Tally,
+    /// How late the machine woke a thread within the window that had nothing to do.
+    pub(crate) wake_ups: Latencies,
 }
 
 /// Runs `work` in each of the threads, given its index, and takes the measure meanwhile.
@@ -147,7 +150,7 @@ pub(crate) fn run<T: Send>(
         let window = start.window();
         thread::sleep(window.opens.saturating_duration_since(Instant::now()));
         let before = Cpu::now(bench.peer.process);
-        thread::sleep(window.closes.saturating_duration_since(Instant::now()));
+        let wake_ups = wake_ups::measure(|now| now < window.closes);
         let after = Cpu::now(bench.peer.process);
         start.all_measured();
         let mut tally = Tally::default();
@@ -158,6 +161,6 @@ pub(crate) fn run<T: Send>(
             rest.push(more);
         }
         let cpu = after?.since(&before?);
-        Ok((Figures { cpu, tally }, rest))
+        Ok((Figures { cpu, tally, wake_ups }, rest))
     })
 }

@@ -89,7 +89,7 @@ impl Scenario {
             _ => return Err(format!("{name}: no such scenario")),
         };
         match &scenario {
-            Self::Traffic(traffic) if traffic.floor && matches.get_one::<u32>("pid").is_none() => {
+            Self::Traffic(traffic) if traffic.floor_rounds > 0 && matches.get_one::<u32>("pid").is_none() => {
                 Err("--floor needs --pid".to_owned())
             }
             _ => Ok(scenario),
@@ -152,9 +152,8 @@ pub(crate) fn command() -> Command {
                 ids("20000"),
                 at_least(0, "stored", "0", "Messages stored before, to tell what each takes of the server's memory"),
                 at_least(1, "stored-ttl", "600", "Their time to live in seconds"),
-                floor_flag(),
-            ]),
-            load("relay", "Messages to live sessions").args([sessions("200"), floor_flag()]),
+            ]).args(floor_options()),
+            load("relay", "Messages to live sessions").arg(sessions("200")).args(floor_options()),
             load("mixed", "Messages to live sessions and to recipients who are away, and logins, all at once").args([
                 ids("20000"),
                 sessions("200"),
@@ -316,11 +315,19 @@ fn sessions(default: &'static str) -> Arg {
     at_least(1, "sessions", default, "Sessions logged in")
 }
 
-fn floor_flag() -> Arg {
-    flag(
-        "floor",
-        "Measure the floor before and after, with as many threads as the server has workers; needs --pid",
-    )
+fn floor_options() -> [Arg; 2] {
+    [
+        flag(
+            "floor",
+            "Measure the floor before and after, with as many threads as the server has workers; needs --pid",
+        ),
+        at_least(
+            1,
+            "rounds",
+            "1",
+            "With --floor: measure the server so often, each time between two of the floor",
+        ),
+    ]
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -352,7 +359,11 @@ fn traffic(scenario: &'static str, options: &ArgMatches) -> Traffic {
         stored: count(options, "stored"),
         stored_ttl_seconds: number(options, "stored-ttl"),
         visitors: count(options, "visitors"),
-        floor: is_set(options, "floor"),
+        floor_rounds: if is_set(options, "floor") {
+            count(options, "rounds")
+        } else {
+            0
+        },
     }
 }
 

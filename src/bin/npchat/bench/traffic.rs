@@ -44,8 +44,8 @@ pub(crate) struct Traffic {
     pub(crate) stored_ttl_seconds: u64,
     /// So many log in and out meanwhile, again and again.
     pub(crate) visitors: usize,
-    /// The floor is measured before and after.
-    pub(crate) floor: bool,
+    /// How often the server is measured between two measures of the floor; 0: once, and no floor.
+    pub(crate) floor_rounds: usize,
 }
 
 impl Traffic {
@@ -61,7 +61,7 @@ impl Traffic {
 /// The load couldn't be made.
 pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
     let mut report = Report::new(traffic.scenario);
-    if !traffic.floor {
+    if traffic.floor_rounds == 0 {
         load(bench, traffic, "server", &mut report)?;
         return Ok(report);
     }
@@ -69,17 +69,49 @@ pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
     let loops = process
         .workers()
         .map_err(|error| format!("the server's process: {error}"))?;
-    let on_floor = |name, report: &mut Report| {
+    let on_floor = |name: &str, report: &mut Report| {
         let floor = Floor::start(traffic.is_relay(), traffic.plan.size, loops).map_err(|error| error.to_string())?;
         load(&bench.against(floor.peer()), traffic, name, report)
     };
-    let before = on_floor("floor before", &mut report)?;
-    let server = load(bench, traffic, "server", &mut report)?;
-    let after = on_floor("floor after", &mut report)?;
-    if let (Some(before), Some(server), Some(after)) = (before, server, after) {
-        report.compare("times_the_floor", 2.0 * server / (before + after));
+    if traffic.floor_rounds == 1 {
+        let before = on_floor("floor before", &mut report)?;
+        let server = load(bench, traffic, "server", &mut report)?;
+        let after = on_floor("floor after", &mut report)?;
+        compare(&[before, after], &[server], &mut report);
+        return Ok(report);
     }
+    let mut floor_costs = vec![on_floor("floor 0", &mut report)?];
+    let mut server_costs = Vec::new();
+    for round in 1..=traffic.floor_rounds {
+        // What is stored before the first round is there in the others too.
+        let stored = if round == 1 { traffic.stored } else { 0 };
+        let traffic = Traffic {
+            stored,
+            ..traffic.clone()
+        };
+        server_costs.push(load(bench, &traffic, &format!("server {round}"), &mut report)?);
+        floor_costs.push(on_floor(&format!("floor {round}"), &mut report)?);
+    }
+    compare(&floor_costs, &server_costs, &mut report);
     Ok(report)
+}
+
+/// Tells how many times the floor's cost the server's is: altogether, and how far the rounds are apart.
+fn compare(floor_costs: &[Option<f64>], server_costs: &[Option<f64>], report: &mut Report) {
+    let known = |costs: &[Option<f64>]| costs.iter().copied().collect::<Option<Vec<f64>>>();
+    let Some((floor, server)) = known(floor_costs).zip(known(server_costs)) else {
+        return;
+    };
+    let mean = |costs: &[f64]| costs.iter().sum::<f64>() / as_f64(costs.len() as u64);
+    report.compare("times_the_floor", mean(&server) / mean(&floor));
+    let rounds = server
+        .iter()
+        .zip(floor.windows(2))
+        .map(|(server, around)| server / mean(around));
+    if server.len() > 1 {
+        report.compare("times_the_floor_lowest", rounds.clone().fold(f64::INFINITY, f64::min));
+        report.compare("times_the_floor_highest", rounds.fold(0.0, f64::max));
+    }
 }
 
 /// Returns the cost of a message in microseconds of the server's CPU time.
@@ -130,7 +162,7 @@ fn load(bench: &Bench, traffic: &Traffic, name: &str, report: &mut Report) -> Re
 }
 
 fn tell(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f64> {
-    let Figures { cpu, tally } = figures;
+    let Figures { cpu, tally, wake_ups } = figures;
     let counted = if traffic.is_relay() {
         &tally.deliveries
     } else {
@@ -143,6 +175,9 @@ fn tell(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f
     }
     section.latencies("answer", &tally.answers);
     section.latencies("delivery", &tally.deliveries);
+    if traffic.plan.rate.is_some() {
+        section.latencies("wake_up", wake_ups);
+    }
     cpu.tell_cores(section);
     section.count("acknowledged_messages", tally.acknowledged);
     if traffic.plan.rate.is_some() {
