@@ -25,18 +25,18 @@ impl<'b> Fields<'b> {
     pub(super) fn add(&mut self, name: &[u8], value: &'b [u8]) {
         // Most fields of a request are none of these: the length tells them apart without a comparison.
         match name.len() {
-            3 if name.eq_ignore_ascii_case(b"ttl") => self.ttl.add(value),
-            4 if name.eq_ignore_ascii_case(b"host") => self.host.add(value),
-            6 if name.eq_ignore_ascii_case(b"expect") => self.expect.add(value),
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            3 if is_named(name, b"TTL") => self.ttl.add(value),
+            4 if is_named(name, b"Host") => self.host.add(value),
+            6 if is_named(name, b"Expect") => self.expect.add(value),
+            7 if is_named(name, b"Upgrade") => {
                 self.offers.websocket |= elements(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => self.connection.add(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length.add(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.coding.add(value),
-            17 if name.eq_ignore_ascii_case(b"sec-websocket-key") => self.websocket_key.add(value),
-            21 if name.eq_ignore_ascii_case(b"sec-websocket-version") => self.websocket_version.add(value),
-            22 if name.eq_ignore_ascii_case(b"sec-websocket-protocol") => {
+            10 if is_named(name, b"Connection") => self.connection.add(value),
+            14 if is_named(name, b"Content-Length") => self.content_length.add(value),
+            17 if is_named(name, b"Transfer-Encoding") => self.coding.add(value),
+            17 if is_named(name, b"Sec-WebSocket-Key") => self.websocket_key.add(value),
+            21 if is_named(name, b"Sec-WebSocket-Version") => self.websocket_version.add(value),
+            22 if is_named(name, b"Sec-WebSocket-Protocol") => {
                 self.offers.npchat_2 |= elements(value).any(|protocol| protocol == SUBPROTOCOL.as_bytes());
             }
             _ => {}
@@ -183,14 +183,23 @@ enum NotDecimal {
     TooLarge,
 }
 
+/// Whether a field has this name, in any case (RFC 9110 §5.1). Most clients write it as it stands here, which is quicker to see.
+fn is_named(name: &[u8], usual: &[u8]) -> bool {
+    name == usual || name.eq_ignore_ascii_case(usual)
+}
+
 /// Reads `1*DIGIT`: no sign, no space, any number of leading zeros.
 fn decimal(text: &[u8]) -> Result<u64, NotDecimal> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() {
         return Err(NotDecimal::NoNumber);
     }
-    text.iter()
-        .try_fold(0_u64, |number, digit| {
-            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        })
-        .ok_or(NotDecimal::TooLarge)
+    let mut number = Some(0_u64);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(NotDecimal::NoNumber);
+        }
+        number = number.and_then(|number| number.checked_mul(10)?.checked_add(digit.into()));
+    }
+    number.ok_or(NotDecimal::TooLarge)
 }

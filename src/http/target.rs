@@ -72,8 +72,8 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
         let (address, rest) = literal.split_at(end);
         (is_ipv6(address), rest.get(1..).unwrap_or_default())
     } else {
-        let (name, port) = text.split_at(text.iter().position(|byte| *byte == b':').unwrap_or(text.len()));
-        (!name.is_empty() && is_reg_name(name), port)
+        let (name, port) = text.split_at(reg_name_length(text));
+        (!name.is_empty(), port)
     };
     is_host
         && match port {
@@ -124,16 +124,16 @@ fn is_ipv6(text: &[u8]) -> bool {
     str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
 
-/// RFC 3986 §3.2.2, `reg-name`; an IPv4 address looks the same.
-fn is_reg_name(text: &[u8]) -> bool {
+/// How much of the text is a `reg-name` (RFC 3986 §3.2.2); an IPv4 address looks the same.
+fn reg_name_length(text: &[u8]) -> usize {
     let mut rest = text;
     while let Some(special) = rest.iter().position(|byte| !NAME_BYTES[usize::from(*byte)]) {
         rest = match rest.get(special..).unwrap_or_default() {
             [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => tail,
-            _ => return false,
+            other => return text.len() - other.len(),
         };
     }
-    true
+    text.len()
 }
 
 /// [`is_name_byte`] of every byte: each request has a `Host` to be checked.
