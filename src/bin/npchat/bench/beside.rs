@@ -82,8 +82,8 @@ impl Waits {
 pub(crate) fn post(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| {
-            let alone = wake_ups::measure(|_| phase.now() == Phase::IS_TO_COME);
-            [alone, wake_ups::measure(|_| phase.now() == Phase::GOES_ON)]
+            let alone = wake_ups::measure(|| phase.now() == Phase::IS_TO_COME);
+            [alone, wake_ups::measure(|| phase.now() == Phase::GOES_ON)]
         });
         let waits = exchange(bench, plan, away, phase);
         let wake_ups = sleeper.join().map_err(|_| "a thread of this program panicked")?;

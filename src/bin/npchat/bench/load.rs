@@ -118,7 +118,7 @@ pub(crate) struct Figures {
     /// CPU time within the window.
     pub(crate) cpu: Spent,
     pub(crate) tally: Tally,
-    /// How late the machine woke a thread within the window that had nothing to do.
+    /// How late the machine woke a thread that had nothing to do, within the window of an open loop.
     pub(crate) wake_ups: Latencies,
 }
 
@@ -128,13 +128,13 @@ pub(crate) struct Figures {
 /// The process can't be looked at.
 pub(crate) fn run<T: Send>(
     bench: &Bench,
-    seconds: u64,
+    plan: &Plan,
     work: impl Fn(usize, &Start) -> (Tally, T) + Sync,
 ) -> Result<(Figures, Vec<T>), String> {
     let start = Start {
         barrier: Barrier::new(bench.threads + 1),
         window: OnceLock::new(),
-        length: Duration::from_secs(seconds),
+        length: Duration::from_secs(plan.seconds),
     };
     thread::scope(|scope| {
         let (work, start) = (&work, &start);
@@ -150,7 +150,11 @@ pub(crate) fn run<T: Send>(
         let window = start.window();
         thread::sleep(window.opens.saturating_duration_since(Instant::now()));
         let before = Cpu::now(bench.peer.process);
-        let wake_ups = wake_ups::measure(|now| now < window.closes);
+        let sleeper = plan
+            .rate
+            .is_some()
+            .then(|| scope.spawn(move || wake_ups::measure(|| Instant::now() < window.closes)));
+        thread::sleep(window.closes.saturating_duration_since(Instant::now()));
         let after = Cpu::now(bench.peer.process);
         start.all_measured();
         let mut tally = Tally::default();
@@ -160,6 +164,10 @@ pub(crate) fn run<T: Send>(
             tally.merge(share);
             rest.push(more);
         }
+        let wake_ups = sleeper.map(thread::ScopedJoinHandle::join).transpose();
+        let wake_ups = wake_ups
+            .map_err(|_| "a thread of this program panicked")?
+            .unwrap_or_default();
         let cpu = after?.since(&before?);
         Ok((Figures { cpu, tally, wake_ups }, rest))
     })

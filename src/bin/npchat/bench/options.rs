@@ -89,7 +89,7 @@ impl Scenario {
             _ => return Err(format!("{name}: no such scenario")),
         };
         match &scenario {
-            Self::Traffic(traffic) if traffic.floor_rounds > 0 && matches.get_one::<u32>("pid").is_none() => {
+            Self::Traffic(traffic) if traffic.rounds.is_some() && matches.get_one::<u32>("pid").is_none() => {
                 Err("--floor needs --pid".to_owned())
             }
             _ => Ok(scenario),
@@ -325,8 +325,9 @@ fn floor_options() -> [Arg; 2] {
             1,
             "rounds",
             "1",
-            "With --floor: measure the server so often, each time between two of the floor",
-        ),
+            "Measure the server so often, each time between two measures of the floor",
+        )
+        .requires("floor"),
     ]
 }
 
@@ -359,11 +360,7 @@ fn traffic(scenario: &'static str, options: &ArgMatches) -> Traffic {
         stored: count(options, "stored"),
         stored_ttl_seconds: number(options, "stored-ttl"),
         visitors: count(options, "visitors"),
-        floor_rounds: if is_set(options, "floor") {
-            count(options, "rounds")
-        } else {
-            0
-        },
+        rounds: is_set(options, "floor").then(|| count(options, "rounds")),
     }
 }
 

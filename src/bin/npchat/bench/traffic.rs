@@ -44,8 +44,8 @@ pub(crate) struct Traffic {
     pub(crate) stored_ttl_seconds: u64,
     /// So many log in and out meanwhile, again and again.
     pub(crate) visitors: usize,
-    /// How often the server is measured between two measures of the floor; 0: once, and no floor.
-    pub(crate) floor_rounds: usize,
+    /// How often the server is measured between two measures of the floor; `None`: once, without it.
+    pub(crate) rounds: Option<usize>,
 }
 
 impl Traffic {
@@ -61,10 +61,10 @@ impl Traffic {
 /// The load couldn't be made.
 pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
     let mut report = Report::new(traffic.scenario);
-    if traffic.floor_rounds == 0 {
+    let Some(rounds) = traffic.rounds else {
         load(bench, traffic, "server", &mut report)?;
         return Ok(report);
-    }
+    };
     let process = bench.peer.process.ok_or("--floor needs --pid")?;
     let loops = process
         .workers()
@@ -73,24 +73,21 @@ pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
         let floor = Floor::start(traffic.is_relay(), traffic.plan.size, loops).map_err(|error| error.to_string())?;
         load(&bench.against(floor.peer()), traffic, name, report)
     };
-    if traffic.floor_rounds == 1 {
-        let before = on_floor("floor before", &mut report)?;
-        let server = load(bench, traffic, "server", &mut report)?;
-        let after = on_floor("floor after", &mut report)?;
-        compare(&[before, after], &[server], &mut report);
-        return Ok(report);
-    }
-    let mut floor_costs = vec![on_floor("floor 0", &mut report)?];
+    let name = |alone: &str, of_many: &str, round: usize| match rounds {
+        1 => alone.to_owned(),
+        _ => format!("{of_many} {round}"),
+    };
+    let mut floor_costs = vec![on_floor(&name("floor before", "floor", 0), &mut report)?];
     let mut server_costs = Vec::new();
-    for round in 1..=traffic.floor_rounds {
+    for round in 1..=rounds {
         // What is stored before the first round is there in the others too.
         let stored = if round == 1 { traffic.stored } else { 0 };
         let traffic = Traffic {
             stored,
             ..traffic.clone()
         };
-        server_costs.push(load(bench, &traffic, &format!("server {round}"), &mut report)?);
-        floor_costs.push(on_floor(&format!("floor {round}"), &mut report)?);
+        server_costs.push(load(bench, &traffic, &name("server", "server", round), &mut report)?);
+        floor_costs.push(on_floor(&name("floor after", "floor", round), &mut report)?);
     }
     compare(&floor_costs, &server_costs, &mut report);
     Ok(report)
@@ -175,9 +172,7 @@ fn tell(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f
     }
     section.latencies("answer", &tally.answers);
     section.latencies("delivery", &tally.deliveries);
-    if traffic.plan.rate.is_some() {
-        section.latencies("wake_up", wake_ups);
-    }
+    section.latencies("wake_up", wake_ups);
     cpu.tell_cores(section);
     section.count("acknowledged_messages", tally.acknowledged);
     if traffic.plan.rate.is_some() {
@@ -260,7 +255,7 @@ fn measure(
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let visitors = scope.spawn(|| visit_until(bench, traffic.visitors, &is_over));
-        let result = load::run(bench, traffic.plan.seconds, |thread, start| {
+        let result = load::run(bench, &traffic.plan, |thread, start| {
             let mut tally = Tally::default();
             let mut logins = Logins::default();
             let count = bench.share(live.len(), thread);
