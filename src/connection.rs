@@ -5,18 +5,19 @@
 mod closing;
 mod requests;
 mod turn;
+mod upgraded;
 
 use std::time::{Duration, Instant};
 
 use self::closing::{Closing, write_farewell};
 use self::requests::{Progress, Requests, write_refusal};
 pub use self::turn::Turn;
+use self::upgraded::Upgraded;
 use crate::config::Timeouts;
-use crate::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::limits::OUTBOUND_HIGH_WATER_BYTES;
 use crate::outbound::Outbound;
 use crate::refusal::{CloseReason, Refusal};
-use crate::service::{Conversation, Heard, Npchat, Service};
-use crate::websocket::{Event, Lent, WebSocket};
+use crate::service::{Conversation, Npchat, Service};
 
 /// One client's connection, from accept to free.
 ///
@@ -56,27 +57,6 @@ enum Stage<S: Service> {
     Http(Requests<S>),
     WebSocket(Upgraded<S::Conversation>),
     Closing(Closing),
-}
-
-#[derive(Debug)]
-struct Upgraded<C> {
-    socket: WebSocket,
-    conversation: C,
-    /// What the conversation hears next: the upgrade, or what takes a step of a login until there is one for it.
-    postponed: Option<Box<Event>>,
-    login_deadline: Instant,
-}
-
-/// How a conversation goes on.
-enum Hearing {
-    /// What was heard is dealt with.
-    Goes,
-    /// All input is understood, or the rest is a part of a frame or message.
-    NeedsInput,
-    /// The budget of this turn is spent.
-    Pauses,
-    /// The client has said its last word.
-    Ends,
 }
 
 /// How a stage came to the end of what it can do now.
@@ -255,6 +235,12 @@ impl<S: Service> Connection<S> {
         matches!(&self.stage, Stage::Closing(closing) if closing.is_lingering())
     }
 
+    /// Whether output of earlier turns waits for the kernel.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        !self.outbound.is_empty()
+    }
+
     /// The bytes to send now, those of `fresh` after what the kernel has not taken of earlier turns.
     pub fn unsent<'a>(&'a mut self, fresh: &'a mut Vec<u8>) -> &'a [u8] {
         self.outbound.unsent(fresh)
@@ -287,13 +273,13 @@ impl<S: Service> Connection<S> {
     fn postpone_input(&mut self, pause: Duration) {
         match &mut self.stage {
             Stage::Http(requests) => requests.postpone(pause),
-            Stage::WebSocket(upgraded) => upgraded.socket.postpone(pause),
+            Stage::WebSocket(upgraded) => upgraded.postpone_input(pause),
             Stage::Closing(_) => {}
         }
     }
 
     fn has_postponed(&self) -> bool {
-        matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.postponed.is_some())
+        matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.has_postponed())
     }
 
     fn has_mail(&self) -> bool {
@@ -380,100 +366,5 @@ fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], turn: 
         Progress::BudgetSpent => Advance::BudgetSpent,
         Progress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
         Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(*conversation, turn))),
-    }
-}
-
-impl<C: Conversation> Upgraded<C> {
-    fn new(conversation: C, turn: &Turn<'_>) -> Self {
-        // A login answer must fit even where messages are kept very small.
-        let smallest_cap = u32::try_from(2 * HANDSHAKE_MAX_BYTES).unwrap_or(u32::MAX);
-        Self {
-            socket: WebSocket::new(turn.relay.max_message_bytes().max(smallest_cap), turn.now),
-            conversation,
-            // What the conversation says first goes with the answer to the upgrade.
-            postponed: Some(Box::new(Event::Open)),
-            login_deadline: turn.now + turn.timeouts.login,
-        }
-    }
-
-    fn advance<S: Service<Conversation = C>>(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Advance<S> {
-        let mut frames_left = turn.requests.saturating_mul(FRAMES_PER_REQUEST);
-        let advance = loop {
-            match self.hear_next(rest, &mut frames_left, turn) {
-                Ok(Hearing::Goes) if turn.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
-                Ok(Hearing::NeedsInput) => break Advance::NeedsInput,
-                Ok(Hearing::Goes | Hearing::Pauses) => break Advance::BudgetSpent,
-                Ok(Hearing::Ends) => {
-                    return Advance::Become(Stage::Closing(Closing::after_last_word(CloseReason::Done)));
-                }
-                Err(reason) => {
-                    write_farewell(turn.out, reason);
-                    return Advance::Become(Stage::Closing(Closing::after_output(reason)));
-                }
-            }
-        };
-        self.socket.settle();
-        advance
-    }
-
-    /// Hears what was postponed, or what comes next in the input.
-    fn hear_next(
-        &mut self,
-        rest: &mut &[u8],
-        frames_left: &mut usize,
-        turn: &mut Turn<'_>,
-    ) -> Result<Hearing, CloseReason> {
-        let event = if let Some(event) = self.postponed.take() {
-            *event
-        } else {
-            let mut lent = Lent {
-                now: turn.now,
-                out: turn.out,
-                frames_left,
-                memory: turn.relay.mailboxes().budget(),
-                is_stranger: !self.conversation.is_logged_in(),
-            };
-            match self.socket.receive(rest, &mut lent)? {
-                Some(event) => event,
-                None if rest.is_empty() => return Ok(Hearing::NeedsInput),
-                None => return Ok(Hearing::Pauses),
-            }
-        };
-        match self.conversation.hear(&event, turn)? {
-            Heard::Done if event == Event::Close => Ok(Hearing::Ends),
-            Heard::Done => Ok(Hearing::Goes),
-            Heard::AskedFor => {
-                self.socket.forgive_control_frame();
-                Ok(Hearing::Goes)
-            }
-            Heard::Postponed => {
-                self.postponed = Some(Box::new(event));
-                Ok(Hearing::Pauses)
-            }
-        }
-    }
-
-    fn deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
-        let login = (!self.conversation.is_logged_in()).then_some(self.login_deadline);
-        let message = self.message_deadline(wants_input, timeouts);
-        let conversation = self.conversation.deadline(wants_input, timeouts);
-        [login, message, conversation].into_iter().flatten().min()
-    }
-
-    /// Who is not listened to is not too slow.
-    fn message_deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
-        let deadline = wants_input.then(|| self.socket.deadline(timeouts.message_grace));
-        deadline.flatten()
-    }
-
-    fn reach_deadline(&mut self, wants_input: bool, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
-        if !self.conversation.is_logged_in() && turn.now >= self.login_deadline {
-            return Err(CloseReason::LoginTimeout);
-        }
-        let message = self.message_deadline(wants_input, turn.timeouts);
-        if message.is_some_and(|deadline| turn.now >= deadline) {
-            return Err(CloseReason::MessageTimeout);
-        }
-        self.conversation.reach_deadline(wants_input, turn)
     }
 }

@@ -44,7 +44,7 @@
 //! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key, and the one that is shown now |
 //! | [`server`] | binds, raises the file limit, starts workers, renews the certificate, turns signals into a drain |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
-//! | `worker/` | its parts: clock, slots (slab with generations), inbox (only who sleeps is woken), visits, rounds (who is served in a turn, and in which order), steps of logins and handshakes, the expiry's share |
+//! | `worker/` | its parts: clock, entrance (listeners), slots (slab with generations), inbox (only who sleeps is woken), visits, rounds (who is served in a turn, and in which order), steps of logins and handshakes, the expiry's share |
 //! | [`transport`] | the socket's bytes, plain or by way of TLS; the only file that reads, writes or ends a connected socket |
 //! | [`transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
 //! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
@@ -95,7 +95,7 @@
 //! kernel has taken: a connection holds on to the rest, so its caps, its deadlines and its way to close are the same as without
 //! TLS, though up to [`limits::TLS_SEALED_MAX_BYTES`] of it are held in records too. A peer's `close_notify` is the end of its
 //! stream; an end without one is an ordinary end, since every request and every message tells its own length. Handshakes go on
-//! in steps, of which a turn has a few, first come, first served.
+//! in steps, within the time that a turn has for newcomers: first come, first served, but who has begun goes on first.
 //!
 //! # What a bug does
 //!

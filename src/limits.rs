@@ -18,11 +18,10 @@ pub const TRAILER_MAX_BYTES: usize = 1024;
 /// Body of a request that isn't a message (a GET with content, say): read and discarded up to here.
 pub const DISCARDED_BODY_MAX_BYTES: u64 = 64 * 1024;
 
-/// Events that a worker takes from the kernel at once, and past which it takes no more in one turn if all of them are of
-/// connections that are in, each of which it serves.
-pub const EVENTS_PER_TURN: usize = 256;
-/// How often it does that in one turn, to find who is in among newcomers.
-pub const POLLS_PER_TURN: usize = 16;
+/// Events that a worker takes from the kernel at once. When it has so many of connections that are in, it serves them.
+pub const EVENTS_PER_POLL: usize = 128;
+/// How often it asks the kernel in one turn, to find who is in among newcomers.
+pub const POLLS_PER_TURN: usize = 32;
 /// Requests that one connection may have answered in one visit.
 pub const REQUESTS_PER_VISIT: usize = 64;
 /// The same when many connections have news: so that all of them together have no more than this,
@@ -32,29 +31,25 @@ pub const REQUESTS_PER_VISIT_MIN: usize = 4;
 /// WebSocket frames count as this part of a request.
 pub const FRAMES_PER_REQUEST: usize = 4;
 /// Connections whose budget left something over that a worker serves in one turn: they wait for nothing but their turn, so
-/// those with news go between.
+/// those with news go between. As many again of those that linger.
 pub const LEFT_OVER_VISITS_PER_TURN: usize = 16;
 /// Input that such connections are read in one turn, give or take one read: most of it is only to be thrown away.
 pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
 /// Sessions with new mail that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
-/// Newcomers with news, who have not been answered or not logged in yet, that a worker serves in one turn.
-pub const NEWCOMER_VISITS_PER_TURN: usize = 16;
-/// Steps of a login, each a signature made or verified, that a worker may take in one turn while others wait.
+/// Time that newcomers have in a turn if they want it: as much as those who are in have taken, and this at least,
+pub const NEWCOMERS_MIN_MICROS: u64 = 500;
+/// and this at most. One step of a TLS handshake may go beyond: 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
+pub const NEWCOMERS_MAX_MICROS: u64 = 4000;
+/// Newcomers that wait for a visit or a step of a login, past which no more are accepted: they wait in the kernel, and not for
+/// their deadlines. It takes half a second to log in so many.
+pub const NEWCOMERS_WAITING_MAX: usize = 1024;
+/// Steps of a login, each a signature made or verified, that those who are in may take in one turn while nobody waits for one.
 pub const LOGIN_STEPS_PER_TURN: usize = 4;
-/// Steps of TLS handshakes that a worker may take in one turn while others wait. One may hold a signature and a key agreement:
-/// 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
-pub const HANDSHAKE_STEPS_PER_TURN: usize = 4;
-/// Connections that wait for such a step, past which no more are accepted where TLS is spoken: they wait in the kernel, and not
-/// for their deadline.
+/// Connections that wait for a step of a TLS handshake, past which no more are accepted where TLS is spoken.
 pub const HANDSHAKES_WAITING_MAX: usize = 512;
 /// Connections that may wait in the kernel for a listener's accept.
 pub const LISTEN_BACKLOG: usize = 4096;
-/// New connections that a worker may accept in one turn.
-pub const ACCEPTS_PER_TURN: usize = 16;
-/// Newcomers, logins and accepts have their budget again for each so many visits to connections that are in: a turn that is long
-/// anyway leaves them a part that is no smaller.
-pub const VISITS_PER_SHARE: usize = 64;
 /// Steps of the wheel of deadlines that a worker may take in one turn.
 pub const DEADLINES_PER_TURN: usize = 128;
 /// Messages that one lock of a shard may expire.
@@ -205,7 +200,9 @@ const _: () = {
     assert!(TRAILER_MAX_BYTES < HEAD_MAX_BYTES);
     assert!(CHUNK_EXTENSION_MAX_BYTES < TRAILER_MAX_BYTES);
     assert!(EXPIRIES_PER_LOCK <= EXPIRIES_PER_TURN);
-    assert!(REQUESTS_PER_VISIT_MIN * EVENTS_PER_TURN <= REQUESTS_FOR_ALL_NEWS);
+    // The last poll of a turn may bring as many again.
+    assert!(REQUESTS_PER_VISIT_MIN * 2 * EVENTS_PER_POLL <= REQUESTS_FOR_ALL_NEWS);
+    assert!(NEWCOMERS_MIN_MICROS <= NEWCOMERS_MAX_MICROS);
     assert!(READ_SCRATCH_BYTES <= LEFT_OVER_BYTES_PER_TURN);
     assert!((TURNED_AWAY_MAX as u64) < RESERVED_FILES);
     assert!(HANDSHAKE_MAX_BYTES < OUTBOUND_HIGH_WATER_BYTES);

@@ -29,7 +29,9 @@ use self::slots::Slots;
 use self::steps::Steps;
 use crate::auth::ChallengeSigner;
 use crate::connection::Turn;
-use crate::limits::{DEADLINES_PER_TURN, EVENTS_PER_TURN, HANDSHAKES_WAITING_MAX, REQUESTS_PER_VISIT};
+use crate::limits::{
+    DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT,
+};
 use crate::mailboxes::Delivery;
 use crate::refusal::{CloseReason, Refusal};
 use crate::server::{Door, Place, Shared};
@@ -60,7 +62,7 @@ pub(crate) struct Worker<S: Service> {
     sweep: Sweep,
     signer: ChallengeSigner,
     scratch: Scratch,
-    /// Sessions of other workers that have mail, by worker, until the end of the turn.
+    /// Sessions of other workers that have mail, by worker, until they are told of it.
     outboxes: Vec<Vec<Token>>,
     clock: Clock,
     drain_until: Option<Instant>,
@@ -112,24 +114,25 @@ impl<S: Service> Worker<S> {
 
     /// Runs until the relay has drained, or must halt.
     ///
-    /// Each turn serves first those who are in: who has news, who has mail, who waits only for a turn. After them come the
-    /// newcomers, with a budget, so that however many storm in, those who are in wait for a small part of them.
+    /// Each turn serves first those who are in: who waits only for a turn, who has news, who has mail. Newcomers come after them,
+    /// and for a limited time, so that however many storm in, those who are in hardly wait for them.
     ///
     /// # Errors
     /// Those of `poll`: the worker can't go on.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
         while !self.is_over() {
             let timeout = self.sleep_at_most();
             self.poll(&mut events, timeout)?;
             self.read_inbox();
             self.begin_turn();
-            self.serve_news(&mut events)?;
+            self.take_events(&mut events)?;
             self.serve_left_over();
+            self.serve_news();
             self.serve_mailed();
             self.tell_others();
             self.serve_newcomers();
-            self.serve_mailed();
+            self.serve_lingering();
             self.reach_deadlines();
             self.expire_messages();
             self.tell_others();
@@ -148,7 +151,8 @@ impl<S: Service> Worker<S> {
 
     fn begin_turn(&mut self) {
         self.clock.begin_turn();
-        self.rounds.begin_turn();
+        self.requests = REQUESTS_PER_VISIT;
+        self.logins.allow(LOGIN_STEPS_PER_TURN);
         if self.drain_until.is_none() && self.shared.relay.is_draining() {
             self.begin_drain();
         }
@@ -164,14 +168,11 @@ impl<S: Service> Worker<S> {
         self.scratch.tokens = told;
     }
 
-    fn accept(&mut self, most: usize) {
-        for _ in 0..most {
-            let takes_tls = self.handshakes.len() < HANDSHAKES_WAITING_MAX;
-            match self.entrance.next(takes_tls, self.clock.now) {
-                Some(transport) => self.admit(transport),
-                None => break,
-            }
-        }
+    /// Returns whether somebody has come.
+    fn accept(&mut self) -> bool {
+        let takes_tls = self.handshakes.len() < HANDSHAKES_WAITING_MAX;
+        let transport = self.entrance.next(takes_tls, self.clock.now);
+        transport.map(|transport| self.admit(transport)).is_some()
     }
 
     fn admit(&mut self, transport: Transport) {
@@ -314,7 +315,11 @@ impl<S: Service> Worker<S> {
         self.drain_until = Some(self.clock.now + self.shared.drain);
         // Closing a listener resets who waits in it.
         self.entrance.look_again();
-        self.accept(self.entrance.backlog());
+        for _ in 0..self.entrance.backlog() {
+            if !self.accept() {
+                break;
+            }
+        }
         self.entrance.close();
         let tokens: Vec<_> = self.slots.tokens().collect();
         for token in tokens {

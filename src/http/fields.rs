@@ -183,7 +183,7 @@ enum NotDecimal {
     TooLarge,
 }
 
-/// Whether a field has this name, in any case (RFC 9110 §5.1). Most clients write it as it stands here, which is quicker to see.
+/// Whether a field has this name, in any case (RFC 9110 §5.1). One that is written as it stands here is quicker to see.
 fn is_named(name: &[u8], usual: &[u8]) -> bool {
     name == usual || name.eq_ignore_ascii_case(usual)
 }

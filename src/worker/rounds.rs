@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Events;
 use mio::event::Event;
@@ -12,67 +12,68 @@ use mio::event::Event;
 use super::slot::Visit;
 use super::{INBOX, Worker};
 use crate::limits::{
-    ACCEPTS_PER_TURN, EVENTS_PER_TURN, HANDSHAKE_STEPS_PER_TURN, LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN,
-    LOGIN_STEPS_PER_TURN, MAILED_VISITS_PER_TURN, NEWCOMER_VISITS_PER_TURN, POLLS_PER_TURN, REQUESTS_FOR_ALL_NEWS,
-    REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN, VISITS_PER_SHARE,
+    EVENTS_PER_POLL, LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, MAILED_VISITS_PER_TURN, NEWCOMERS_MAX_MICROS,
+    NEWCOMERS_MIN_MICROS, NEWCOMERS_WAITING_MAX, POLLS_PER_TURN, REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT,
+    REQUESTS_PER_VISIT_MIN,
 };
 use crate::service::Service;
 use crate::token::Token;
 
-/// Connections that are to be served without a further event, each on one of the lists at most.
+/// Connections that are to be served without a further event: those who are in on one of the first three lists at most, and
+/// everybody on one of the last two at most.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
+    /// Their events are of this turn.
+    news: VecDeque<Token>,
     /// A budget left something over for them: some are served in each turn, whatever events there are.
     left_over: VecDeque<Token>,
-    /// Sessions that have mail: served after the news, so that all mail of it goes in one write.
+    /// Sessions that have mail: served last of those who are in, so that all mail that came goes in one write.
     mailed: VecDeque<Token>,
-    /// They have news, and are no newcomers only when they have been answered.
+    /// Not answered or not logged in yet, with something to do that takes no step of a login or a handshake.
     newcomers: VecDeque<Token>,
-    /// How many of those who are in have been served for their news or mail in this turn.
-    visits: usize,
+    /// What they still send is read only to be thrown away.
+    lingering: VecDeque<Token>,
 }
 
 impl Rounds {
-    pub(super) fn begin_turn(&mut self) {
-        self.visits = 0;
-    }
-
     /// Whether nobody waits for a turn.
     pub(super) fn is_empty(&self) -> bool {
-        self.left_over.is_empty() && self.mailed.is_empty() && self.newcomers.is_empty()
-    }
-
-    /// How often the newcomers have their budget in this turn: the more is done for those who are in, the more for them.
-    fn newcomers_shares(&self) -> usize {
-        1 + self.visits / VISITS_PER_SHARE
+        let waiting = [
+            &self.news,
+            &self.left_over,
+            &self.mailed,
+            &self.newcomers,
+            &self.lingering,
+        ];
+        waiting.iter().all(|list| list.is_empty())
     }
 }
 
 impl<S: Service> Worker<S> {
-    /// Serves those who are in as their events tell, and lets newcomers wait.
+    /// Takes note of all events, and of who is to be served for them.
     ///
-    /// Polls again while the poller was full, since who is in may stand there behind a storm of newcomers.
+    /// Polls again while the poller is full, since who is in may stand there behind a storm of newcomers.
     ///
     /// # Errors
     /// Those of `poll`.
-    pub(super) fn serve_news(&mut self, events: &mut Events) -> io::Result<()> {
-        let mut polls = 1;
-        loop {
-            let count = events.iter().count();
-            self.requests = fair_share(count);
-            for event in &*events {
-                self.dispatch(event);
-            }
-            self.requests = REQUESTS_PER_VISIT;
-            if count < EVENTS_PER_TURN || self.rounds.visits >= EVENTS_PER_TURN || polls == POLLS_PER_TURN {
+    pub(super) fn take_events(&mut self, events: &mut Events) -> io::Result<()> {
+        for _ in 1..POLLS_PER_TURN {
+            let count = self.note_events(events);
+            if count < EVENTS_PER_POLL || self.rounds.news.len() >= EVENTS_PER_POLL {
                 return Ok(());
             }
-            polls += 1;
             self.poll(events, Some(Duration::ZERO))?;
         }
+        self.note_events(events);
+        Ok(())
     }
 
-    fn dispatch(&mut self, event: &Event) {
+    /// Returns how many there are.
+    fn note_events(&mut self, events: &Events) -> usize {
+        events.iter().map(|event| self.note_event(event)).count()
+    }
+
+    fn note_event(&mut self, event: &Event) {
         let word = event.token();
         if word == INBOX || self.entrance.note_event(word) {
             return;
@@ -80,20 +81,14 @@ impl<S: Service> Worker<S> {
         let token = Token::from_word(word.0);
         let Some(slot) = self.slots.get_mut(token) else { return };
         slot.note_event(event);
-        if slot.is_lingering() {
+        if slot.is_newcomer() || slot.is_lingering() {
             self.queue(token);
-        } else if slot.waits.for_visit {
-            // What is queued has had its share of this turn, or is going to have it.
-        } else if slot.is_newcomer() {
-            slot.waits.for_visit = true;
-            self.rounds.newcomers.push_back(token);
-        } else {
-            self.rounds.visits += 1;
-            self.serve(token, Visit::Ordinary);
+        } else if !std::mem::replace(&mut slot.waits.for_visit, true) {
+            self.rounds.news.push_back(token);
         }
     }
 
-    /// Those that want more come after all that wait already.
+    /// Serves those whom a turn before had no time for. Those that want more come after all that wait already.
     pub(super) fn serve_left_over(&mut self) {
         self.scratch.lent.read_bytes = 0;
         for _ in 0..self.rounds.left_over.len().min(LEFT_OVER_VISITS_PER_TURN) {
@@ -106,47 +101,72 @@ impl<S: Service> Worker<S> {
         }
     }
 
+    pub(super) fn serve_news(&mut self) {
+        self.requests = fair_share(self.rounds.news.len());
+        while let Some(token) = self.rounds.news.pop_front() {
+            self.serve_queued(token);
+        }
+        self.requests = REQUESTS_PER_VISIT;
+    }
+
     pub(super) fn serve_mailed(&mut self) {
         for _ in 0..self.rounds.mailed.len().min(MAILED_VISITS_PER_TURN) {
             if let Some(token) = self.rounds.mailed.pop_front() {
-                self.rounds.visits += 1;
                 self.serve_queued(token);
             }
         }
     }
 
-    /// Lets newcomers come further, those first who have come the furthest.
+    /// Lets newcomers come further, for about as long as those who are in have taken.
     pub(super) fn serve_newcomers(&mut self) {
-        let shares = self.rounds.newcomers_shares();
-        self.logins.allow(shares * LOGIN_STEPS_PER_TURN);
-        self.handshakes.allow(HANDSHAKE_STEPS_PER_TURN);
-        self.serve_logins();
-        self.serve_handshakes();
-        for _ in 0..self.rounds.newcomers.len().min(shares * NEWCOMER_VISITS_PER_TURN) {
-            if let Some(token) = self.rounds.newcomers.pop_front() {
-                self.serve_queued(token);
-            }
+        self.requests = REQUESTS_PER_VISIT_MIN;
+        let nobody_waits = self.rounds.newcomers.is_empty() && self.logins.is_empty() && self.handshakes.is_empty();
+        if nobody_waits && !self.entrance.is_pending() && self.entrance.paused_until().is_none() {
+            return;
         }
-        self.accept(shares * ACCEPTS_PER_TURN);
+        let start = Instant::now();
+        let least = Duration::from_micros(NEWCOMERS_MIN_MICROS);
+        let most = Duration::from_micros(NEWCOMERS_MAX_MICROS);
+        let until = start + start.saturating_duration_since(self.clock.now).clamp(least, most);
+        while self.serve_one_of_each() && Instant::now() < until {}
     }
 
-    fn serve_logins(&mut self) {
-        // One step for each: who needs many waits again.
-        for _ in 0..self.logins.len() {
-            let Some(token) = self.logins.next() else { break };
+    /// One step of a login, one of a handshake, one visit, one accept: none of the queues can grow at the cost of the next one.
+    /// Returns whether there was anything to do.
+    fn serve_one_of_each(&mut self) -> bool {
+        self.logins.allow(1);
+        self.handshakes.allow(1);
+        let mut is_served = false;
+        if let Some(token) = self.logins.next() {
+            is_served = true;
             if let Some(slot) = self.slots.get_mut(token) {
                 slot.waits.for_login = false;
                 self.serve(token, Visit::LoginStep);
             }
         }
-    }
-
-    fn serve_handshakes(&mut self) {
-        for _ in 0..self.handshakes.len() {
-            let Some(token) = self.handshakes.next() else { break };
+        if let Some(token) = self.handshakes.next() {
+            is_served = true;
             if let Some(slot) = self.slots.get_mut(token) {
                 slot.waits.for_handshake = false;
                 self.serve(token, Visit::HandshakeStep);
+            }
+        }
+        if let Some(token) = self.rounds.newcomers.pop_front() {
+            is_served = true;
+            self.serve_aside(token);
+        }
+        let waiting = self.rounds.newcomers.len() + self.logins.len();
+        is_served | (waiting < NEWCOMERS_WAITING_MAX && self.accept())
+    }
+
+    pub(super) fn serve_lingering(&mut self) {
+        self.scratch.lent.read_bytes = 0;
+        for _ in 0..self.rounds.lingering.len().min(LEFT_OVER_VISITS_PER_TURN) {
+            if self.scratch.lent.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
+                break;
+            }
+            if let Some(token) = self.rounds.lingering.pop_front() {
+                self.serve_aside(token);
             }
         }
     }
@@ -158,14 +178,26 @@ impl<S: Service> Worker<S> {
         }
     }
 
+    fn serve_aside(&mut self, token: Token) {
+        if let Some(slot) = self.slots.get_mut(token) {
+            slot.waits.aside = false;
+            self.serve(token, Visit::Ordinary);
+        }
+    }
+
     /// Puts a connection where it is served again without an event, if it wants that.
     pub(super) fn queue(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        if slot.wants_turn() && !std::mem::replace(&mut slot.waits.for_visit, true) {
-            if slot.is_newcomer() {
-                self.rounds.newcomers.push_back(token);
+        if slot.wants_turn() {
+            let (list, waits) = if slot.is_lingering() {
+                (&mut self.rounds.lingering, &mut slot.waits.aside)
+            } else if slot.is_newcomer() {
+                (&mut self.rounds.newcomers, &mut slot.waits.aside)
             } else {
-                self.rounds.left_over.push_back(token);
+                (&mut self.rounds.left_over, &mut slot.waits.for_visit)
+            };
+            if !std::mem::replace(waits, true) {
+                list.push_back(token);
             }
         }
         if slot.awaits_login_step() && !std::mem::replace(&mut slot.waits.for_login, true) {
@@ -191,8 +223,8 @@ impl<S: Service> Worker<S> {
 }
 
 /// What each connection may have answered when so many have news.
-fn fair_share(events: usize) -> usize {
-    (REQUESTS_FOR_ALL_NEWS / events.max(1)).clamp(REQUESTS_PER_VISIT_MIN, REQUESTS_PER_VISIT)
+fn fair_share(connections: usize) -> usize {
+    (REQUESTS_FOR_ALL_NEWS / connections.max(1)).clamp(REQUESTS_PER_VISIT_MIN, REQUESTS_PER_VISIT)
 }
 
 #[cfg(test)]
@@ -201,10 +233,11 @@ mod tests {
 
     #[test]
     fn however_many_have_news_a_turn_answers_no_more_than_its_share() {
-        for events in 0..=EVENTS_PER_TURN {
-            let share = fair_share(events);
+        // The last poll begins with at most one less than that, and brings as many.
+        for connections in 0..2 * EVENTS_PER_POLL {
+            let share = fair_share(connections);
             assert!((REQUESTS_PER_VISIT_MIN..=REQUESTS_PER_VISIT).contains(&share));
-            assert!(events * share <= REQUESTS_FOR_ALL_NEWS);
+            assert!(connections * share <= REQUESTS_FOR_ALL_NEWS);
         }
         assert_eq!(fair_share(1), REQUESTS_PER_VISIT);
     }

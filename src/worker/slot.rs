@@ -28,9 +28,12 @@ pub(super) struct Slot<S: Service> {
 
 /// On which of the worker's lists the slot is.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "it may be on each of them")]
 pub(super) struct Waits {
-    /// One of those of what is to be served.
+    /// One of those of connections that are in.
     pub(super) for_visit: bool,
+    /// One of those of others: newcomers, and those that linger.
+    pub(super) aside: bool,
     /// The queue for a step of a login.
     pub(super) for_login: bool,
     /// The queue for a step of a handshake.
@@ -130,7 +133,7 @@ impl<S: Service> Slot<S> {
     pub(super) fn wants_turn(&self) -> bool {
         self.connection.wants_turn()
             || (self.may_read() && !self.transport.is_handshaking())
-            || (self.edges.writable && self.transport.has_unsent())
+            || (self.edges.writable && (self.connection.has_unsent() || self.transport.has_unsent()))
     }
 
     /// Whether there is something to do that takes a step of a handshake.
@@ -145,7 +148,7 @@ impl<S: Service> Slot<S> {
 
     /// Whether it hasn't been answered yet, or not logged in yet.
     pub(super) fn is_newcomer(&self) -> bool {
-        self.connection.is_newcomer()
+        self.transport.is_handshaking() || self.connection.is_newcomer()
     }
 
     /// Whether its input is only read to be thrown away.
