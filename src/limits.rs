@@ -31,18 +31,22 @@ pub const REQUESTS_PER_VISIT_MIN: usize = 4;
 /// WebSocket frames count as this part of a request.
 pub const FRAMES_PER_REQUEST: usize = 4;
 /// Connections whose budget left something over that a worker serves in one turn: they wait for nothing but their turn, so
-/// those with news go between. As many again of those that linger.
+/// those with news go between.
 pub const LEFT_OVER_VISITS_PER_TURN: usize = 16;
-/// Input that such connections are read in one turn, give or take one read: most of it is only to be thrown away.
+/// Input that such connections are read in one turn, give or take one read.
 pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
+/// Input of connections that linger, which is read in one turn only to be thrown away, give or take one read.
+pub const LINGERING_BYTES_PER_TURN: usize = 128 * 1024;
 /// Sessions with new mail that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
-/// Time that newcomers have in a turn if they want it: as much as those who are in have taken, and this at least,
+/// Time that newcomers have in a turn if they want it, and their TLS handshakes once more: as much as the turn has taken so far,
+/// this at least,
 pub const NEWCOMERS_MIN_MICROS: u64 = 500;
-/// and this at most. One step of a TLS handshake may go beyond: 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
+/// and this at most. What begins in time may end later: one step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with
+/// an RSA key.
 pub const NEWCOMERS_MAX_MICROS: u64 = 4000;
-/// Newcomers that wait for a visit or a step of a login, past which no more are accepted: they wait in the kernel, and not for
-/// their deadlines. It takes half a second to log in so many.
+/// Newcomers that wait for a visit or a step of a login, past which no more are accepted but one a turn: they wait in the kernel,
+/// and not for their deadlines.
 pub const NEWCOMERS_WAITING_MAX: usize = 1024;
 /// Steps of a login, each a signature made or verified, that those who are in may take in one turn while nobody waits for one.
 pub const LOGIN_STEPS_PER_TURN: usize = 4;

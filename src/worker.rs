@@ -132,7 +132,7 @@ impl<S: Service> Worker<S> {
             self.serve_mailed();
             self.tell_others();
             self.serve_newcomers();
-            self.serve_lingering();
+            self.tell_others();
             self.reach_deadlines();
             self.expire_messages();
             self.tell_others();
@@ -153,6 +153,7 @@ impl<S: Service> Worker<S> {
         self.clock.begin_turn();
         self.requests = REQUESTS_PER_VISIT;
         self.logins.allow(LOGIN_STEPS_PER_TURN);
+        self.handshakes.allow(0);
         if self.drain_until.is_none() && self.shared.relay.is_draining() {
             self.begin_drain();
         }

@@ -453,6 +453,7 @@ fn wrong_options_end_with_2_and_a_server_that_is_not_there_with_1() {
         "nothing",
         "store --connections 0",
         "store --floor",
+        "store --rounds 2",
         "idle --url ftp://127.0.0.1:1",
     ] {
         let run = run(wrong);

@@ -1,4 +1,5 @@
-//! A worker's time: read once a turn, as an instant, as a tick of its deadlines, and as the `Date` of its answers.
+//! A worker's time: read at the beginning of a turn, for all that is decided in it, as an instant, as a tick of its deadlines,
+//! and as the `Date` of its answers.
 //!
 //! The wall clock decides nothing but what `Date` says.
 

@@ -114,6 +114,11 @@ impl Entrance {
         self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.pending)
     }
 
+    /// Whether [`Entrance::next`] may find somebody, or has to end a pause.
+    pub(super) fn has_work(&self, now: Instant) -> bool {
+        self.is_pending() || self.paused_until.is_some_and(|until| until <= now)
+    }
+
     /// When accepting goes on, if it pauses.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.paused_until

@@ -1,4 +1,4 @@
-//! Whom a worker serves in one turn, in which order, and how many of them.
+//! Whom a worker serves in one turn, in which order, and how many of them or for how long.
 //!
 //! What a visit is stands in [`super::slot`].
 
@@ -12,9 +12,9 @@ use mio::event::Event;
 use super::slot::Visit;
 use super::{INBOX, Worker};
 use crate::limits::{
-    EVENTS_PER_POLL, LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, MAILED_VISITS_PER_TURN, NEWCOMERS_MAX_MICROS,
-    NEWCOMERS_MIN_MICROS, NEWCOMERS_WAITING_MAX, POLLS_PER_TURN, REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT,
-    REQUESTS_PER_VISIT_MIN,
+    EVENTS_PER_POLL, LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, LINGERING_BYTES_PER_TURN,
+    MAILED_VISITS_PER_TURN, NEWCOMERS_MAX_MICROS, NEWCOMERS_MIN_MICROS, NEWCOMERS_WAITING_MAX, POLLS_PER_TURN,
+    REQUESTS_FOR_ALL_NEWS, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN,
 };
 use crate::service::Service;
 use crate::token::Token;
@@ -33,6 +33,8 @@ pub(super) struct Rounds {
     newcomers: VecDeque<Token>,
     /// What they still send is read only to be thrown away.
     lingering: VecDeque<Token>,
+    /// How much of it there was in this turn.
+    thrown_away_bytes: usize,
 }
 
 impl Rounds {
@@ -117,25 +119,48 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    /// Lets newcomers come further, for about as long as those who are in have taken.
+    /// Lets newcomers come further, and those that linger go, for about as long as the turn has taken so far.
+    ///
+    /// As long again for handshakes: a step of one may take more time than all else that a newcomer needs.
     pub(super) fn serve_newcomers(&mut self) {
         self.requests = REQUESTS_PER_VISIT_MIN;
-        let nobody_waits = self.rounds.newcomers.is_empty() && self.logins.is_empty() && self.handshakes.is_empty();
-        if nobody_waits && !self.entrance.is_pending() && self.entrance.paused_until().is_none() {
+        self.rounds.thrown_away_bytes = 0;
+        let nobody_waits = self.rounds.newcomers.is_empty() && self.rounds.lingering.is_empty();
+        let no_step_is_due = self.logins.is_empty() && self.handshakes.is_empty();
+        if nobody_waits && no_step_is_due && !self.entrance.has_work(self.clock.now) {
             return;
         }
-        let start = Instant::now();
         let least = Duration::from_micros(NEWCOMERS_MIN_MICROS);
         let most = Duration::from_micros(NEWCOMERS_MAX_MICROS);
-        let until = start + start.saturating_duration_since(self.clock.now).clamp(least, most);
-        while self.serve_one_of_each() && Instant::now() < until {}
+        let time = self.clock.now.elapsed().clamp(least, most);
+        // One at least, however many wait: who asks whether this server is well may come by a door of its own.
+        self.accept();
+        self.serve_for(time, Self::serve_handshake);
+        self.serve_for(time, Self::serve_one_of_each);
     }
 
-    /// One step of a login, one of a handshake, one visit, one accept: none of the queues can grow at the cost of the next one.
-    /// Returns whether there was anything to do.
+    /// Goes on while there is somebody to serve, and as long as `time` isn't over.
+    fn serve_for(&mut self, time: Duration, serve: fn(&mut Self) -> bool) {
+        let until = Instant::now() + time;
+        while serve(self) && Instant::now() < until {}
+    }
+
+    fn serve_handshake(&mut self) -> bool {
+        self.handshakes.allow(1);
+        let Some(token) = self.handshakes.next() else {
+            return false;
+        };
+        if let Some(slot) = self.slots.get_mut(token) {
+            slot.waits.for_handshake = false;
+            self.serve(token, Visit::HandshakeStep);
+        }
+        true
+    }
+
+    /// One step of a login, one visit to a newcomer, one to who lingers, one accept: none of the queues can grow at the cost of
+    /// the next one. Returns whether there was anybody.
     fn serve_one_of_each(&mut self) -> bool {
         self.logins.allow(1);
-        self.handshakes.allow(1);
         let mut is_served = false;
         if let Some(token) = self.logins.next() {
             is_served = true;
@@ -144,31 +169,20 @@ impl<S: Service> Worker<S> {
                 self.serve(token, Visit::LoginStep);
             }
         }
-        if let Some(token) = self.handshakes.next() {
-            is_served = true;
-            if let Some(slot) = self.slots.get_mut(token) {
-                slot.waits.for_handshake = false;
-                self.serve(token, Visit::HandshakeStep);
-            }
-        }
         if let Some(token) = self.rounds.newcomers.pop_front() {
             is_served = true;
             self.serve_aside(token);
         }
+        if self.rounds.thrown_away_bytes < LINGERING_BYTES_PER_TURN
+            && let Some(token) = self.rounds.lingering.pop_front()
+        {
+            is_served = true;
+            self.scratch.lent.read_bytes = 0;
+            self.serve_aside(token);
+            self.rounds.thrown_away_bytes += self.scratch.lent.read_bytes;
+        }
         let waiting = self.rounds.newcomers.len() + self.logins.len();
         is_served | (waiting < NEWCOMERS_WAITING_MAX && self.accept())
-    }
-
-    pub(super) fn serve_lingering(&mut self) {
-        self.scratch.lent.read_bytes = 0;
-        for _ in 0..self.rounds.lingering.len().min(LEFT_OVER_VISITS_PER_TURN) {
-            if self.scratch.lent.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
-                break;
-            }
-            if let Some(token) = self.rounds.lingering.pop_front() {
-                self.serve_aside(token);
-            }
-        }
     }
 
     fn serve_queued(&mut self, token: Token) {
@@ -233,7 +247,7 @@ mod tests {
 
     #[test]
     fn however_many_have_news_a_turn_answers_no_more_than_its_share() {
-        // The last poll begins with at most one less than that, and brings as many.
+        // The last poll begins with one less than EVENTS_PER_POLL at most, and brings as many as that.
         for connections in 0..2 * EVENTS_PER_POLL {
             let share = fair_share(connections);
             assert!((REQUESTS_PER_VISIT_MIN..=REQUESTS_PER_VISIT).contains(&share));

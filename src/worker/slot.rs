@@ -133,7 +133,7 @@ impl<S: Service> Slot<S> {
     pub(super) fn wants_turn(&self) -> bool {
         self.connection.wants_turn()
             || (self.may_read() && !self.transport.is_handshaking())
-            || (self.edges.writable && (self.connection.has_unsent() || self.transport.has_unsent()))
+            || (self.edges.writable && self.can_send())
     }
 
     /// Whether there is something to do that takes a step of a handshake.
@@ -197,6 +197,11 @@ impl<S: Service> Slot<S> {
                 }
             }
         }
+    }
+
+    /// Whether there is output that could go. A connection's own can't before the end of a handshake, whose last step sends it.
+    fn can_send(&self) -> bool {
+        self.transport.has_unsent() || (self.connection.has_unsent() && !self.transport.is_handshaking())
     }
 
     fn may_read(&self) -> bool {

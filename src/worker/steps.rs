@@ -1,10 +1,10 @@
-//! Steps of what takes long, such as a signature: who waits for one, and how many a turn has.
+//! Steps of what takes long, such as a signature: who waits for one, and how many there are.
 
 use std::collections::VecDeque;
 
 use crate::token::Token;
 
-/// Connections that wait for a step, in the order in which they came to need it, and a turn's budget of steps.
+/// Connections that wait for a step, in the order in which they came to need it, and how many steps there are now.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     waiting: VecDeque<Token>,
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_has_so_many_steps_and_the_next_one_as_many_again() {
+    fn so_many_steps_are_there_until_more_are_allowed() {
         let mut steps = Steps::default();
         for _ in 0..3 {
             steps.allow(2);

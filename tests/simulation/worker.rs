@@ -142,7 +142,11 @@ impl Worker {
                 slot.edges.readable |= edges.readable;
                 slot.edges.read_closed |= edges.read_closed;
                 slot.edges.writable |= edges.writable;
-                self.visit(token, Visit::Ordinary, shared);
+                // The real worker visits those aside from a list, which only what wants a turn is on.
+                let is_aside = slot.connection.is_newcomer() || slot.connection.is_lingering();
+                if !is_aside || slot.wants_turn() {
+                    self.visit(token, Visit::Ordinary, shared);
+                }
             }
         }
         self.serve_mailed(shared);
@@ -268,6 +272,7 @@ impl Slot {
         self.connection.wants_turn()
             || self.connection.awaits_login_step()
             || (self.edges.readable && self.connection.wants_input())
+            || (self.edges.writable && self.connection.has_unsent())
     }
 
     fn work(

@@ -12,7 +12,7 @@ use crate::bench::latencies::Latencies;
 const PERIOD: Duration = Duration::from_millis(1);
 
 /// Sleeps in this thread, which is for nothing else, for one period after the other while it `goes_on`. A wake-up that comes
-/// after further periods counts as late for each of them.
+/// after further periods counts as late for each of them, but for those that are missing when this ends.
 pub(crate) fn measure(mut goes_on: impl FnMut() -> bool) -> Latencies {
     // The kernel is free to wake a thread later by its slack, 50 microseconds if nobody asks for less.
     let _ = set_current_timer_slack(NonZeroU64::new(1));
