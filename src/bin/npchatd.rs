@@ -44,14 +44,17 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(USAGE, error),
     };
+    let only_checks = matches.get_flag(CHECK);
+    #[cfg(feature = "mimalloc")]
+    if !only_checks {
+        have_memory_kept();
+    }
     if let Err(error) = server::check_certificate(&config) {
         return fail(START_FAILED, error);
     }
-    if matches.get_flag(CHECK) {
+    if only_checks {
         return print(&effective(&config));
     }
-    #[cfg(feature = "mimalloc")]
-    have_memory_kept();
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(false)
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts this program anew, as the same process, with an allocator that keeps unused memory for ten seconds.
+/// Starts this program anew, as the same process, with an allocator that keeps unused memory for ten seconds at least.
 ///
 /// By itself it gives it back after one, which is just when the messages of the next second need what those of the last one
 /// have left: the kernel then takes away and clears the same pages again and again. It can be told otherwise only by its
