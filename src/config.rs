@@ -51,8 +51,7 @@ pub struct Config {
     pub mailbox_messages: u32,
     /// Most bytes that the bodies in one mailbox add up to.
     pub mailbox_bytes: u32,
-    /// Memory budget in bytes: every stored and queued message with [`limits::MESSAGE_OVERHEAD_BYTES`], and every mailbox
-    /// with a message with [`limits::MAILBOX_OVERHEAD_BYTES`].
+    /// Memory budget of mail in bytes: of all segments that messages and mailboxes lie in, and of bodies that are coming in.
     pub memory: u64,
     /// From the first signal to the end of the process, in whole seconds.
     pub drain: Duration,
@@ -282,24 +281,24 @@ struct Relation {
     inner: Key,
     outer: Key,
     /// What the outer one needs beside the inner one.
-    extra: u64,
+    extra: fn(u64) -> u64,
 }
 
 const RELATIONS: [Relation; 3] = [
     Relation {
         inner: Key::MessageTtl,
         outer: Key::MaxTtl,
-        extra: 0,
+        extra: |_| 0,
     },
     Relation {
         inner: Key::MaxMessage,
         outer: Key::MailboxBytes,
-        extra: 0,
+        extra: |_| 0,
     },
     Relation {
         inner: Key::MaxMessage,
         outer: Key::Memory,
-        extra: limits::MESSAGE_OVERHEAD_BYTES + limits::MAILBOX_OVERHEAD_BYTES,
+        extra: |message| message / 8 + limits::MESSAGE_ROOM_BYTES,
     },
 ];
 
@@ -311,7 +310,7 @@ impl Relation {
             return Ok(());
         };
         let (inner_value, outer_value) = ((inner_number.get)(config), (outer_number.get)(config));
-        if inner_value.saturating_add(self.extra) <= outer_value {
+        if inner_value.saturating_add((self.extra)(inner_value)) <= outer_value {
             return Ok(());
         }
         let (inner_text, outer_text) = (config.shown(inner), config.shown(outer));

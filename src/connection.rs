@@ -85,7 +85,10 @@ impl<S: Service> Connection<S> {
     pub fn receive(&mut self, input: &[u8], turn: &mut Turn<'_>) {
         if self.unread.is_empty() {
             let consumed = self.advance(input, turn);
-            self.unread.extend_from_slice(&input[consumed..]);
+            // A connection that is closing has nothing to read again.
+            if !matches!(self.stage, Stage::Closing(_)) {
+                self.unread.extend_from_slice(&input[consumed..]);
+            }
         } else {
             self.unread.extend_from_slice(input);
             self.advance_unread(turn);
@@ -120,10 +123,14 @@ impl<S: Service> Connection<S> {
 
     /// The mailbox of this session has mail.
     pub fn note_mail(&mut self, turn: &mut Turn<'_>) {
-        if let Stage::WebSocket(upgraded) = &mut self.stage {
-            upgraded.conversation.note_mail();
+        let noted = match &mut self.stage {
+            Stage::WebSocket(upgraded) => upgraded.conversation.note_mail(),
+            Stage::Http(_) | Stage::Closing(_) => Ok(()),
+        };
+        match noted {
+            Ok(()) => self.deliver(turn),
+            Err(reason) => self.close(reason, turn),
         }
-        self.deliver(turn);
     }
 
     /// There is no room for this connection, which has just been accepted.
@@ -293,7 +300,7 @@ impl<S: Service> Connection<S> {
     fn advance_unread(&mut self, turn: &mut Turn<'_>) {
         let mut unread = std::mem::take(&mut self.unread);
         let consumed = self.advance(&unread, turn);
-        if consumed < unread.len() {
+        if consumed < unread.len() && !matches!(self.stage, Stage::Closing(_)) {
             unread.drain(..consumed);
             self.unread = unread;
         }
@@ -332,8 +339,9 @@ impl<S: Service> Connection<S> {
             && upgraded.conversation.has_mail()
             && self.outbound.is_empty()
             && room > 0
+            && let Err(reason) = upgraded.conversation.deliver(room, turn)
         {
-            upgraded.conversation.deliver(room, turn);
+            self.close(reason, turn);
         }
     }
 

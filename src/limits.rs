@@ -89,6 +89,14 @@ pub const WINDOW_MAX_BYTES: usize = 256 * 1024;
 /// What they may be at first. The window doubles with each pong that comes quickly and halves with one that takes long, so
 /// that a client on a thin line isn't given more at once than it can confirm in time.
 pub const WINDOW_MIN_BYTES: usize = 16 * 1024;
+/// Messages that are kept for a session only because it is behind another one of its mailbox; with more it is closed.
+pub const LAG_MAX_MESSAGES: usize = WINDOW_MAX_MESSAGES;
+/// Bytes of such messages; one message may go beyond.
+pub const LAG_MAX_BYTES: usize = WINDOW_MAX_BYTES;
+/// Sessions in a row that end with the same first unacknowledged message, after which it is tried last.
+pub const SUSPECT_FAILURES: u8 = 3;
+/// Such messages that are put behind the others when a session attaches.
+pub const SUSPECTS_PER_ATTACH: usize = 16;
 /// A pong that comes within this has come quickly.
 pub const PONG_QUICK_MILLIS: u64 = 2000;
 /// One that comes after this has taken long.
@@ -115,20 +123,19 @@ pub const CONTROL_FRAMES_PER_SECOND: u32 = 16;
 /// Read buffer of a WebSocket context: enough for a login answer's pieces, allocated only while input is pending.
 pub const WEBSOCKET_READ_BUFFER_BYTES: usize = 256;
 
-/// Charged for each stored message beside its body: slab entry, shared header, the allocator's rounding.
-///
-/// A message among many in a mailbox takes 80 bytes beside its body, and one in a mailbox of its own 160, or 222 when the
-/// slabs, which grow by doubling, have just doubled. So both charges together cover the worst of them, but for what the
-/// allocator adds to a size that is none of its own: mimalloc up to a quarter, of which this covers that of small bodies.
-pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
-/// Charged for each mailbox that holds a message: slab entry, its place in the table.
-pub const MAILBOX_OVERHEAD_BYTES: u64 = 96;
+/// Segments that the budget of mail has room for in each shard, as far as [`SEGMENT_MIN_BYTES`] and [`SEGMENT_MAX_BYTES`] allow:
+/// so many that those that are only begun waste little.
+pub const SEGMENTS_PER_SHARD: usize = 128;
+/// Smallest segment of the memory for mail.
+pub const SEGMENT_MIN_BYTES: usize = 512;
+/// Largest segment of the memory for mail.
+pub const SEGMENT_MAX_BYTES: usize = 256 * 1024;
+/// A shard is there for each so many bytes of the budget of mail, however many workers there are.
+pub const SHARD_MIN_BYTES: u64 = 1024 * 1024;
+/// What a message of the largest size takes beside its bytes and an eighth of them: its place, its mailbox, their segments.
+pub const MESSAGE_ROOM_BYTES: u64 = 16 * 1024;
 /// Memory that is charged for a body when it begins to come in pieces; it doubles as the body comes.
 pub const BODY_FIRST_CHARGE_BYTES: u64 = 4 * 1024;
-/// Most that a shard charges to the budget in advance, so that not every message has all workers contend for one counter,
-pub const ACCOUNT_ADVANCE_MAX_BYTES: u64 = 64 * 1024;
-/// and least: where a shard's part of a thousandth of the budget is smaller, each message is charged by itself.
-pub const ACCOUNT_ADVANCE_MIN_BYTES: u64 = 4 * 1024;
 /// Mailboxes, of all shards together, for which is known how many messages expired unseen: 6 MiB, on top of the budget.
 pub const LOST_RECORDS_MAX: usize = 64 * 1024;
 /// What one of them takes at most, its place in the table included.
@@ -222,7 +229,8 @@ const _: () = {
     assert!(2 * PONG_QUICK_MILLIS < PONG_SLOW_MILLIS && PONG_SLOW_MILLIS < PONG_TIMEOUT_SECONDS * 1000);
     assert!(DEADLINE_TICK_MILLIS <= EXPIRY_TICK_MILLIS);
     assert!(1000 % DEADLINE_TICK_MILLIS == 0);
-    assert!(ACCOUNT_ADVANCE_MIN_BYTES <= ACCOUNT_ADVANCE_MAX_BYTES);
+    assert!(SEGMENT_MIN_BYTES.is_power_of_two() && SEGMENT_MAX_BYTES.is_power_of_two());
+    assert!(LAG_MAX_MESSAGES >= WINDOW_MAX_MESSAGES && LAG_MAX_BYTES >= WINDOW_MAX_BYTES);
     // Tokens and sizes pack into 64 bits.
     assert!(usize::BITS == 64);
 };

@@ -15,16 +15,22 @@ use crate::limits::{LOST_RECORDS_MAX, SHARDS_MAX};
 use crate::sync::{Mutex, MutexGuard};
 use crate::token::SessionAddress;
 
-use self::budget::Account;
+use self::pool::Pool;
 use self::shard::Shard;
 
 pub use self::budget::{Budget, Charge};
+pub use self::deliveries::{Deliveries, Delivery};
 pub use self::mailbox::Sequence;
 
+mod arena;
 mod audience;
+mod blocks;
 mod budget;
+mod deliveries;
+mod dense;
 mod lost;
 mod mailbox;
+mod pool;
 mod shard;
 mod slab;
 mod table;
@@ -38,10 +44,12 @@ mod warm;
 /// for a map operation only, and no two are ever held at once.
 ///
 /// 1. [`Mailboxes::post`] names the sessions to wake: those that have been told of no mail since they had all of it.
-/// 2. A session that has attached or was woken calls [`Attachment::take`] until it says that nothing is left. Only
-///    then will a post name it again.
+/// 2. A session that has attached or was woken calls [`Attachment::take`] until nothing is left. Only then will a post name
+///    it again.
 /// 3. What its client has proved to have read it confirms with [`Attachment::confirm`]. A message goes when every session
 ///    has confirmed it. What no session has confirmed stays for the next one, in order, with its old deadline.
+///    A session that is more than a window behind another one is ended instead ([`Taken::Lagging`]): what it still holds
+///    up counts for none of the mailbox's caps.
 /// 4. Each shard is given to [`Mailboxes::expire`] about once a second.
 ///
 /// # What expires unseen
@@ -54,6 +62,17 @@ mod warm;
 /// that was added to the longest ago is forgotten. So who posts short-lived messages to that many ids, which anybody can make
 /// up, has counts forgotten, and no mail.
 ///
+/// # Memory
+/// Mailboxes and messages, a cache line each, and bodies, in blocks, lie in equal segments, which are charged to the budget
+/// while a shard holds them. What lies behind many vacant places is moved to the front, so that segments become empty and go
+/// to whichever shard needs one. So resident memory follows what is charged, whatever sizes come and go in which order.
+///
+/// # A message that ends sessions
+/// A client whose own limit is smaller than a message may close its session at it, every time. So such a message, once a
+/// session has ended with it as its first unconfirmed one, is given only when all before it has been confirmed; and after
+/// [`SUSPECT_FAILURES`](crate::limits::SUSPECT_FAILURES) sessions in a row it goes behind all others whenever a first session
+/// attaches, until it is confirmed or expires.
+///
 /// # Costs
 /// Every operation is linear in the sessions of the one mailbox and amortised O(1) in the messages, since each message
 /// is appended, passed over and dropped once. What happens under one lock doesn't grow with the length of a queue:
@@ -65,11 +84,12 @@ mod warm;
 ///   [`REMOVALS_PER_LOCK`](crate::limits::REMOVALS_PER_LOCK) for each lock, and return when all of it is gone.
 ///
 /// Two walks are longer. The last session that leaves passes over the mail that came since the first one of its audience
-/// attached, if some of that must not be stored: at most [`Caps::mailbox_messages`], each once in its life. And a table or
-/// a slab that is full doubles, which moves what is in it without a look at any id.
+/// attached, if some of that must not be stored: at most [`Caps::mailbox_messages`], each once in its life. And a table
+/// that is full doubles, and one that is nearly empty shrinks, without a look at any id.
 pub struct Mailboxes {
     shards: Box<[Padded<Mutex<Shard>>]>,
     hasher: SipHasher13,
+    pool: Arc<Pool>,
     budget: Arc<Budget>,
     epoch: Instant,
 }
@@ -77,20 +97,19 @@ pub struct Mailboxes {
 impl Mailboxes {
     /// No mailboxes, in `shards` shards, rounded up to a power of two from 1 to [`SHARDS_MAX`].
     ///
-    /// `keys` are secret and random; `budget` is charged for each message its body and
-    /// [`MESSAGE_OVERHEAD_BYTES`](crate::limits::MESSAGE_OVERHEAD_BYTES), and for each mailbox that holds a message
-    /// [`MAILBOX_OVERHEAD_BYTES`](crate::limits::MAILBOX_OVERHEAD_BYTES), and, unless it is small, for each shard that holds any
-    /// a little in advance; deadlines count from `epoch`, which no `now` comes before.
+    /// `keys` are secret and random; `budget` is charged for all that they hold, by the segment; deadlines count from
+    /// `epoch`, which no `now` comes before.
     #[must_use]
     pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {
         let hasher = SipHasher13::new_with_keys(keys[0], keys[1]);
         let shards = shards.clamp(1, SHARDS_MAX).next_power_of_two();
         let lost_records = LOST_RECORDS_MAX / shards;
-        let account = || Account::new(Arc::clone(&budget), shards);
-        let shard = || Padded(Mutex::new(Shard::new(caps, lost_records, hasher, account())));
+        let pool = Arc::new(Pool::new(Arc::clone(&budget), shards));
+        let shard = || Padded(Mutex::new(Shard::new(caps, lost_records, &pool, Arc::clone(&budget))));
         Self {
             shards: (0..shards).map(|_| shard()).collect(),
             hasher,
+            pool,
             budget,
             epoch,
         }
@@ -98,15 +117,15 @@ impl Mailboxes {
 
     /// Leaves a message for `id`, and appends to `wake` the sessions that must now [`Attachment::take`] it.
     ///
-    /// A message that must not be stored is dropped with `Ok` if no session is there, as PROTOCOL.md part 1 has it: the
-    /// sender is told the same either way.
+    /// A message that must not be stored is dropped with `Ok` if no session is there, or if it doesn't fit (PROTOCOL.md part
+    /// 1, Sending): the sender gets the same answer either way.
     ///
     /// # Errors
     /// [`PostError`], and nothing is stored, charged or woken.
     pub fn post(
         &self,
         id: &RecipientId,
-        body: Arc<[u8]>,
+        body: &[u8],
         hold: Hold,
         now: Instant,
         wake: &mut Vec<SessionAddress>,
@@ -141,7 +160,12 @@ impl Mailboxes {
         shard.is_some_and(|shard| shard.lock().expire(self.millis(now), budget))
     }
 
-    /// What messages are charged to; bodies that are still coming in [`Budget::reserve`] from the same.
+    /// Gives a part of the memory that no shard needs now back to the allocator: to be called about once a second.
+    pub fn trim(&self) {
+        self.pool.trim();
+    }
+
+    /// What the mailboxes are charged to; bodies that are still coming in [`Budget::reserve`] from the same.
     #[must_use]
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
@@ -209,16 +233,24 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Appends the next messages to `into`, in the order in which they were posted; whether mail is left.
+    /// Appends the next messages to `into`, in the order in which they were posted, and returns what is left.
     ///
     /// Stops where there is no `room` for the next one, but gives one at least if there is room for any in number, and at
-    /// [`MESSAGES_PER_TAKE`](crate::limits::MESSAGES_PER_TAKE). Nothing is given at or after its deadline. While mail is left no post wakes this session:
-    /// it comes again by itself.
-    #[must_use]
-    pub fn take(&self, now: Instant, room: Room, into: &mut Vec<Delivery>) -> bool {
+    /// [`MESSAGES_PER_TAKE`](crate::limits::MESSAGES_PER_TAKE). Nothing is given at or after its deadline. `is_all_acknowledged`:
+    /// this session has confirmed all that it was given. While mail is left no post wakes this session: it comes again by
+    /// itself.
+    pub fn take(&self, now: Instant, room: Room, is_all_acknowledged: bool, into: &mut Deliveries) -> Taken {
         let now = self.mailboxes.millis(now);
         let mut shard = self.mailboxes.lock(self.shard);
-        shard.take(self.mailbox, self.session, now, room, into)
+        shard.take(self.mailbox, self.session, now, room, is_all_acknowledged, into)
+    }
+
+    /// Whether this session is so far behind another one that nothing is kept for it any more ([`Taken::Lagging`]).
+    ///
+    /// A session that becomes so is woken, even if it has been woken already.
+    #[must_use]
+    pub fn is_lagging(&self) -> bool {
+        self.mailboxes.lock(self.shard).is_lagging(self.mailbox, self.session)
     }
 
     /// How many messages of this mailbox expired unseen since this was last asked, by whichever session: to be told at a login.
@@ -233,12 +265,13 @@ impl Attachment {
 
     /// The client has everything up to and including the delivery `upto`.
     ///
-    /// One that this session wasn't given yet is ignored, and so is one from before the last confirmed.
-    pub fn confirm(&self, upto: Sequence) {
+    /// One that this session wasn't given yet is ignored, and so is one from before the last confirmed. Appends to `wake` the
+    /// sessions that are now so far behind this one that they are to be closed.
+    pub fn confirm(&self, upto: Sequence, wake: &mut Vec<SessionAddress>) {
         while self
             .mailboxes
             .lock(self.shard)
-            .confirm(self.mailbox, self.session, upto)
+            .confirm(self.mailbox, self.session, upto, wake)
         {}
     }
 }
@@ -309,23 +342,18 @@ pub enum PostError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManySessions;
 
-/// A message given to a session.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// The message, as it was posted.
-    pub body: Arc<[u8]>,
-    /// What to confirm it by.
-    pub sequence: Sequence,
-}
-
-/// Shows no part of the message, so that none gets into a log by accident.
-impl fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("bytes", &self.body.len())
-            .field("sequence", &self.sequence)
-            .finish()
-    }
+/// What [`Attachment::take`] has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Taken {
+    /// Nothing: a post will wake this session.
+    All,
+    /// More mail.
+    More,
+    /// A message that sessions have ended with, which is given once all that went before it is confirmed.
+    UpToSuspect,
+    /// It doesn't matter: the session is more than a window behind another one, and is to be closed.
+    Lagging,
 }
 
 /// What all mailboxes hold.

@@ -212,6 +212,8 @@ pub enum CloseReason {
     MessageTimeout,
     /// No pong in time: whether the client is there can't be told. Close 1008.
     PongTimeout,
+    /// Another session for the same id has acknowledged more than a window of mail that this one hasn't: Close 1008.
+    FellBehind,
     /// No memory is left for a message that is coming in: Close 1013.
     RelayFull,
     /// The relay's own fault: it could not make a challenge (Close 1011), or its code failed.
@@ -222,7 +224,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Done,
         Self::Reset,
         Self::TlsFailed,
@@ -244,6 +246,7 @@ impl CloseReason {
         Self::FrameFlood,
         Self::MessageTimeout,
         Self::PongTimeout,
+        Self::FellBehind,
         Self::RelayFull,
         Self::Internal,
         Self::Restart,
@@ -268,7 +271,8 @@ impl CloseReason {
             | Self::TooManySessions
             | Self::FrameFlood
             | Self::MessageTimeout
-            | Self::PongTimeout => 1008,
+            | Self::PongTimeout
+            | Self::FellBehind => 1008,
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
             Self::Restart => 1012,
@@ -301,6 +305,7 @@ impl CloseReason {
             Self::FrameFlood => "frame_flood",
             Self::MessageTimeout => "message_timeout",
             Self::PongTimeout => "pong_timeout",
+            Self::FellBehind => "fell_behind",
             Self::RelayFull => "relay_full",
             Self::Internal => "internal",
             Self::Restart => "restart",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::host::Host;
 use crate::identity::RecipientId;
-use crate::limits::{SESSIONS_PER_MAILBOX, SHARDS_MAX, SHARDS_PER_WORKER};
+use crate::limits::{SESSIONS_PER_MAILBOX, SHARD_MIN_BYTES, SHARDS_MAX, SHARDS_PER_WORKER};
 use crate::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError};
 use crate::refusal::{CloseReason, Refusal};
 use crate::token::SessionAddress;
@@ -49,6 +49,9 @@ impl Relay {
             sessions: SESSIONS_PER_MAILBOX,
         };
         let shards = config.workers.saturating_mul(SHARDS_PER_WORKER).min(SHARDS_MAX);
+        let room = usize::try_from(config.memory / SHARD_MIN_BYTES).unwrap_or(usize::MAX);
+        // A power of two that is not above it.
+        let shards = 1 << shards.min(room).max(1).ilog2();
         Self {
             mailboxes: Arc::new(Mailboxes::new(caps, shards, secret, Arc::clone(&budget), epoch)),
             budget,
@@ -70,7 +73,7 @@ impl Relay {
     pub fn post(
         &self,
         id: &RecipientId,
-        body: Arc<[u8]>,
+        body: &[u8],
         wish: Wish,
         now: Instant,
         wake: &mut Vec<SessionAddress>,
@@ -147,7 +150,7 @@ impl Relay {
         &self.mailboxes
     }
 
-    /// Bytes charged now: messages with their overhead, a little of it in advance, and bodies that are coming in.
+    /// Bytes charged now: the segments that mail lies in, and bodies that are coming in.
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.budget.used()

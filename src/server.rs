@@ -163,7 +163,7 @@ impl Server {
         self.shared.relay.mailboxes().stats()
     }
 
-    /// Bytes charged now: messages with their overhead, a little of it in advance, and bodies that are coming in.
+    /// Bytes charged now: the segments that mail lies in, and bodies that are coming in.
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.shared.relay.memory_used()

@@ -5,7 +5,6 @@
 //! connections. Everything is resolved at compile time.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Timeouts;
@@ -62,11 +61,21 @@ pub trait Conversation: Debug {
         false
     }
 
-    /// The mailbox has told that there is mail.
-    fn note_mail(&mut self) {}
+    /// The mailbox has notified this session: there is mail, or the session is too far behind another one.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    fn note_mail(&mut self) -> Result<(), CloseReason> {
+        Ok(())
+    }
 
     /// Writes messages into the turn's output, at most about `room` bytes and at least one if one is there.
-    fn deliver(&mut self, _room: usize, _turn: &mut Turn<'_>) {}
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    fn deliver(&mut self, _room: usize, _turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        Ok(())
+    }
 
     /// When [`Conversation::reach_deadline`] has something to do. While the client isn't heard, nothing that it must say is
     /// too late.
@@ -130,9 +139,7 @@ impl Service for Npchat {
     }
 
     fn post(post: &Posting, body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        let ttl_seconds = turn
-            .relay
-            .post(&post.id, Arc::from(body), post.wish, turn.now, turn.wake)?;
+        let ttl_seconds = turn.relay.post(&post.id, body, post.wish, turn.now, turn.wake)?;
         turn.counters.posted.add(1);
         reply.sent(turn.out, u64::from(ttl_seconds));
         Ok(())

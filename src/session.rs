@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::http::upgrade::SUBPROTOCOL;
 use crate::identity::RecipientId;
 use crate::limits::{CHALLENGES_PER_CONNECTION, HANDSHAKE_MAX_BYTES};
-use crate::mailboxes::{Attachment, Room};
+use crate::mailboxes::{Attachment, Room, Taken};
 use crate::refusal::CloseReason;
 use crate::service::{Conversation, Heard};
 use crate::websocket::{Event, Opcode, write_frame};
@@ -35,6 +35,8 @@ pub struct Session {
     challenges_issued: u8,
     /// Mail waits in the mailbox that this session has not taken.
     mail_waits: bool,
+    /// The next of it is taken once all before it is acknowledged.
+    is_held: bool,
 }
 
 /// What a session has that is logged in.
@@ -59,6 +61,7 @@ impl Session {
             is_npchat_2: false,
             challenges_issued: 0,
             mail_waits: false,
+            is_held: false,
         }
     }
 
@@ -175,10 +178,15 @@ impl Conversation for Session {
             Event::Open => self.open(turn),
             Event::Text(text) => self.hear_text(text, turn),
             Event::Binary(_) if !self.is_logged_in() => Err(CloseReason::UnexpectedBinary),
-            Event::Pong(payload) => Ok(match &mut self.live {
-                Some(live) => live.hear_pong(payload, turn),
-                None => Heard::Done,
-            }),
+            Event::Pong(payload) => {
+                let Some(live) = &mut self.live else {
+                    return Ok(Heard::Done);
+                };
+                let heard = live.hear_pong(payload, turn);
+                // What was held may follow now, or asks again.
+                self.is_held = false;
+                Ok(heard)
+            }
             Event::Binary(_) | Event::Ping | Event::Close => Ok(Heard::Done),
         }
     }
@@ -188,30 +196,50 @@ impl Conversation for Session {
     }
 
     fn has_mail(&self) -> bool {
-        self.mail_waits && self.live.as_ref().is_some_and(|live| live.window.room().is_some())
+        self.mail_waits && !self.is_held && self.live.as_ref().is_some_and(|live| live.window.room().is_some())
     }
 
-    fn note_mail(&mut self) {
-        self.mail_waits = self.is_logged_in();
+    fn note_mail(&mut self) -> Result<(), CloseReason> {
+        let Some(live) = &self.live else { return Ok(()) };
+        // With mail left, or no room for any, this session has not been waiting for a post to wake it.
+        if (self.mail_waits || live.window.room().is_none()) && live.attachment.is_lagging() {
+            return Err(CloseReason::FellBehind);
+        }
+        self.mail_waits = true;
+        Ok(())
     }
 
-    fn deliver(&mut self, room: usize, turn: &mut Turn<'_>) {
-        let Some(live) = &mut self.live else { return };
-        let Some(window) = live.window.room() else { return };
+    fn deliver(&mut self, room: usize, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        let Some(window) = live.window.room() else {
+            return Ok(());
+        };
         turn.deliveries.clear();
         let room = Room {
             bytes: room.min(window.bytes),
             ..window
         };
-        self.mail_waits = live.attachment.take(turn.now, room, turn.deliveries);
-        for delivery in turn.deliveries.drain(..) {
-            let is_text = !self.is_npchat_2 && std::str::from_utf8(&delivery.body).is_ok();
+        let is_all_acknowledged = live.window.is_all_acknowledged();
+        let taken = live
+            .attachment
+            .take(turn.now, room, is_all_acknowledged, turn.deliveries);
+        self.mail_waits = matches!(taken, Taken::More | Taken::UpToSuspect);
+        self.is_held = taken == Taken::UpToSuspect;
+        for delivery in turn.deliveries.iter() {
+            let is_text = !self.is_npchat_2 && std::str::from_utf8(delivery.body).is_ok();
             let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-            write_frame(turn.out, opcode, &delivery.body);
+            write_frame(turn.out, opcode, delivery.body);
             live.window
                 .note_message(delivery.sequence, delivery.body.len(), turn.now);
         }
+        if taken == Taken::Lagging {
+            return Err(CloseReason::FellBehind);
+        }
+        if self.is_held {
+            live.window.ask_soon(turn.now);
+        }
         live.ping_if_due(turn);
+        Ok(())
     }
 
     fn deadline(&self, is_heard: bool, timeouts: &Timeouts) -> Option<Instant> {
@@ -252,7 +280,7 @@ impl Live {
             return Heard::Done;
         };
         if let Some(upto) = confirmed.upto {
-            self.attachment.confirm(upto);
+            self.attachment.confirm(upto, turn.wake);
             turn.counters.delivered.add(confirmed.messages as u64);
         }
         // Much may have been sent behind the ping.

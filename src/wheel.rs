@@ -2,6 +2,8 @@
 //!
 //! It knows ticks, not time: how long a tick is, and how many steps a turn may take, is the caller's to say.
 
+use bytemuck::{Pod, Zeroable};
+
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +24,8 @@ const _: () = {
 };
 
 /// The wheel's part of an entry: where the entry stands in its list, and when it expires.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 pub struct Node {
     next: u32,
     /// The entry before this one, or [`FIRST`] and the number of the list, or [`NONE`] when it is in no list.
@@ -168,6 +171,23 @@ impl Wheel {
             }
         }
         self.len -= 1;
+    }
+
+    /// The entry that was at `from` is at `to` now, its node with it: its neighbours are shown.
+    pub(crate) fn note_move(&mut self, nodes: &mut impl Nodes, from: u32, to: u32) {
+        let Node { next, prev, .. } = *nodes.node(to);
+        if prev == NONE {
+            return;
+        }
+        if next != NONE {
+            nodes.node_mut(next).prev = to;
+        }
+        if prev & FIRST == 0 {
+            nodes.node_mut(prev).next = to;
+        } else {
+            debug_assert_eq!(self.heads[List(prev & !FIRST).number()], from);
+            self.heads[List(prev & !FIRST).number()] = to;
+        }
     }
 
     /// Takes one step towards `now_tick`, which expires at most one entry.

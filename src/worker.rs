@@ -32,7 +32,7 @@ use crate::connection::Turn;
 use crate::limits::{
     DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT,
 };
-use crate::mailboxes::Delivery;
+use crate::mailboxes::Deliveries;
 use crate::refusal::{CloseReason, Refusal};
 use crate::server::{Door, Place, Shared};
 use crate::service::Service;
@@ -72,7 +72,7 @@ pub(crate) struct Worker<S: Service> {
 struct Scratch {
     lent: Lent,
     out: Vec<u8>,
-    deliveries: Vec<Delivery>,
+    deliveries: Deliveries,
     wake: Vec<SessionAddress>,
     tokens: Vec<Token>,
 }
@@ -379,7 +379,7 @@ impl Scratch {
         Self {
             lent: Lent::new(),
             out: Vec::new(),
-            deliveries: Vec::new(),
+            deliveries: Deliveries::new(),
             wake: Vec::new(),
             tokens: Vec::new(),
         }

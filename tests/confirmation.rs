@@ -78,7 +78,7 @@ fn a_lone_message_is_followed_by_a_ping_whose_pong_frees_it() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!((server.stats().messages, server.totals().delivered), (1, 0));
     socket.send(&ping.pong());
-    wait_until(PATIENCE, "it is freed", || server.memory_used() == 0);
+    wait_until(PATIENCE, "it is freed", || server.stats().messages == 0);
     assert_eq!((server.stats().messages, server.totals().delivered), (0, 1));
 }
 
@@ -338,7 +338,7 @@ fn a_message_whose_time_ends_while_it_is_unconfirmed_is_gone() {
     assert_eq!(answer.status, 200);
     assert_eq!(socket.read_frame(), Frame::text("short-lived"));
     let ping = read_ping(&mut socket);
-    wait_until(PATIENCE, "it is freed", || server.memory_used() == 0);
+    wait_until(PATIENCE, "it is freed", || server.stats().messages == 0);
     // It comes to no session that logs in now, and the pong that comes so late does no harm.
     let mut next = RawWebSocket::log_in(address(&server), &alice);
     socket.send(&ping.pong());
@@ -349,6 +349,6 @@ fn a_message_whose_time_ends_while_it_is_unconfirmed_is_gone() {
     wait_until(PATIENCE, "both have confirmed it", || {
         socket.tend();
         next.tend();
-        server.memory_used() == 0
+        server.stats().messages == 0
     });
 }

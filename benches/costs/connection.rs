@@ -199,7 +199,7 @@ impl Receivers {
     fn post(&mut self, count: usize) {
         let Lent { relay, now, wake, .. } = &mut self.lent;
         for receiver in &self.receivers[..count] {
-            let body = [b'x'; MESSAGE_BYTES].as_slice().into();
+            let body = [b'x'; MESSAGE_BYTES].as_slice();
             relay.post(&receiver.id, body, Wish::Default, *now, wake).unwrap();
         }
         assert_eq!(wake.len(), count, "each session is told once");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use npchat::identity::RecipientId;
-use npchat::mailboxes::{Attachment, Budget, Caps, Hold, Mailboxes, Room};
+use npchat::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Taken};
 use npchat::token::{SessionAddress, Token};
 
 use crate::clock::{CpuTime, cpu_time};
@@ -48,7 +48,6 @@ pub(crate) fn benches(criterion: &mut Criterion<CpuTime>) {
 struct Filled {
     mailboxes: Mailboxes,
     ids: Vec<RecipientId>,
-    body: Arc<[u8]>,
     next: usize,
     /// The time that the mailboxes are told.
     now: Instant,
@@ -61,7 +60,6 @@ impl Filled {
         let mut filled = Self {
             mailboxes: Mailboxes::new(CAPS, SHARDS, [1, 2], Arc::new(Budget::new(u64::MAX)), now),
             ids: ids(count, shared),
-            body: Arc::from(*b"x"),
             next: 0,
             now,
         };
@@ -93,8 +91,8 @@ impl Filled {
         const STRIDE: usize = 1_000_003;
         let id = &self.ids[self.next];
         self.next = (self.next + STRIDE) % self.ids.len();
-        let (body, hold) = (Arc::clone(&self.body), Hold::Store { ttl });
-        let posted = self.mailboxes.post(id, body, hold, self.now, &mut Vec::new());
+        let hold = Hold::Store { ttl };
+        let posted = self.mailboxes.post(id, b"x", hold, self.now, &mut Vec::new());
         assert_eq!(posted, Ok(()));
     }
 
@@ -146,14 +144,14 @@ fn attach(mailboxes: &Arc<Mailboxes>, id: &RecipientId) -> (RecipientId, Attachm
 
 /// One message after the other to the next session, which takes and confirms it.
 fn pass_on(mailboxes: &Mailboxes, sessions: &[(RecipientId, Attachment)], messages: u64, now: Instant) {
-    let body: Arc<[u8]> = Arc::from(*b"x");
-    let (mut wake, mut taken) = (Vec::new(), Vec::new());
+    let (mut wake, mut taken) = (Vec::new(), Deliveries::new());
     for (_, (id, attachment)) in (0..messages).zip(sessions.iter().cycle()) {
         let hold = Hold::Store { ttl: 60 };
-        mailboxes.post(id, Arc::clone(&body), hold, now, &mut wake).unwrap();
-        let is_more = attachment.take(now, Room::of_bytes(usize::MAX), &mut taken);
-        assert!(!is_more && taken.len() == 1);
-        attachment.confirm(taken[0].sequence);
+        mailboxes.post(id, b"x", hold, now, &mut wake).unwrap();
+        let left = attachment.take(now, Room::of_bytes(usize::MAX), true, &mut taken);
+        assert!(left == Taken::All && taken.len() == 1);
+        let last = taken.iter().last().unwrap().sequence;
+        attachment.confirm(last, &mut wake);
         taken.clear();
         wake.clear();
     }

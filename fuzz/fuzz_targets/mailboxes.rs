@@ -9,11 +9,11 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::identity::RecipientId;
-use npchat::limits::MAILBOX_OVERHEAD_BYTES;
-use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Room, Sequence, Stats};
+use npchat::limits::SEGMENT_MIN_BYTES;
+use npchat::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Sequence, Stats};
 use npchat::token::{SessionAddress, Token};
 
-use crate::model::Model;
+use crate::model::{Model, Outcome};
 
 #[path = "../../tests/mailboxes/model.rs"]
 mod model;
@@ -22,8 +22,8 @@ const MAILBOXES: u8 = 3;
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    /// Messages that one mailbox holds, and that the budget is for.
-    messages: (u8, u8),
+    /// Messages that one mailbox holds, and segments that the budget is for.
+    most: (u8, u8),
     shards: u8,
     ops: Vec<Op>,
 }
@@ -44,6 +44,7 @@ enum Op {
     Take {
         session: u8,
         max_bytes: u8,
+        is_all_acknowledged: bool,
     },
     /// Confirms one of the deliveries that the session was given, an old one perhaps.
     Confirm {
@@ -101,17 +102,17 @@ struct Pair {
     epoch: Instant,
     next_serial: u32,
     /// In the order of the model's sessions: each with what it was given.
-    sessions: Vec<(Attachment, Vec<Delivery>)>,
+    sessions: Vec<(Attachment, Vec<(u32, Sequence)>)>,
 }
 
 impl Pair {
     fn new(input: &Input) -> Self {
         let caps = Caps {
-            mailbox_messages: u32::from(input.messages.0 % 40) + 1,
+            mailbox_messages: u32::from(input.most.0 % 40) + 1,
             mailbox_bytes: 400,
             sessions: 3,
         };
-        let limit = MAILBOX_OVERHEAD_BYTES + (u64::from(input.messages.1 % 60) + 1) * 150;
+        let limit = u64::from(input.most.1 % 60) * SEGMENT_MIN_BYTES as u64;
         let epoch = Instant::now();
         let budget = Arc::new(Budget::new(limit));
         let shards = usize::from(input.shards % 4);
@@ -139,7 +140,11 @@ impl Pair {
             Op::Settle => self.settle(),
             _ if self.sessions.is_empty() => {}
             Op::Detach { session } => self.detach(pick(session)),
-            Op::Take { session, max_bytes } => self.take(pick(session), max_bytes.into()),
+            Op::Take {
+                session,
+                max_bytes,
+                is_all_acknowledged,
+            } => self.take(pick(session), max_bytes.into(), is_all_acknowledged),
             Op::Confirm { session, delivery } => self.confirm(pick(session), delivery.into()),
             Op::ConfirmBogus { session, ahead } => self.confirm_bogus(pick(session), ahead),
         }
@@ -149,12 +154,20 @@ impl Pair {
         let serial = self.serial();
         let mut body = serial.to_be_bytes().to_vec();
         body.resize(4 + usize::from(extra), 0);
+        if matches!(hold, Hold::LiveOnly | Hold::Store { ttl: 0 }) {
+            // So that whether it is held shows in the count, which nothing else may change.
+            self.settle();
+            if self.model.has_overdue(mailbox) {
+                return;
+            }
+        }
         let (length, used) = (body.len(), self.mailboxes.budget().used());
+        let before = self.mailboxes.stats().messages;
         let mut woken = Vec::new();
-        let got = self
-            .mailboxes
-            .post(&id(mailbox), body.into(), hold, self.now(), &mut woken);
-        let wake = self.model.post(serial, mailbox, length, hold, used, got);
+        let got = self.mailboxes.post(&id(mailbox), &body, hold, self.now(), &mut woken);
+        let is_held = self.mailboxes.stats().messages > before;
+        let outcome = Outcome { used, is_held, got };
+        let wake = self.model.post(serial, mailbox, length, hold, outcome);
         let woken: Vec<u32> = woken.iter().map(|address| address.token.index).collect();
         assert!(
             wake.must.iter().all(|session| woken.contains(session)),
@@ -165,6 +178,7 @@ impl Pair {
     }
 
     fn attach(&mut self, mailbox: u8) {
+        self.settle_all_of(mailbox);
         let serial = self.serial();
         let token = Token {
             index: serial,
@@ -179,25 +193,33 @@ impl Pair {
     }
 
     fn detach(&mut self, at: usize) {
+        if self.model.owes(at) {
+            self.settle_all_of(self.model.sessions[at].mailbox);
+        }
         self.sessions.remove(at);
         self.model.detach(at);
     }
 
-    fn take(&mut self, at: usize, max_bytes: usize) {
+    fn take(&mut self, at: usize, max_bytes: usize, is_all_acknowledged: bool) {
         let now = self.now();
         let (attachment, given) = &mut self.sessions[at];
-        let before = given.len();
-        let more = attachment.take(now, Room::of_bytes(max_bytes), given);
-        let serials: Vec<u32> = given[before..].iter().map(serial_of).collect();
-        assert_eq!((serials, more), self.model.take(at, max_bytes));
+        let mut deliveries = Deliveries::new();
+        let left = attachment.take(now, Room::of_bytes(max_bytes), is_all_acknowledged, &mut deliveries);
+        let serials: Vec<u32> = deliveries.iter().map(|delivery| serial_of(delivery.body)).collect();
+        given.extend(
+            deliveries
+                .iter()
+                .map(|delivery| (serial_of(delivery.body), delivery.sequence)),
+        );
+        assert_eq!((serials, left), self.model.take(at, max_bytes, is_all_acknowledged));
     }
 
     fn confirm(&mut self, at: usize, delivery: usize) {
         let (attachment, given) = &self.sessions[at];
         if !given.is_empty() {
-            let delivery = &given[delivery % given.len()];
-            attachment.confirm(delivery.sequence);
-            self.model.confirm(at, serial_of(delivery));
+            let (serial, sequence) = given[delivery % given.len()];
+            attachment.confirm(sequence, &mut Vec::new());
+            self.model.confirm(at, serial);
         }
     }
 
@@ -206,7 +228,7 @@ impl Pair {
         // Far enough ahead of all that was posted, and not so far that it comes round.
         if let Some(last) = given.last() {
             let ahead = (ahead % (u32::MAX - 2000)) + 1000;
-            attachment.confirm(Sequence(last.sequence.0.wrapping_add(ahead)));
+            attachment.confirm(Sequence(last.1.0.wrapping_add(ahead)), &mut Vec::new());
         }
     }
 
@@ -225,8 +247,19 @@ impl Pair {
         self.check();
     }
 
+    /// Nothing is left whose time is over: which message is the first would hang on how much of that has been freed.
+    fn settle_all_of(&mut self, mailbox: u8) {
+        self.settle();
+        if self.model.has_overdue(mailbox) {
+            self.model.advance(1000 - self.model.now_millis % 1000);
+            self.settle();
+        }
+    }
+
     /// Somebody logs in to each mailbox, and is told the last of what was lost there.
     fn tell_all(&mut self) {
+        // To a whole second, so that nothing more expires before the last of them.
+        self.model.advance(999 - (self.model.now_millis + 999) % 1000);
         self.settle();
         for mailbox in 0..MAILBOXES {
             self.attach(mailbox);
@@ -237,13 +270,14 @@ impl Pair {
 
     fn check(&self) {
         let (stats, budget) = (self.mailboxes.stats(), self.mailboxes.budget());
-        let (least, most) = self.model.held(None);
+        let (least, most) = self.model.held();
         assert!(
             (least.messages..=most.messages).contains(&stats.messages),
             "lost, or kept"
         );
-        assert!((least.cost()..=most.cost()).contains(&budget.used()));
-        assert!(budget.used() <= budget.limit());
+        assert!((least.least_cost()..=most.most_cost()).contains(&budget.used()));
+        // Mailboxes of sessions alone are made even when the budget is spent.
+        assert!(budget.used() <= budget.limit() + 4 * SEGMENT_MIN_BYTES as u64);
         assert_eq!(stats.sessions, self.sessions.len() as u64);
         let lost = self.model.lost(None);
         assert!(lost.contains(&self.mailboxes.expired()), "miscounted what was lost");
@@ -273,7 +307,7 @@ fn id(mailbox: u8) -> RecipientId {
     RecipientId::from_bytes([mailbox; 32])
 }
 
-fn serial_of(delivery: &Delivery) -> u32 {
-    let first = delivery.body.first_chunk().copied().unwrap_or_default();
+fn serial_of(body: &[u8]) -> u32 {
+    let first = body.first_chunk().copied().unwrap_or_default();
     u32::from_be_bytes(first)
 }

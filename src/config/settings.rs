@@ -387,5 +387,5 @@ const _: () = {
     assert!(MESSAGE_MAX_BYTES <= u32::MAX as u64);
     assert!(MAILBOX_MESSAGES_MAX < 1 << 31);
     assert!(TTL_MAX_SECONDS <= u32::MAX as u64);
-    assert!(limits::MESSAGE_OVERHEAD_BYTES + limits::MAILBOX_OVERHEAD_BYTES < MEMORY_MIN_BYTES);
+    assert!(limits::MESSAGE_ROOM_BYTES < MEMORY_MIN_BYTES);
 };

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::auth::ChallengeSigner;
 use crate::config::Timeouts;
 use crate::http::HttpDate;
-use crate::mailboxes::Delivery;
+use crate::mailboxes::Deliveries;
 use crate::metrics::Counters;
 use crate::relay::Relay;
 use crate::token::SessionAddress;
@@ -39,7 +39,7 @@ pub struct Turn<'a> {
     /// Takes the addresses of sessions that have mail now.
     pub wake: &'a mut Vec<SessionAddress>,
     /// Scratch for mail on its way into `out`.
-    pub deliveries: &'a mut Vec<Delivery>,
+    pub deliveries: &'a mut Deliveries,
 }
 
 impl Turn<'_> {

@@ -2,11 +2,13 @@
 //!
 //! Positions only: the messages themselves, and when they go, are the shard's.
 
-use crate::limits::REMOVALS_PER_LOCK;
+use crate::limits::{LAG_MAX_BYTES, LAG_MAX_MESSAGES, REMOVALS_PER_LOCK};
 use crate::token::SessionAddress;
 
+use super::Room;
+use super::arena::NONE;
+use super::dense::Dense;
 use super::mailbox::{Message, Sequence};
-use super::slab::{NONE, Slab};
 
 /// What a mailbox keeps while at least one session is attached to it.
 ///
@@ -19,6 +21,8 @@ pub(super) struct Audience {
     had: Sequence,
     /// The first message that isn't before `had`, or [`NONE`].
     had_cursor: u32,
+    /// Messages before `had`: all that they are kept for are sessions that haven't acknowledged them yet.
+    kept: Room,
     /// Where the mailbox stood when the first session attached.
     opened_at: Sequence,
     next_key: u32,
@@ -37,6 +41,8 @@ pub(super) struct Listener {
     key: u32,
     /// It has been told of mail and hasn't yet taken the last of it.
     pub(super) notified: bool,
+    /// It is too far behind another one: nothing is kept for it any more, and it is to be closed.
+    pub(super) lags: bool,
 }
 
 impl Audience {
@@ -46,6 +52,7 @@ impl Audience {
             listeners: Vec::with_capacity(1),
             had: oldest,
             had_cursor: head,
+            kept: Room::NONE,
             opened_at: next,
             next_key: 0,
         }
@@ -84,6 +91,7 @@ impl Audience {
             attached_at: next,
             key,
             notified: self.had_cursor != NONE,
+            lags: false,
         });
         key
     }
@@ -101,7 +109,7 @@ impl Audience {
         if self.had_cursor == NONE {
             self.had_cursor = index;
         }
-        for listener in &mut self.listeners {
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.lags) {
             if listener.cursor == NONE {
                 listener.cursor = index;
             }
@@ -123,7 +131,7 @@ impl Audience {
 
     /// Brings what any session has had up to what the session `key` has confirmed, past [`REMOVALS_PER_LOCK`] messages
     /// at most; whether to go on.
-    pub(super) fn move_up_had(&mut self, key: u32, oldest: Sequence, messages: &Slab<Message>) -> bool {
+    pub(super) fn move_up_had(&mut self, key: u32, oldest: Sequence, messages: &Dense<Message>) -> bool {
         let Some(confirmed) = self.listener(key).map(|listener| listener.confirmed) else {
             return false;
         };
@@ -135,11 +143,35 @@ impl Audience {
                 return true;
             }
             left -= 1;
+            self.kept.messages += 1;
+            self.kept.bytes += message.len as usize;
             self.had = message.sequence.next();
             self.had_cursor = message.next;
         }
         self.had = self.had.max_from(confirmed, oldest);
         false
+    }
+
+    /// Has the session that is the furthest behind give up its mail if more is kept for it than a window, and wakes it to be
+    /// closed; whether there was one.
+    pub(super) fn end_lag(&mut self, oldest: Sequence, wake: &mut Vec<SessionAddress>) -> bool {
+        let Room { messages, bytes } = self.kept;
+        // One message that is larger than a window by itself is none to be closed for.
+        if messages <= LAG_MAX_MESSAGES && (bytes <= LAG_MAX_BYTES || messages <= 1) {
+            return false;
+        }
+        let followed = self.listeners.iter_mut().filter(|listener| !listener.lags);
+        let Some(last) = followed.min_by_key(|listener| listener.confirmed.since(oldest)) else {
+            return false;
+        };
+        last.lags = true;
+        wake.push(last.address);
+        true
+    }
+
+    /// What is kept only for sessions that are behind another one: it counts for none of the mailbox's caps.
+    pub(super) const fn kept(&self) -> Room {
+        self.kept
     }
 
     /// The session `key`, which is leaving, needs nothing that another has had.
@@ -149,14 +181,15 @@ impl Audience {
 
     /// Everything before this is needed by no session, nor by one to come.
     pub(super) fn needed_from(&self, oldest: Sequence) -> Sequence {
-        let confirmed = self.listeners.iter().map(|listener| listener.confirmed);
-        confirmed
+        let followed = self.listeners.iter().filter(|listener| !listener.lags);
+        followed
+            .map(|listener| listener.confirmed)
             .min_by_key(|position| position.since(oldest))
             .unwrap_or(self.had)
     }
 
     /// Whether no session has confirmed the message, nor is it on its way to one that is there.
-    pub(super) fn has_missed(&self, message: &Message, oldest: Sequence, messages: &Slab<Message>) -> bool {
+    pub(super) fn has_missed(&self, message: &Message, oldest: Sequence, messages: &Dense<Message>) -> bool {
         let is_ahead = |listener: &Listener| {
             messages
                 .get(listener.cursor)
@@ -165,8 +198,37 @@ impl Audience {
         !message.sequence.is_before(self.had, oldest) && self.listeners.iter().all(is_ahead)
     }
 
-    /// The message at `index` is going; `successor` is the one after it.
-    pub(super) fn pass_over(&mut self, index: u32, successor: u32) {
+    /// Whether the session `key` has been given `message` and has acknowledged all before it, but not it.
+    pub(super) fn ends_at(&self, key: u32, message: &Message, oldest: Sequence, messages: &Dense<Message>) -> bool {
+        let position = message.sequence;
+        let mut listeners = self.listeners.iter();
+        listeners.any(|listener| {
+            let next = messages.get(listener.cursor);
+            listener.key == key
+                && !listener.lags
+                && listener.confirmed.since(oldest) <= position.since(oldest)
+                && next.is_none_or(|next| position.is_before(next.sequence, oldest))
+                && !position.is_before(self.had, oldest)
+        })
+    }
+
+    /// The message that was at `from` is at `to` now.
+    pub(super) fn note_move(&mut self, from: u32, to: u32) {
+        let cursors = self.listeners.iter_mut().map(|listener| &mut listener.cursor);
+        for cursor in cursors.chain([&mut self.had_cursor]) {
+            if *cursor == from {
+                *cursor = to;
+            }
+        }
+    }
+
+    /// The message at `index` is going.
+    pub(super) fn pass_over(&mut self, index: u32, message: &Message, oldest: Sequence) {
+        if message.sequence.is_before(self.had, oldest) {
+            self.kept.messages -= 1;
+            self.kept.bytes -= message.len as usize;
+        }
+        let successor = message.next;
         let cursors = self.listeners.iter_mut().map(|listener| &mut listener.cursor);
         for cursor in cursors.chain([&mut self.had_cursor]) {
             if *cursor == index {
@@ -190,6 +252,6 @@ impl Audience {
 impl Listener {
     /// Whether the message is for this session: one that must not be stored is only for those who were there.
     pub(super) fn is_given(&self, message: &Message, oldest: Sequence) -> bool {
-        !message.live_only || !message.sequence.is_before(self.attached_at, oldest)
+        message.live_only == 0 || !message.sequence.is_before(self.attached_at, oldest)
     }
 }

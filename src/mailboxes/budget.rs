@@ -1,11 +1,9 @@
-//! The memory budget: one number that everything stored or being received is charged against.
+//! A memory budget: one number that everything of a kind is charged against.
 //!
-//! It counts what it is told, by the message; it measures nothing and evicts nothing.
+//! It counts what is charged and released; it measures nothing and evicts nothing.
 
-use std::mem;
 use std::sync::Arc;
 
-use crate::limits::{ACCOUNT_ADVANCE_MAX_BYTES, ACCOUNT_ADVANCE_MIN_BYTES};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::Padded;
@@ -39,6 +37,16 @@ impl Budget {
                 used.checked_add(bytes).filter(|&sum| sum <= self.limit)
             })
             .is_ok()
+    }
+
+    /// Charges `bytes` even if they aren't left: for what must be possible when no memory is left.
+    pub(super) fn charge(&self, bytes: u64) {
+        self.used.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether `bytes` are left now.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.used().saturating_add(bytes) <= self.limit
     }
 
     /// Gives back `bytes` that were charged.
@@ -101,66 +109,6 @@ impl Drop for Charge {
     }
 }
 
-/// One shard's way to a [`Budget`]: charged in advance, so that shards don't contend for one counter with every message.
-///
-/// What is charged in advance is at most 1/512 of the budget for all shards together, and nothing where that is little.
-#[derive(Debug)]
-pub(super) struct Account {
-    budget: Arc<Budget>,
-    /// Charged to the budget, and to no message.
-    credit: u64,
-    /// How much is charged in advance when the credit is spent. It may come to twice as much by what is given back.
-    advance: u64,
-}
-
-impl Account {
-    pub(super) fn new(budget: Arc<Budget>, shards: usize) -> Self {
-        let share = budget.limit() / 1024 / shards.max(1) as u64;
-        Self {
-            budget,
-            credit: 0,
-            advance: if share < ACCOUNT_ADVANCE_MIN_BYTES {
-                0
-            } else {
-                share.min(ACCOUNT_ADVANCE_MAX_BYTES)
-            },
-        }
-    }
-
-    /// Charges `bytes` if that many are left, else nothing.
-    pub(super) fn try_charge(&mut self, bytes: u64) -> bool {
-        if bytes <= self.credit {
-            self.credit -= bytes;
-            return true;
-        }
-        let missing = bytes - self.credit;
-        if self.budget.try_charge(missing.saturating_add(self.advance)) {
-            self.credit = self.advance;
-            true
-        } else if self.budget.try_charge(missing) {
-            self.credit = 0;
-            true
-        } else {
-            false
-        }
-    }
-
-    /// Gives back `bytes` that were charged, for other messages of this shard or, when it is more than those may need, for
-    /// all.
-    pub(super) fn release(&mut self, bytes: u64) {
-        self.credit += bytes;
-        if self.credit > 2 * self.advance {
-            self.budget.release(self.credit - self.advance);
-            self.credit = self.advance;
-        }
-    }
-
-    /// Gives back what was charged in advance.
-    pub(super) fn close(&mut self) {
-        self.budget.release(mem::take(&mut self.credit));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread;
@@ -205,45 +153,5 @@ mod tests {
             }
         });
         assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn an_account_charges_in_advance_and_gives_back_what_it_does_not_need() {
-        let limit = 1024 * ACCOUNT_ADVANCE_MAX_BYTES;
-        let budget = Arc::new(Budget::new(limit));
-        let mut account = Account::new(Arc::clone(&budget), 1);
-        assert!(account.try_charge(500) && account.try_charge(500));
-        assert_eq!(budget.used(), 500 + ACCOUNT_ADVANCE_MAX_BYTES);
-        for _ in 0..1000 {
-            assert!(account.try_charge(1000));
-        }
-        assert!((1_001_000..=1_001_000 + ACCOUNT_ADVANCE_MAX_BYTES).contains(&budget.used()));
-        account.release(1_001_000);
-        assert!(budget.used() <= 2 * ACCOUNT_ADVANCE_MAX_BYTES);
-        account.close();
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn an_account_spends_what_it_has_when_the_budget_has_no_more() {
-        let limit = 1024 * ACCOUNT_ADVANCE_MIN_BYTES;
-        let budget = Arc::new(Budget::new(limit));
-        let mut account = Account::new(Arc::clone(&budget), 1);
-        assert!(account.try_charge(limit - 10));
-        assert_eq!(budget.used(), limit - 10);
-        assert!(!account.try_charge(11) && account.try_charge(10) && !account.try_charge(1));
-        account.release(5);
-        assert!(account.try_charge(5) && !account.try_charge(1));
-        assert_eq!(budget.used(), limit);
-    }
-
-    #[test]
-    fn with_a_small_budget_every_message_is_charged_by_itself() {
-        let budget = Arc::new(Budget::new(1024 * ACCOUNT_ADVANCE_MIN_BYTES));
-        let mut account = Account::new(Arc::clone(&budget), 2);
-        assert!(account.try_charge(7));
-        assert_eq!(budget.used(), 7);
-        account.release(3);
-        assert_eq!(budget.used(), 4);
     }
 }

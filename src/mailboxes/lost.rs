@@ -7,7 +7,8 @@ use std::num::NonZeroU64;
 use crate::limits::{LOST_HOLD_SECONDS, LOST_RECORDS_PER_LOCK};
 
 use super::Key;
-use super::slab::{NONE, Slab};
+use super::arena::NONE;
+use super::slab::Slab;
 use super::table::Table;
 
 /// At most so many counts, each by the id of its mailbox, in the order in which they were last added to.

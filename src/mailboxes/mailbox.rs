@@ -1,17 +1,20 @@
 //! One mailbox and the messages in its queue: their order, their deadlines, what they weigh.
 //!
-//! The links lead through the shard's slab of messages. Who is given what is [`super::audience`]'s.
+//! The links lead through the shard's messages. Who is given what is [`super::audience`]'s, where bodies lie is
+//! [`super::blocks`]'.
 
-use std::sync::Arc;
+use bytemuck::{Pod, Zeroable};
 
 use crate::identity::RecipientId;
 use crate::wheel::{Node, Nodes};
 
-use super::audience::Audience;
-use super::slab::{NONE, Slab};
+use super::Key;
+use super::arena::NONE;
+use super::dense::Dense;
 
 /// Where a message stands among all that its mailbox has ever held: one more each, wrapping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(transparent)]
 pub struct Sequence(pub u32);
 
 impl Sequence {
@@ -36,118 +39,139 @@ impl Sequence {
     }
 }
 
-/// The queue of one recipient, and its live sessions. A cache line: it is cold whenever it is looked at.
-#[derive(Debug)]
-#[repr(align(64))]
+/// The queue of one recipient. A cache line: it is cold whenever it is looked at.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 pub(super) struct Mailbox {
-    pub(super) id: RecipientId,
+    id: [u8; 32],
+    /// The half of the id's keyed hash that the table has.
+    hash: u32,
     pub(super) head: u32,
     pub(super) tail: u32,
     pub(super) next_sequence: Sequence,
     pub(super) count: u32,
     /// Sum of the bodies.
     pub(super) bytes: u32,
-    pub(super) audience: Option<Box<Audience>>,
+    /// Index of its sessions among the shard's audiences, or [`NONE`].
+    pub(super) audience: u32,
     /// Messages that expired unseen and aren't in the shard's table of such counts yet.
     pub(super) missed: u16,
-    /// Messages that must not be stored may be among the queue. Never without an audience.
-    pub(super) holds_live_only: bool,
+    /// Not zero: messages that must not be stored may be among the queue. Never without an audience.
+    pub(super) holds_live_only: u8,
+    unused: u8,
 }
 
 impl Mailbox {
-    pub(super) const fn new(id: RecipientId) -> Self {
+    pub(super) fn new(key: &Key) -> Self {
         Self {
-            id,
+            id: *key.id.as_bytes(),
+            hash: key.hash,
             head: NONE,
             tail: NONE,
             next_sequence: Sequence::FIRST,
             count: 0,
             bytes: 0,
-            audience: None,
+            audience: NONE,
             missed: 0,
-            holds_live_only: false,
+            holds_live_only: 0,
+            unused: 0,
+        }
+    }
+
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        self.id == *key.id.as_bytes()
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key {
+            id: RecipientId::from_bytes(self.id),
+            hash: self.hash,
         }
     }
 
     /// Nothing is lost when it is freed.
     pub(super) const fn is_idle(&self) -> bool {
-        self.count == 0 && self.audience.is_none()
+        self.count == 0 && self.audience == NONE
     }
 
     /// Where the message at `cursor` stands; for [`NONE`], where the next one will.
-    pub(super) fn sequence_at(&self, cursor: u32, messages: &Slab<Message>) -> Sequence {
+    pub(super) fn sequence_at(&self, cursor: u32, messages: &Dense<Message>) -> Sequence {
         messages
             .get(cursor)
             .map_or(self.next_sequence, |message| message.sequence)
     }
 
     /// From where positions in this mailbox are told apart.
-    pub(super) fn oldest(&self, messages: &Slab<Message>) -> Sequence {
+    pub(super) fn oldest(&self, messages: &Dense<Message>) -> Sequence {
         self.sequence_at(self.head, messages)
     }
 
     /// Whether the queue may soon span so many sequences that its end couldn't be told from its beginning.
     ///
     /// Looks at the first message, which is cold, only once in as many posts as there is reserve.
-    pub(super) fn spans_too_much(&self, messages: &Slab<Message>) -> bool {
+    pub(super) fn spans_too_much(&self, messages: &Dense<Message>) -> bool {
         const RESERVE: u32 = 1 << 16;
         self.next_sequence.0.is_multiple_of(RESERVE)
             && self.next_sequence.since(self.oldest(messages)) > u32::MAX - RESERVE
     }
 
-    /// Puts `message` at the end of the queue. Its links, mailbox and sequence are set here; the caps are the caller's.
-    pub(super) fn append(&mut self, mut message: Message, messages: &mut Slab<Message>) -> u32 {
+    /// Puts the message at `index` at the end of the queue. Its links and sequence are set here; the caps are the caller's.
+    pub(super) fn append(&mut self, index: u32, messages: &mut Dense<Message>) {
+        let message = &mut messages[index];
         message.prev = self.tail;
         message.next = NONE;
         message.sequence = self.next_sequence;
         self.holds_live_only |= message.live_only;
-        self.bytes += message.weight();
+        self.bytes += message.len;
         self.count += 1;
         self.next_sequence = self.next_sequence.next();
-        let index = messages.insert(message);
         match messages.get_mut(self.tail) {
             Some(tail) => tail.next = index,
             None => self.head = index,
         }
         self.tail = index;
-        index
     }
 
-    /// Takes the message at `index` out of the queue and the slab; sessions that stand at it move on.
-    pub(super) fn unlink(&mut self, index: u32, messages: &mut Slab<Message>) -> Option<Message> {
-        let oldest = self.audience.is_some().then(|| self.oldest(messages));
+    /// Takes the message at `index` out of the queue.
+    pub(super) fn unlink(&mut self, index: u32, messages: &mut Dense<Message>) {
         let (is_first, is_last) = (index == self.head, index == self.tail);
-        let message = messages.remove(index)?;
-        // Nobody asks the first one what was before it, so a queue that is worked off from its front has nobody told.
-        match messages.get_mut(message.prev).filter(|_| !is_first) {
-            Some(before) => before.next = message.next,
-            None => self.head = message.next,
+        let Message { prev, next, len, .. } = messages[index];
+        // The first one's own `prev` means nothing, so a queue that is worked off from its front has no neighbour changed.
+        if is_first {
+            self.head = next;
+        } else {
+            messages[prev].next = next;
         }
         match (is_first, is_last) {
             (true, true) => self.tail = NONE,
-            (false, true) => self.tail = message.prev,
+            (false, true) => self.tail = prev,
             (true, false) => {}
-            (false, false) => messages[message.next].prev = message.prev,
+            (false, false) => messages[next].prev = prev,
         }
-        self.bytes -= message.weight();
+        self.bytes -= len;
         self.count -= 1;
-        if let Some(oldest) = oldest {
-            let new_oldest = self.oldest(messages);
-            if let Some(audience) = &mut self.audience {
-                audience.pass_over(index, message.next);
-                if new_oldest != oldest {
-                    audience.move_up(oldest, new_oldest);
-                }
-            }
+    }
+
+    /// The message that was at `from` is at `to` now: its neighbours are shown.
+    pub(super) fn note_move(&mut self, from: u32, to: u32, messages: &mut Dense<Message>) {
+        let Message { prev, next, .. } = messages[to];
+        if self.head == from {
+            self.head = to;
+        } else {
+            messages[prev].next = to;
         }
-        Some(message)
+        if self.tail == from {
+            self.tail = to;
+        } else {
+            messages[next].prev = to;
+        }
     }
 }
 
-/// A message, in the one place where it lives until it is confirmed or expires.
-#[derive(Debug)]
+/// A message, in the one place where it lives until it is acknowledged or expires. A cache line, its body apart.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 pub(super) struct Message {
-    pub(super) body: Arc<[u8]>,
     pub(super) timer: Node,
     pub(super) next: u32,
     /// Means nothing while it is the first of its queue.
@@ -155,23 +179,37 @@ pub(super) struct Message {
     /// Index of its mailbox.
     pub(super) mailbox: u32,
     pub(super) sequence: Sequence,
+    /// Bytes of its body.
+    pub(super) len: u32,
+    /// The first block of the rest of the body, which doesn't fit into `lead`.
+    pub(super) first_block: u32,
     millis_early: u16,
-    /// It must not be stored: only sessions that were there when it came are given it.
-    pub(super) live_only: bool,
+    /// Not zero: it must not be stored: only sessions that were there when it came are given it.
+    pub(super) live_only: u8,
+    /// Sessions in a row that ended with this as their first unacknowledged message.
+    pub(super) failures: u8,
+    /// The first bytes of the body.
+    pub(super) lead: [u8; LEAD_BYTES],
 }
 
+/// Bytes of a body that lie in the message itself.
+pub(super) const LEAD_BYTES: usize = 24;
+
 impl Message {
-    /// A message in no queue yet.
-    pub(super) fn new(mailbox: u32, body: Arc<[u8]>, deadline: Deadline, live_only: bool) -> Self {
+    /// A message in no queue yet, whose body is still to be stored.
+    pub(super) fn new(mailbox: u32, deadline: Deadline, live_only: bool) -> Self {
         Self {
-            body,
             timer: Node::new(),
             next: NONE,
             prev: NONE,
             mailbox,
             sequence: Sequence::FIRST,
+            len: 0,
+            first_block: NONE,
             millis_early: deadline.millis_early,
-            live_only,
+            live_only: live_only.into(),
+            failures: 0,
+            lead: [0; LEAD_BYTES],
         }
     }
 
@@ -184,13 +222,13 @@ impl Message {
         deadline.millis() <= now_millis
     }
 
-    /// What it adds to its mailbox's bytes. A mailbox's cap is a `u32`, and no body is over it.
-    pub(super) fn weight(&self) -> u32 {
-        u32::try_from(self.body.len()).unwrap_or(u32::MAX)
+    /// Whether it may be what its recipient's client can't take.
+    pub(super) const fn is_suspect(&self) -> bool {
+        self.failures > 0
     }
 }
 
-impl Nodes for Slab<Message> {
+impl Nodes for Dense<Message> {
     fn node(&self, index: u32) -> &Node {
         &self[index].timer
     }
@@ -229,26 +267,7 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
-    use crate::limits::{MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
-    use crate::mailboxes::slab::Slot;
-
     use super::*;
-
-    #[test]
-    fn hot_structs_keep_their_size() {
-        assert!(size_of::<Slot<Message>>() <= 48);
-        assert!(size_of::<Slot<Mailbox>>() <= 64);
-    }
-
-    #[test]
-    fn what_is_charged_covers_what_is_allocated() {
-        // The counts before a shared body, and the allocator's header and rounding to 16.
-        let message = size_of::<Slot<Message>>() + 16 + 8 + 15;
-        // Eight bytes and a tag for each bucket, of which seven in sixteen are taken after the table has grown.
-        let mailbox = size_of::<Slot<Mailbox>>() + (9 * 16_usize).div_ceil(7);
-        assert!(message as u64 <= MESSAGE_OVERHEAD_BYTES);
-        assert!(mailbox as u64 <= MAILBOX_OVERHEAD_BYTES);
-    }
 
     #[test]
     fn a_deadline_is_exact_to_the_millisecond() {

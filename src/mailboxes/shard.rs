@@ -2,32 +2,37 @@
 //!
 //! No lock, no clock: `now_millis` counts from the epoch of all shards.
 
+mod sessions;
+
 use std::mem;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use siphasher::sip::SipHasher13;
-
-use crate::limits::{
-    EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
-    REMOVALS_PER_LOCK,
-};
+use crate::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS};
 use crate::token::SessionAddress;
 use crate::wheel::{Step, Wheel};
 
+use super::arena::NONE;
 use super::audience::Audience;
-use super::budget::Account;
+use super::blocks::Blocks;
+use super::budget::Budget;
+use super::dense::Dense;
 use super::lost::Lost;
-use super::mailbox::{Deadline, Mailbox, Message, Sequence};
-use super::slab::{NONE, Slab};
+use super::mailbox::{Deadline, LEAD_BYTES, Mailbox, Message};
+use super::pool::Pool;
+use super::slab::Slab;
 use super::table::Table;
-use super::{Caps, Delivery, Hold, Key, PostError, Room, Stats, TooManySessions, warm};
+use super::{Caps, Hold, Key, PostError, Room, Stats, warm};
 
 /// Mailboxes by id, their messages, and when those expire.
 pub(super) struct Shard {
     table: Table,
-    mailboxes: Slab<Mailbox>,
-    messages: Slab<Message>,
+    /// What the table is charged.
+    table_bytes: u64,
+    mailboxes: Dense<Mailbox>,
+    messages: Dense<Message>,
+    blocks: Blocks,
+    audiences: Slab<Audience>,
     wheel: Wheel,
     lost: Lost,
     /// Messages that have expired unseen, of all mailboxes that there have been.
@@ -35,25 +40,29 @@ pub(super) struct Shard {
     /// When [`Shard::expire`] was last called.
     swept_at_second: u32,
     sessions: u64,
-    hasher: SipHasher13,
-    account: Account,
+    /// Places that have become vacant under this lock, and so moves that it may make.
+    moves_due: usize,
+    budget: Arc<Budget>,
     caps: Caps,
 }
 
 impl Shard {
     /// `lost_records`: mailboxes for which it is known how many messages expired unseen.
-    pub(super) fn new(caps: Caps, lost_records: usize, hasher: SipHasher13, account: Account) -> Self {
+    pub(super) fn new(caps: Caps, lost_records: usize, pool: &Arc<Pool>, budget: Arc<Budget>) -> Self {
         Self {
             table: Table::new(),
-            mailboxes: Slab::new(),
-            messages: Slab::new(),
+            table_bytes: 0,
+            mailboxes: Dense::new(Arc::clone(pool)),
+            messages: Dense::new(Arc::clone(pool)),
+            blocks: Blocks::new(Arc::clone(pool)),
+            audiences: Slab::new(),
             wheel: Wheel::new(0),
             lost: Lost::new(lost_records),
             expired: 0,
             swept_at_second: 0,
             sessions: 0,
-            hasher,
-            account,
+            moves_due: 0,
+            budget,
             caps,
         }
     }
@@ -62,7 +71,7 @@ impl Shard {
     pub(super) fn post(
         &mut self,
         key: &Key,
-        body: Arc<[u8]>,
+        body: &[u8],
         hold: Hold,
         now_millis: u64,
         wake: &mut Vec<SessionAddress>,
@@ -70,137 +79,41 @@ impl Shard {
         let found = self.find(key);
         let (ttl, live_only) = match hold {
             Hold::LiveOnly | Hold::Store { ttl: 0 } => {
-                if found.is_none_or(|index| self.mailboxes[index].audience.is_none()) {
+                if found.is_none_or(|index| self.mailboxes[index].audience == NONE) {
                     return Ok(());
                 }
                 (LIVE_ONLY_HOLD_SECONDS, true)
             }
             Hold::Store { ttl } => (ttl, false),
         };
-        if let Err(error) = self.admit(found, body.len(), now_millis) {
-            if let Some(index) = found {
-                // Making room may have emptied it.
-                self.free_if_idle(index);
-            }
-            return Err(error);
+        let admitted = self.admit(found, body.len(), now_millis);
+        if admitted.is_ok() {
+            let index = found.unwrap_or_else(|| self.create(key));
+            self.append(index, body, Deadline::after(now_millis, ttl), live_only, wake);
+        } else if let Some(index) = found {
+            // Making room may have emptied it.
+            self.free_if_idle(index);
         }
-        let index = found.unwrap_or_else(|| self.create(key));
-        self.append(index, body, Deadline::after(now_millis, ttl), live_only, wake);
-        Ok(())
-    }
-
-    /// [`super::Mailboxes::attach`]; the index of the mailbox and the session's key in it.
-    pub(super) fn attach(&mut self, key: &Key, address: SessionAddress) -> Result<(u32, u32), TooManySessions> {
-        let found = self.find(key);
-        let audience = found.and_then(|index| self.mailboxes[index].audience.as_deref());
-        if audience.map_or(0, Audience::len) >= self.caps.sessions || self.mailboxes.is_full() {
-            return Err(TooManySessions);
-        }
-        let index = found.unwrap_or_else(|| self.create(key));
-        let mailbox = &mut self.mailboxes[index];
-        let (head, oldest, next) = (mailbox.head, mailbox.oldest(&self.messages), mailbox.next_sequence);
-        let cursor = mailbox.audience.as_ref().map_or(head, |audience| audience.had_cursor());
-        let confirmed = mailbox.sequence_at(cursor, &self.messages);
-        let audience = mailbox
-            .audience
-            .get_or_insert_with(|| Box::new(Audience::new(head, oldest, next)));
-        self.sessions += 1;
-        Ok((index, audience.attach(address, confirmed, next)))
-    }
-
-    /// [`super::Attachment`] dropped; whether to call this again, the session being attached until then.
-    pub(super) fn detach(&mut self, index: u32, key: u32) -> bool {
-        let mailbox = &mut self.mailboxes[index];
-        let oldest = mailbox.oldest(&self.messages);
-        if let Some(audience) = &mut mailbox.audience {
-            audience.give_up(key, oldest);
-        }
-        if self.drop_had(index) {
-            return true;
-        }
-        if let Some(audience) = &mut self.mailboxes[index].audience {
-            audience.detach(key);
-            self.sessions -= 1;
-            if audience.is_empty() {
-                self.drop_live_only(index);
-                self.mailboxes[index].audience = None;
-                self.free_if_idle(index);
-            }
-        }
-        false
-    }
-
-    /// [`super::Attachment::take`].
-    pub(super) fn take(&mut self, index: u32, key: u32, now_millis: u64, room: Room, into: &mut Vec<Delivery>) -> bool {
-        let mut bytes_left = room.bytes;
-        let mut is_first = true;
-        for _ in 0..MESSAGES_PER_TAKE.min(room.messages) {
-            let Some(next) = self.next_for(index, key) else {
-                return false;
-            };
-            let message = &self.messages[next];
-            if message.is_expired(now_millis) {
-                self.end_expired(next);
-                continue;
-            }
-            let mailbox = &mut self.mailboxes[index];
-            let oldest = mailbox.oldest(&self.messages);
-            let Some(listener) = mailbox.audience.as_mut().and_then(|audience| audience.listener(key)) else {
-                return false;
-            };
-            if listener.is_given(message, oldest) {
-                if message.body.len() > bytes_left && !is_first {
-                    return true;
-                }
-                is_first = false;
-                bytes_left = bytes_left.saturating_sub(message.body.len());
-                into.push(Delivery {
-                    body: Arc::clone(&message.body),
-                    sequence: message.sequence,
-                });
-            }
-            listener.cursor = message.next;
-        }
-        self.next_for(index, key).is_some()
-    }
-
-    /// [`super::Attachment::confirm`]; whether to call this again.
-    pub(super) fn confirm(&mut self, index: u32, key: u32, upto: Sequence) -> bool {
-        let mailbox = &mut self.mailboxes[index];
-        let oldest = mailbox.oldest(&self.messages);
-        let Some(listener) = mailbox.audience.as_mut().and_then(|audience| audience.listener(key)) else {
-            return false;
-        };
-        let cursor = listener.cursor;
-        let given = mailbox.sequence_at(cursor, &self.messages);
-        if !upto.is_before(given, oldest) {
-            return false;
-        }
-        if let Some(audience) = &mut mailbox.audience {
-            audience.confirm(key, upto.next(), oldest);
-        }
-        // What goes takes the other walk's place: a session that is alone has nothing left to pass over.
-        self.drop_had(index) || self.move_up_had(index, key)
-    }
-
-    /// [`super::Attachment::take_lost`].
-    pub(super) fn take_lost(&mut self, index: u32, now_millis: u64) -> u64 {
-        let mut budget = EXPIRIES_PER_LOCK;
-        self.expire(now_millis, &mut budget);
-        let key = self.key_of(index);
-        let missed = mem::take(&mut self.mailboxes[index].missed);
-        u64::from(missed).saturating_add(self.lost.take(&key, whole_seconds(now_millis)))
+        self.settle();
+        // With any other answer the sender would learn that somebody is there.
+        if live_only { Ok(()) } else { admitted }
     }
 
     /// [`super::Mailboxes::expire`].
     pub(super) fn expire(&mut self, now_millis: u64, budget: &mut usize) -> bool {
+        let goes_on = self.expire_some(now_millis, budget);
+        self.settle();
+        goes_on
+    }
+
+    fn expire_some(&mut self, now_millis: u64, budget: &mut usize) -> bool {
         let now_tick = whole_seconds(now_millis);
         self.swept_at_second = now_tick;
         self.lost.forget_stale(now_tick);
         for step in 0..EXPIRIES_PER_LOCK.min(*budget) {
             if step.is_multiple_of(warm::AHEAD) {
                 let due = self.wheel.due(&self.messages, now_tick);
-                warm::due(due, &self.messages, &self.mailboxes);
+                warm::due(due, &self.messages, &self.mailboxes, &self.blocks);
             }
             match self.wheel.pop_expired(&mut self.messages, now_tick) {
                 Step::Expired(message) => {
@@ -231,39 +144,46 @@ impl Shard {
     }
 
     fn find(&self, key: &Key) -> Option<u32> {
-        self.table.find(key.hash, |index| self.mailboxes[index].id == key.id)
+        self.table.find(key.hash, |index| self.mailboxes[index].is_of(key))
     }
 
+    /// Makes a mailbox, for which there is a place.
     fn create(&mut self, key: &Key) -> u32 {
-        let index = self.mailboxes.insert(Mailbox::new(key.id));
+        let index = self.mailboxes.insert(Mailbox::new(key));
         self.table.insert(key.hash, index);
+        self.charge_table();
         index
     }
 
     fn free_if_idle(&mut self, index: u32) {
         if self.mailboxes[index].is_idle() {
             self.note_missed(index);
-            let key = self.key_of(index);
-            self.table.remove(key.hash, index);
+            self.table.remove(self.mailboxes[index].key().hash, index);
             self.mailboxes.remove(index);
+            self.charge_table();
+        }
+    }
+
+    /// Charges the table for what it takes now, which has been reserved as far as it could be known.
+    fn charge_table(&mut self) {
+        let bytes = self.table.charged_bytes();
+        if bytes != self.table_bytes {
+            self.budget.charge(bytes.saturating_sub(self.table_bytes));
+            self.budget.release(self.table_bytes.saturating_sub(bytes));
+            self.table_bytes = bytes;
         }
     }
 
     /// Puts a mailbox's count of missed messages where it outlives the mailbox.
     fn note_missed(&mut self, index: u32) {
-        let missed = mem::take(&mut self.mailboxes[index].missed);
+        let mailbox = &mut self.mailboxes[index];
+        let missed = mem::take(&mut mailbox.missed);
         if let Some(missed) = NonZeroU64::new(missed.into()) {
-            self.lost.add(self.key_of(index), missed, self.swept_at_second);
+            self.lost.add(mailbox.key(), missed, self.swept_at_second);
         }
     }
 
-    /// Hashed anew: a mailbox with its hash beside its id would be an eighth larger.
-    fn key_of(&self, index: u32) -> Key {
-        let id = self.mailboxes[index].id;
-        Key::new(id, self.hasher.hash(id.as_bytes()))
-    }
-
-    /// Charges the budget for one more message of `len` bytes, in this mailbox or in a new one.
+    /// Sees to it that one more message of `len` bytes fits, in this mailbox or in a new one.
     fn admit(&mut self, index: Option<u32>, len: usize, now_millis: u64) -> Result<(), PostError> {
         if !self.has_room(index, len) {
             if let Some(index) = index {
@@ -273,65 +193,87 @@ impl Shard {
                 return Err(PostError::MailboxFull);
             }
         }
-        let has_slots = !self.messages.is_full() && !self.mailboxes.is_full();
-        let is_only = index.is_none_or(|index| self.mailboxes[index].count == 0);
-        if has_slots && self.account.try_charge(cost(len, is_only)) {
+        if self.reserve(index.is_none(), len) {
             Ok(())
         } else {
+            self.blocks.give_back_unused();
+            self.messages.give_back_unused();
+            self.mailboxes.give_back_unused();
             Err(PostError::BudgetSpent)
         }
     }
 
-    fn has_room(&self, index: Option<u32>, len: usize) -> bool {
-        let mailbox = index.and_then(|index| self.mailboxes.get(index));
-        let (count, bytes) = mailbox.map_or((0, 0), |mailbox| (mailbox.count, mailbox.bytes));
-        count < self.caps.mailbox_messages
-            && len <= (self.caps.mailbox_bytes - bytes) as usize
-            && !mailbox.is_some_and(|mailbox| mailbox.spans_too_much(&self.messages))
+    /// Memory for a message, and for a mailbox if it is the first one there.
+    fn reserve(&mut self, with_mailbox: bool, len: usize) -> bool {
+        self.blocks.reserve(len.saturating_sub(LEAD_BYTES))
+            && self.messages.reserve()
+            && (!with_mailbox || self.mailboxes.reserve() && self.budget.has_room(self.table.growth_bytes()))
     }
 
-    fn append(
-        &mut self,
-        index: u32,
-        body: Arc<[u8]>,
-        deadline: Deadline,
-        live_only: bool,
-        wake: &mut Vec<SessionAddress>,
-    ) {
+    fn has_room(&self, index: Option<u32>, len: usize) -> bool {
+        let Some(mailbox) = index.and_then(|index| self.mailboxes.get(index)) else {
+            return len <= self.caps.mailbox_bytes as usize && self.caps.mailbox_messages > 0;
+        };
+        let audience = self.audiences.get(mailbox.audience);
+        let kept = audience.map_or(Room::NONE, Audience::kept);
+        mailbox.count as usize - kept.messages < self.caps.mailbox_messages as usize
+            && mailbox.bytes as usize - kept.bytes + len <= self.caps.mailbox_bytes as usize
+            && !mailbox.spans_too_much(&self.messages)
+    }
+
+    fn append(&mut self, index: u32, body: &[u8], deadline: Deadline, live_only: bool, wake: &mut Vec<SessionAddress>) {
+        let at = self.messages.insert(Message::new(index, deadline, live_only));
+        let (lead, rest) = body.split_at(body.len().min(LEAD_BYTES));
+        let first_block = self.blocks.store(at, rest);
+        let message = &mut self.messages[at];
+        message.lead[..lead.len()].copy_from_slice(lead);
+        message.first_block = first_block;
+        // A mailbox's cap is a `u32`, and no body is over it.
+        message.len = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let mailbox = &mut self.mailboxes[index];
-        let message = Message::new(index, body, deadline, live_only);
-        let message = mailbox.append(message, &mut self.messages);
-        self.wheel.insert(&mut self.messages, message, deadline.tick);
-        if let Some(audience) = &mut mailbox.audience {
-            audience.announce(message, wake);
+        mailbox.append(at, &mut self.messages);
+        self.wheel.insert(&mut self.messages, at, deadline.tick);
+        if let Some(audience) = self.audiences.get_mut(mailbox.audience) {
+            audience.announce(at, wake);
         }
     }
 
-    /// The message at the session's cursor. If there is none, the session will have to be woken for the next one.
-    fn next_for(&mut self, index: u32, key: u32) -> Option<u32> {
-        let listener = self.mailboxes[index].audience.as_mut()?.listener(key)?;
-        listener.notified = listener.cursor != NONE;
-        listener.notified.then_some(listener.cursor)
+    /// At the end of what is done under one lock: moves what lies behind many vacant places to the front, so that segments
+    /// become empty. No more than as many as have become vacant, for that is enough.
+    fn settle(&mut self) {
+        for _ in 0..mem::take(&mut self.moves_due) {
+            let has_moved = self.move_message();
+            if !self.move_block() && !has_moved {
+                return;
+            }
+        }
     }
 
-    /// Drops what every session has confirmed, or, when the only one gives up, what any has had: at most
-    /// [`REMOVALS_PER_LOCK`] messages; whether more are to go.
-    fn drop_had(&mut self, index: u32) -> bool {
-        let mailbox = &self.mailboxes[index];
-        let oldest = mailbox.oldest(&self.messages);
-        let Some(needed_from) = mailbox.audience.as_ref().map(|audience| audience.needed_from(oldest)) else {
+    fn move_message(&mut self) -> bool {
+        let Some((from, to)) = self.messages.move_one() else {
             return false;
         };
-        self.drop_head_while(index, REMOVALS_PER_LOCK, |message| {
-            message.sequence.is_before(needed_from, oldest)
-        })
+        self.wheel.note_move(&mut self.messages, from, to);
+        let Message {
+            mailbox, first_block, ..
+        } = self.messages[to];
+        let mailbox = &mut self.mailboxes[mailbox];
+        mailbox.note_move(from, to, &mut self.messages);
+        if let Some(audience) = self.audiences.get_mut(mailbox.audience) {
+            audience.note_move(from, to);
+        }
+        self.blocks.set_owner(first_block, to);
+        true
     }
 
-    fn move_up_had(&mut self, index: u32, key: u32) -> bool {
-        let mailbox = &mut self.mailboxes[index];
-        let oldest = mailbox.oldest(&self.messages);
-        let audience = mailbox.audience.as_mut();
-        audience.is_some_and(|audience| audience.move_up_had(key, oldest, &self.messages))
+    fn move_block(&mut self) -> bool {
+        let Some(moved) = self.blocks.move_one() else {
+            return false;
+        };
+        if let Some(message) = moved.first_of {
+            self.messages[message].first_block = moved.to;
+        }
+        true
     }
 
     /// Room for a message of `len` bytes in a mailbox that is full: drops what has expired, as far as it is first in line
@@ -359,36 +301,12 @@ impl Shard {
             }
             if left > 0 {
                 if (most - left).is_multiple_of(warm::AHEAD) {
-                    warm::queue(head, &goes, &self.messages);
+                    warm::queue(head, &goes, &self.messages, &self.blocks);
                 }
                 self.remove(head);
             }
         }
         true
-    }
-
-    /// Drops what must not be stored, now that the last session has gone.
-    ///
-    /// It all came while that session or one before it was there, so the walk passes only over what came since the first.
-    fn drop_live_only(&mut self, index: u32) {
-        let mailbox = &mut self.mailboxes[index];
-        let oldest = mailbox.oldest(&self.messages);
-        let Some(audience) = mailbox.audience.as_ref().filter(|_| mailbox.holds_live_only) else {
-            return;
-        };
-        let opened_at = audience.opened_at();
-        mailbox.holds_live_only = false;
-        let mut cursor = mailbox.tail;
-        while let Some(message) = self.messages.get(cursor)
-            && !message.sequence.is_before(opened_at, oldest)
-        {
-            let (this, live_only) = (cursor, message.live_only);
-            let is_first = cursor == self.mailboxes[index].head;
-            cursor = if is_first { NONE } else { message.prev };
-            if live_only {
-                self.remove(this);
-            }
-        }
     }
 
     /// Ends a message whose time is over, and counts it if nobody has seen it. Its mailbox stays, even if it's idle now.
@@ -409,21 +327,28 @@ impl Shard {
         let message = &self.messages[index];
         let mailbox = &self.mailboxes[message.mailbox];
         let oldest = mailbox.oldest(&self.messages);
-        let audience = mailbox.audience.as_ref();
-        !message.live_only && audience.is_none_or(|audience| audience.has_missed(message, oldest, &self.messages))
+        let audience = self.audiences.get(mailbox.audience);
+        message.live_only == 0 && audience.is_none_or(|audience| audience.has_missed(message, oldest, &self.messages))
     }
 
     /// Ends a message, whatever the reason. Its mailbox stays, even if it's idle now.
     fn remove(&mut self, index: u32) {
         self.wheel.cancel(&mut self.messages, index);
-        let mailbox = self.messages[index].mailbox;
-        let mailbox = &mut self.mailboxes[mailbox];
-        if let Some(message) = mailbox.unlink(index, &mut self.messages) {
-            self.account.release(cost(message.body.len(), mailbox.count == 0));
+        let message = self.messages[index];
+        let mailbox = &mut self.mailboxes[message.mailbox];
+        if let Some(audience) = self.audiences.get_mut(mailbox.audience) {
+            let oldest = mailbox.oldest(&self.messages);
+            mailbox.unlink(index, &mut self.messages);
+            audience.pass_over(index, &message, oldest);
+            let new_oldest = mailbox.oldest(&self.messages);
+            if new_oldest != oldest {
+                audience.move_up(oldest, new_oldest);
+            }
+        } else {
+            mailbox.unlink(index, &mut self.messages);
         }
-        if self.messages.len() == 0 {
-            self.account.close();
-        }
+        self.messages.remove(index);
+        self.moves_due += 1 + self.blocks.free(message.first_block);
     }
 }
 
@@ -432,17 +357,10 @@ fn whole_seconds(millis: u64) -> u32 {
     u32::try_from(millis / 1000).unwrap_or(u32::MAX)
 }
 
-/// What a message with a body of `len` bytes is charged. The only one in its mailbox is charged for the mailbox, which
-/// costs nothing without: what is left then is a session's, as its connection is.
-const fn cost(len: usize, is_only: bool) -> u64 {
-    let mailbox = if is_only { MAILBOX_OVERHEAD_BYTES } else { 0 };
-    (len as u64).saturating_add(MESSAGE_OVERHEAD_BYTES + mailbox)
-}
-
 #[cfg(test)]
 mod tests {
     use crate::identity::RecipientId;
-    use crate::mailboxes::Budget;
+    use crate::mailboxes::Sequence;
 
     use super::*;
 
@@ -452,21 +370,30 @@ mod tests {
             mailbox_bytes: 10,
             sessions: 1,
         };
-        let account = Account::new(Arc::new(Budget::new(10_000)), 1);
-        Shard::new(caps, 1, SipHasher13::new(), account)
+        let budget = Arc::new(Budget::new(1 << 20));
+        let pool = Arc::new(Pool::new(Arc::clone(&budget), 1));
+        Shard::new(caps, 1, &pool, budget)
     }
 
     /// Posts an empty message to the one mailbox, at the start of time.
     fn post(shard: &mut Shard, ttl: u32) -> Result<(), PostError> {
-        let key = Key::new(RecipientId::from_bytes([1; 32]), 1);
-        shard.post(&key, Arc::new([]), Hold::Store { ttl }, 0, &mut Vec::new())
+        shard.post(&key(), &[], Hold::Store { ttl }, 0, &mut Vec::new())
+    }
+
+    fn key() -> Key {
+        Key::new(RecipientId::from_bytes([1; 32]), 1)
+    }
+
+    fn the_mailbox(shard: &Shard) -> u32 {
+        shard.find(&key()).unwrap()
     }
 
     #[test]
     fn a_queue_never_spans_more_sequences_than_can_be_told_apart() {
         let mut shard = shard();
         assert_eq!(post(&mut shard, 1), Ok(()));
-        let mailbox = &mut shard.mailboxes[0];
+        let index = the_mailbox(&shard);
+        let mailbox = &mut shard.mailboxes[index];
         let oldest = mailbox.oldest(&shard.messages);
         // As if four billion short-lived messages had come and gone behind the first.
         mailbox.next_sequence = Sequence((oldest.0 & !0xffff) - 1);
@@ -481,9 +408,10 @@ mod tests {
         for ttl in [1, 1, 100] {
             assert_eq!(post(&mut shard, ttl), Ok(()));
         }
-        shard.mailboxes[0].missed = u16::MAX - 1;
+        let index = the_mailbox(&shard);
+        shard.mailboxes[index].missed = u16::MAX - 1;
         assert!(!shard.expire(10_000, &mut 10));
-        assert_eq!(shard.mailboxes[0].missed, 1);
-        assert_eq!(shard.take_lost(0, 10_000), u64::from(u16::MAX) + 1);
+        assert_eq!(shard.mailboxes[index].missed, 1);
+        assert_eq!(shard.take_lost(index, 10_000), u64::from(u16::MAX) + 1);
     }
 }

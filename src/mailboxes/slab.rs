@@ -5,10 +5,7 @@
 use std::mem;
 use std::ops::{Index, IndexMut};
 
-use crate::wheel::INDEX_END;
-
-/// The index of nothing.
-pub(super) const NONE: u32 = u32::MAX;
+use super::arena::NONE;
 
 /// The free list runs through the vacant slots. A slot takes no more room than a `T` that has a niche.
 #[derive(Debug)]
@@ -37,13 +34,7 @@ impl<T> Slab<T> {
         self.len
     }
 
-    /// Whether there is no index left for another value, which is to be asked before one is inserted.
-    pub(super) const fn is_full(&self) -> bool {
-        self.len == INDEX_END
-    }
-
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        debug_assert!(!self.is_full());
         self.len += 1;
         if let Some(slot) = self.slots.get_mut(self.free as usize)
             && let Slot::Vacant { next } = *slot

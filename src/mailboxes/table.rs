@@ -42,8 +42,31 @@ impl Table {
         if let Ok(entry) = self.entries.find_entry(spread(hash), |entry| entry.index == index) {
             entry.remove();
         }
+        // Half empty afterwards, so that it doesn't grow again at once.
+        if self.entries.len() < self.entries.capacity() / 8 && self.entries.allocation_size() > UNCHARGED_BYTES {
+            self.entries
+                .shrink_to(2 * self.entries.len(), |entry| spread(entry.hash));
+        }
+    }
+
+    /// Bytes that it takes beyond the first few, which every shard has.
+    pub(super) fn charged_bytes(&self) -> u64 {
+        self.entries.allocation_size().saturating_sub(UNCHARGED_BYTES) as u64
+    }
+
+    /// Bytes that the next [`Table::insert`] may add to that.
+    pub(super) fn growth_bytes(&self) -> u64 {
+        if self.entries.len() < self.entries.capacity() {
+            return 0;
+        }
+        // It doubles.
+        let grown = (2 * self.entries.allocation_size()).saturating_sub(UNCHARGED_BYTES);
+        grown as u64 - self.charged_bytes()
     }
 }
+
+/// A table of so many bytes is charged for nothing: a shard's part of what the process takes at its start.
+const UNCHARGED_BYTES: usize = 512;
 
 /// The table picks a bucket by the lowest bits and tells apart what is in it by the highest seven.
 const fn spread(hash: u32) -> u64 {
@@ -74,6 +97,16 @@ mod tests {
             let found = table.find(hash(index), |other| other == index);
             assert_eq!(found, (index % 2 == 1).then_some(index));
         }
+    }
+
+    #[test]
+    fn a_table_that_has_become_empty_takes_next_to_nothing() {
+        let hash = |index: u32| index.wrapping_mul(0x9E37_79B9);
+        let mut table = Table::new();
+        (0..5000).for_each(|index| table.insert(hash(index), index));
+        assert!(table.charged_bytes() > 5000 * 9);
+        (0..5000).for_each(|index| table.remove(hash(index), index));
+        assert_eq!(table.charged_bytes(), 0);
     }
 
     #[test]

@@ -5,21 +5,29 @@ use std::process::Command;
 use std::time::Duration;
 use std::{env, thread};
 
-use crate::limits::{
-    EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
-};
+use crate::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MESSAGES_PER_TAKE, SEGMENT_MIN_BYTES};
 use crate::token::Token;
 
 use super::*;
 
 #[cfg(loom)]
 mod interleavings;
+mod lag;
 mod lost;
+mod memory;
+mod suspects;
 mod walks;
 
 const STORE: Hold = Hold::Store { ttl: 60 };
-/// What a mailbox with one message of two bytes is charged.
-const ONE_OF_TWO_BYTES: u64 = MAILBOX_OVERHEAD_BYTES + MESSAGE_OVERHEAD_BYTES + 2;
+/// What a mailbox with one small message is charged where segments are as small as they get: one for each.
+const ONE_SMALL_MESSAGE: u64 = 2 * SEGMENT_MIN_BYTES as u64;
+
+/// A message that a session was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Given {
+    body: String,
+    sequence: Sequence,
+}
 
 struct World {
     mailboxes: Arc<Mailboxes>,
@@ -54,8 +62,8 @@ impl World {
     }
 
     fn try_post(&mut self, body: &str, hold: Hold) -> Result<(), PostError> {
-        let body = Arc::from(body.as_bytes());
-        self.mailboxes.post(&id(1), body, hold, self.now, &mut self.woken)
+        self.mailboxes
+            .post(&id(1), body.as_bytes(), hold, self.now, &mut self.woken)
     }
 
     fn post(&mut self, bodies: &[&str]) {
@@ -69,20 +77,30 @@ impl World {
     }
 
     fn take(&self, session: &Attachment) -> Vec<String> {
-        self.deliveries(session).iter().map(text).collect()
+        self.deliveries(session).into_iter().map(|given| given.body).collect()
     }
 
-    fn deliveries(&self, session: &Attachment) -> Vec<Delivery> {
+    fn deliveries(&self, session: &Attachment) -> Vec<Given> {
         let mut into = Vec::new();
-        while session.take(self.now, Room::of_bytes(0), &mut into) {}
+        while self.take_some(session, Room::of_bytes(0), &mut into) == Taken::More {}
         into
     }
 
+    fn take_some(&self, session: &Attachment, room: Room, into: &mut Vec<Given>) -> Taken {
+        let mut deliveries = Deliveries::new();
+        let taken = session.take(self.now, room, true, &mut deliveries);
+        into.extend(deliveries.iter().map(|delivery| Given {
+            body: String::from_utf8(delivery.body.to_vec()).unwrap(),
+            sequence: delivery.sequence,
+        }));
+        taken
+    }
+
     /// Takes everything and confirms the first `count` of it.
-    fn have(&self, session: &Attachment, count: usize) -> Vec<String> {
+    fn have(&mut self, session: &Attachment, count: usize) -> Vec<String> {
         let all = self.deliveries(session);
-        session.confirm(all[count - 1].sequence);
-        all.iter().map(text).collect()
+        session.confirm(all[count - 1].sequence, &mut self.woken);
+        all.into_iter().map(|given| given.body).collect()
     }
 
     fn woken(&mut self) -> Vec<u32> {
@@ -112,10 +130,6 @@ fn id(n: u8) -> RecipientId {
 fn address(index: u32) -> SessionAddress {
     let token = Token { index, generation: 0 };
     SessionAddress { worker: 0, token }
-}
-
-fn text(delivery: &Delivery) -> String {
-    String::from_utf8(delivery.body.to_vec()).unwrap()
 }
 
 #[test]
@@ -169,11 +183,11 @@ fn a_take_is_bounded_in_bytes_but_gives_one_at_least() {
     world.post(&["four", "four", "two", "x"]);
     let session = world.attach(1);
     let mut into = Vec::new();
-    assert!(session.take(world.now, Room::of_bytes(3), &mut into));
+    assert_eq!(world.take_some(&session, Room::of_bytes(3), &mut into), Taken::More);
     assert_eq!(into.len(), 1);
-    assert!(session.take(world.now, Room::of_bytes(7), &mut into));
+    assert_eq!(world.take_some(&session, Room::of_bytes(7), &mut into), Taken::More);
     assert_eq!(into.len(), 3);
-    assert!(!session.take(world.now, Room::of_bytes(7), &mut into));
+    assert_eq!(world.take_some(&session, Room::of_bytes(7), &mut into), Taken::All);
     assert_eq!(into.len(), 4);
 }
 
@@ -183,9 +197,15 @@ fn a_take_is_bounded_in_messages() {
     world.post(&[""; MESSAGES_PER_TAKE + 1]);
     let session = world.attach(1);
     let mut into = Vec::new();
-    assert!(session.take(world.now, Room::of_bytes(usize::MAX), &mut into));
+    assert_eq!(
+        world.take_some(&session, Room::of_bytes(usize::MAX), &mut into),
+        Taken::More
+    );
     assert_eq!(into.len(), MESSAGES_PER_TAKE);
-    assert!(!session.take(world.now, Room::of_bytes(usize::MAX), &mut into));
+    assert_eq!(
+        world.take_some(&session, Room::of_bytes(usize::MAX), &mut into),
+        Taken::All
+    );
     assert_eq!(into.len(), MESSAGES_PER_TAKE + 1);
 }
 
@@ -255,7 +275,7 @@ fn a_session_is_woken_once_until_it_has_taken_everything() {
     world.post(&["a", "b"]);
     assert_eq!(world.woken(), [1, 2]);
     let mut into = Vec::new();
-    assert!(one.take(world.now, Room::of_bytes(1), &mut into));
+    assert_eq!(world.take_some(&one, Room::of_bytes(1), &mut into), Taken::More);
     world.take(&two);
     world.post(&["c"]);
     assert_eq!(world.woken(), [2]);
@@ -280,13 +300,13 @@ fn a_bogus_confirmation_is_ignored() {
     world.post(&["a", "b", "c"]);
     let session = world.attach(1);
     let mut into = Vec::new();
-    assert!(session.take(world.now, Room::of_bytes(2), &mut into));
+    assert_eq!(world.take_some(&session, Room::of_bytes(2), &mut into), Taken::More);
     for far in [2, 3, 1000, 1 << 31, u32::MAX - 1] {
-        session.confirm(Sequence(into[0].sequence.0.wrapping_add(far)));
+        session.confirm(Sequence(into[0].sequence.0.wrapping_add(far)), &mut world.woken);
         assert_eq!(world.messages(), 3);
     }
-    session.confirm(into[1].sequence);
-    session.confirm(into[0].sequence);
+    session.confirm(into[1].sequence, &mut world.woken);
+    session.confirm(into[0].sequence, &mut world.woken);
     assert_eq!(world.messages(), 1);
 }
 
@@ -397,21 +417,50 @@ fn a_mailbox_at_a_cap_refuses_and_keeps_what_it_has() {
 
 #[test]
 fn a_spent_budget_refuses_and_leaves_no_mailbox_behind() {
-    let mut world = World::with(ONE_OF_TWO_BYTES, 8);
-    assert_eq!(world.try_post("abc", STORE), Err(PostError::BudgetSpent));
+    let mut world = World::with(ONE_SMALL_MESSAGE, 8);
+    // It doesn't fit into the message's own place.
+    assert_eq!(world.try_post(&"x".repeat(25), STORE), Err(PostError::BudgetSpent));
     world.assert_empty();
-    world.post(&["ab"]);
+    world.post(&["ab"; 7]);
     assert_eq!(world.try_post("", STORE), Err(PostError::BudgetSpent));
-    assert_eq!(world.mailboxes.budget().used(), ONE_OF_TWO_BYTES);
+    assert_eq!(world.mailboxes.budget().used(), ONE_SMALL_MESSAGE);
+    assert_eq!(world.messages(), 7);
 }
 
 #[test]
 fn a_mailbox_emptied_to_make_room_is_freed_when_the_budget_refuses() {
-    let mut world = World::with(ONE_OF_TWO_BYTES, 1);
+    let mut world = World::with(ONE_SMALL_MESSAGE, 1);
     world.try_post("a", Hold::Store { ttl: 1 }).unwrap();
     world.at_millis(1000);
-    assert_eq!(world.try_post("abc", STORE), Err(PostError::BudgetSpent));
+    assert_eq!(world.try_post(&"x".repeat(25), STORE), Err(PostError::BudgetSpent));
     world.assert_empty();
+}
+
+#[test]
+fn a_session_attaches_when_no_memory_is_left() {
+    let mut world = World::with(ONE_SMALL_MESSAGE - 1, 8);
+    assert_eq!(world.try_post("", STORE), Err(PostError::BudgetSpent));
+    let session = world.attach(1);
+    assert_eq!(world.take(&session), [""; 0]);
+    drop(session);
+    world.assert_empty();
+}
+
+#[test]
+fn what_must_not_be_stored_gets_the_same_answer_whether_it_fits_or_not() {
+    let mut full = World::new();
+    full.post(&["x"; 8]);
+    let mut spent = World::with(ONE_SMALL_MESSAGE, 8);
+    spent.post(&["x"; 7]);
+    for mut world in [full, spent] {
+        for session in [None, Some(world.attach(1))] {
+            let messages = world.messages();
+            assert_eq!(world.try_post("live", Hold::LiveOnly), Ok(()));
+            assert_eq!(world.try_post("live", Hold::Store { ttl: 0 }), Ok(()));
+            assert_eq!(world.messages(), messages, "it doesn't fit");
+            drop(session);
+        }
+    }
 }
 
 #[test]

@@ -1,28 +1,28 @@
 //! Reads ahead in what is about to be dropped, so that the processor waits for many cold cache lines at once.
 //!
-//! A message that goes is seldom in a cache: its slot, its mailbox, the count before its body. To drop one after the other
-//! is to wait for each of these in turn, since the count is changed by an instruction that lets no later one begin.
+//! A message that goes is seldom in a cache: its place, its mailbox, the links of its body. To drop one after the other is
+//! to wait for each of these in turn.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
+use super::blocks::Blocks;
+use super::dense::Dense;
 use super::mailbox::{Mailbox, Message};
-use super::slab::Slab;
 
 /// So many messages are read ahead at a time.
 pub(super) const AHEAD: usize = 16;
 
 /// The messages at `head` and after it that are about to be dropped, as far as each `goes`.
-pub(super) fn queue(head: u32, goes: impl Fn(&Message) -> bool, messages: &Slab<Message>) {
+pub(super) fn queue(head: u32, goes: impl Fn(&Message) -> bool, messages: &Dense<Message>, blocks: &Blocks) {
     let mut read = 0;
     let mut cursor = head;
     for _ in 0..AHEAD {
         let Some(message) = messages.get(cursor).filter(|message| goes(message)) else {
             break;
         };
-        read ^= Arc::strong_count(&message.body);
+        read ^= blocks.prefetch(message.first_block);
         for neighbour in message.timer.neighbours() {
-            read ^= messages.get(neighbour).map_or(0, |message| message.next as usize);
+            read ^= messages.get(neighbour).map_or(0, |message| u64::from(message.next));
         }
         cursor = message.next;
     }
@@ -30,11 +30,16 @@ pub(super) fn queue(head: u32, goes: impl Fn(&Message) -> bool, messages: &Slab<
 }
 
 /// Messages that are about to expire.
-pub(super) fn due(due: impl Iterator<Item = u32>, messages: &Slab<Message>, mailboxes: &Slab<Mailbox>) {
+pub(super) fn due(
+    due: impl Iterator<Item = u32>,
+    messages: &Dense<Message>,
+    mailboxes: &Dense<Mailbox>,
+    blocks: &Blocks,
+) {
     let mut read = 0;
     for index in due.take(AHEAD) {
         let message = &messages[index];
-        read ^= Arc::strong_count(&message.body) ^ mailboxes[message.mailbox].count as usize;
+        read ^= blocks.prefetch(message.first_block) ^ u64::from(mailboxes[message.mailbox].count);
     }
     black_box(read);
 }

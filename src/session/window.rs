@@ -75,6 +75,16 @@ impl Window {
         (messages > 0 && bytes > 0).then_some(Room { messages, bytes })
     }
 
+    /// Whether the client has acknowledged all that it was sent.
+    pub(super) fn is_all_acknowledged(&self) -> bool {
+        self.unconfirmed().messages == 0
+    }
+
+    /// The next ping is due as soon as one may be: something waits for what was sent to be acknowledged.
+    pub(super) fn ask_soon(&mut self, now: Instant) {
+        self.next_ping_at = now.max(self.spaced_until);
+    }
+
     /// A message with a body of so many bytes has been written into the stream.
     pub(super) fn note_message(&mut self, sequence: Sequence, bytes: usize, now: Instant) {
         self.fresh.messages += 1;

@@ -48,6 +48,9 @@ impl Sweep {
             }
             self.started = now;
             self.at = Some(self.first_shard);
+            if self.first_shard == 0 {
+                mailboxes.trim();
+            }
         }
         let mut budget = EXPIRIES_PER_TURN;
         while let Some(shard) = self.at.filter(|shard| *shard < mailboxes.shards()) {

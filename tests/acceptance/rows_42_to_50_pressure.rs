@@ -180,14 +180,13 @@ fn row_48_ids_that_share_their_first_bytes_spread_evenly_over_the_shards() {
     };
     let now = Instant::now();
     let mailboxes = Mailboxes::new(caps, SHARDS, [1, 2], Arc::new(Budget::new(u64::MAX)), now);
-    let body: Arc<[u8]> = Arc::from(*b"x");
     let mut wake = Vec::new();
     for number in 0..IDS {
         let mut id = [7; 32];
         id[28..].copy_from_slice(&number.to_be_bytes());
-        let (id, body) = (RecipientId::from_bytes(id), Arc::clone(&body));
+        let id = RecipientId::from_bytes(id);
         mailboxes
-            .post(&id, body, Hold::Store { ttl: 60 }, now, &mut wake)
+            .post(&id, b"x", Hold::Store { ttl: 60 }, now, &mut wake)
             .unwrap();
     }
     let share = u64::from(IDS) / SHARDS as u64;

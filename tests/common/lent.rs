@@ -7,7 +7,7 @@ use npchat::config::{Config, Timeouts};
 use npchat::connection::{Connection, Step, Turn};
 use npchat::http::HttpDate;
 use npchat::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
-use npchat::mailboxes::Delivery;
+use npchat::mailboxes::Deliveries;
 use npchat::metrics::Counters;
 use npchat::relay::Relay;
 use npchat::token::{SessionAddress, Token};
@@ -27,7 +27,7 @@ pub(crate) struct Lent {
     pub(crate) wake: Vec<SessionAddress>,
     date: HttpDate,
     signer: ChallengeSigner,
-    deliveries: Vec<Delivery>,
+    deliveries: Deliveries,
 }
 
 impl Lent {
@@ -42,7 +42,7 @@ impl Lent {
             wake: Vec::new(),
             date: HttpDate::at(UNIX_EPOCH),
             signer: ChallengeSigner::new(5).unwrap(),
-            deliveries: Vec::new(),
+            deliveries: Deliveries::new(),
         }
     }
 

@@ -108,7 +108,7 @@ fn a_body_has_a_grace_and_then_a_lowest_rate() {
     endpoint.pass(left);
     assert_refused(&endpoint, Refusal::RequestTimeout);
     assert_eq!(endpoint.stats(), Stats::default(), "nothing is stored");
-    assert_eq!(endpoint.lent.relay.memory_used(), 0);
+    assert_eq!(endpoint.stats().messages, 0);
     assert_lingers_out(&mut endpoint, CloseReason::Answered);
 }
 

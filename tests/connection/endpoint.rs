@@ -153,7 +153,7 @@ impl Endpoint {
     pub(crate) fn post(&mut self, id: &str, body: &[u8]) {
         let id = RecipientId::parse(id.as_bytes()).unwrap();
         let Lent { relay, now, wake, .. } = &mut self.lent;
-        relay.post(&id, body.into(), Wish::Default, *now, wake).unwrap();
+        relay.post(&id, body, Wish::Default, *now, wake).unwrap();
         if !mem::take(wake).is_empty() {
             self.visit(Connection::note_mail);
         }

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use npchat::identity::RecipientId;
-use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES};
-use npchat::mailboxes::{Attachment, Budget, Caps, Delivery, Hold, Mailboxes, Room, Sequence, Stats};
+use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES};
+use npchat::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Sequence, Stats};
 use npchat::token::{SessionAddress, Token};
 
-use crate::model::Model;
+use crate::model::{Model, Outcome};
 
 mod model;
 
@@ -20,7 +20,7 @@ const CAPS: Caps = Caps {
     mailbox_bytes: 90,
     sessions: 3,
 };
-const BUDGET_BYTES: u64 = 9 * 150 + 2 * MAILBOX_OVERHEAD_BYTES;
+const BUDGET_BYTES: u64 = 9 * SEGMENT_MIN_BYTES as u64;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -36,6 +36,7 @@ enum Op {
     Take {
         session: Index,
         max_bytes: usize,
+        is_all_acknowledged: bool,
     },
     /// Confirms one of the deliveries that the session was given, an old one perhaps.
     Confirm {
@@ -67,7 +68,11 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (0..3_u8, 0..30_usize, hold).prop_map(|(mailbox, extra, hold)| Op::Post { mailbox, extra, hold }),
         3 => (0..3_u8).prop_map(|mailbox| Op::Attach { mailbox }),
         2 => index().prop_map(Op::Detach),
-        6 => (index(), 0..60_usize).prop_map(|(session, max_bytes)| Op::Take { session, max_bytes }),
+        6 => (index(), 0..60_usize, any::<bool>()).prop_map(|(session, max_bytes, is_all_acknowledged)| Op::Take {
+            session,
+            max_bytes,
+            is_all_acknowledged,
+        }),
         4 => (index(), index()).prop_map(|(session, delivery)| Op::Confirm { session, delivery }),
         1 => (index(), 50..u32::MAX - 500).prop_map(|(session, ahead)| Op::ConfirmBogus { session, ahead }),
         2 => (0..2500_u64).prop_map(|millis| Op::Advance { millis }),
@@ -78,6 +83,9 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What a session was given, by the serial in its body.
+type Given = (u32, Sequence);
+
 /// The mailboxes, the model, and what the sessions hold.
 struct Pair {
     mailboxes: Arc<Mailboxes>,
@@ -85,7 +93,7 @@ struct Pair {
     epoch: Instant,
     next_serial: u32,
     /// In the order of the model's sessions: each with what it was given.
-    sessions: Vec<(Attachment, Vec<Delivery>)>,
+    sessions: Vec<(Attachment, Vec<Given>)>,
 }
 
 impl Pair {
@@ -110,13 +118,17 @@ impl Pair {
             Op::Expire { shard, budget } => self.expire(*shard, *budget),
             _ if self.sessions.is_empty() => {}
             Op::Detach(index) => self.detach(pick(index)),
-            Op::Take { session, max_bytes } => self.take(pick(session), *max_bytes),
+            Op::Take {
+                session,
+                max_bytes,
+                is_all_acknowledged,
+            } => self.take(pick(session), *max_bytes, *is_all_acknowledged),
             Op::Confirm { session, delivery } => self.confirm(pick(session), *delivery),
             Op::ConfirmBogus { session, ahead } => {
                 let (attachment, given) = &self.sessions[pick(session)];
-                let base = given.last().map_or(0, |delivery| delivery.sequence.0);
+                let base = given.last().map_or(0, |(_, sequence)| sequence.0);
                 if base != 0 {
-                    attachment.confirm(Sequence(base.wrapping_add(*ahead)));
+                    attachment.confirm(Sequence(base.wrapping_add(*ahead)), &mut Vec::new());
                 }
             }
         }
@@ -127,12 +139,21 @@ impl Pair {
         let serial = self.serial();
         let mut body = serial.to_be_bytes().to_vec();
         body.resize(4 + extra, 0);
+        if matches!(hold, Hold::LiveOnly | Hold::Store { ttl: 0 }) {
+            // So that whether it is held shows in the count, which nothing else may change.
+            self.settle();
+            if self.model.has_overdue(mailbox) {
+                return;
+            }
+        }
         let (len, used) = (body.len(), self.mailboxes.budget().used());
+        let before = self.mailboxes.stats().messages;
         let mut woken = Vec::new();
-        let got = self
-            .mailboxes
-            .post(&id(mailbox), body.into(), hold, self.now(), &mut woken);
-        let wake = self.model.post(serial, mailbox, len, hold, used, got);
+        let got = self.mailboxes.post(&id(mailbox), &body, hold, self.now(), &mut woken);
+        let is_held = self.mailboxes.stats().messages > before;
+        let wake = self
+            .model
+            .post(serial, mailbox, len, hold, Outcome { used, is_held, got });
         let woken: Vec<u32> = woken.iter().map(|address| address.token.index).collect();
         assert!(
             wake.must.iter().all(|session| woken.contains(session)),
@@ -146,6 +167,7 @@ impl Pair {
     }
 
     fn attach(&mut self, mailbox: u8) {
+        self.settle_all_of(mailbox);
         let serial = self.serial();
         let token = Token {
             index: serial,
@@ -160,25 +182,33 @@ impl Pair {
     }
 
     fn detach(&mut self, at: usize) {
+        if self.model.owes(at) {
+            self.settle_all_of(self.model.sessions[at].mailbox);
+        }
         self.sessions.remove(at);
         self.model.detach(at);
     }
 
-    fn take(&mut self, at: usize, max_bytes: usize) {
+    fn take(&mut self, at: usize, max_bytes: usize, is_all_acknowledged: bool) {
         let now = self.now();
         let (attachment, given) = &mut self.sessions[at];
-        let before = given.len();
-        let more = attachment.take(now, Room::of_bytes(max_bytes), given);
-        let serials: Vec<u32> = given.iter().skip(before).map(serial_of).collect();
-        assert_eq!((serials, more), self.model.take(at, max_bytes));
+        let mut deliveries = Deliveries::new();
+        let left = attachment.take(now, Room::of_bytes(max_bytes), is_all_acknowledged, &mut deliveries);
+        let serials: Vec<u32> = deliveries.iter().map(|delivery| serial_of(delivery.body)).collect();
+        given.extend(
+            deliveries
+                .iter()
+                .map(|delivery| (serial_of(delivery.body), delivery.sequence)),
+        );
+        assert_eq!((serials, left), self.model.take(at, max_bytes, is_all_acknowledged));
     }
 
     fn confirm(&mut self, at: usize, delivery: Index) {
         let (attachment, given) = &self.sessions[at];
         if !given.is_empty() {
-            let delivery = delivery.get(given);
-            attachment.confirm(delivery.sequence);
-            self.model.confirm(at, serial_of(delivery));
+            let &(serial, sequence) = delivery.get(given);
+            attachment.confirm(sequence, &mut Vec::new());
+            self.model.confirm(at, serial);
         }
     }
 
@@ -197,8 +227,19 @@ impl Pair {
         self.check();
     }
 
+    /// Nothing is left whose time is over: which message is the first would hang on how much of that has been freed.
+    fn settle_all_of(&mut self, mailbox: u8) {
+        self.settle();
+        if self.model.has_overdue(mailbox) {
+            self.model.advance(1000 - self.model.now_millis % 1000);
+            self.settle();
+        }
+    }
+
     /// Somebody logs in to each mailbox, and is told the last of what was lost there.
     fn tell_all(&mut self) {
+        // To a whole second, so that nothing more expires before the last of them.
+        self.model.advance(999 - (self.model.now_millis + 999) % 1000);
         self.settle();
         for mailbox in 0..3 {
             self.attach(mailbox);
@@ -210,13 +251,14 @@ impl Pair {
     fn check(&self) {
         let stats = self.mailboxes.stats();
         let used = self.mailboxes.budget().used();
-        let (least, most) = self.model.held(None);
+        let (least, most) = self.model.held();
         assert!(
             (least.messages..=most.messages).contains(&stats.messages),
             "lost, or kept"
         );
-        assert!((least.cost()..=most.cost()).contains(&used));
-        assert!(used <= BUDGET_BYTES);
+        assert!((least.least_cost()..=most.most_cost()).contains(&used));
+        // Mailboxes of sessions alone are made even when the budget is spent.
+        assert!(used <= BUDGET_BYTES + 2 * SEGMENT_MIN_BYTES as u64);
         assert_eq!(stats.sessions, self.sessions.len() as u64);
         let lost = self.model.lost(None);
         assert!(lost.contains(&self.mailboxes.expired()), "miscounted what was lost");
@@ -236,8 +278,8 @@ fn id(mailbox: u8) -> RecipientId {
     RecipientId::from_bytes([mailbox; 32])
 }
 
-fn serial_of(delivery: &Delivery) -> u32 {
-    let first = delivery.body.first_chunk().copied().unwrap_or_default();
+fn serial_of(body: &[u8]) -> u32 {
+    let first = body.first_chunk().copied().unwrap_or_default();
     u32::from_be_bytes(first)
 }
 

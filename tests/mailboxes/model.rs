@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES};
-use npchat::mailboxes::{Caps, Hold, PostError};
+use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH};
+use npchat::mailboxes::{Caps, Hold, PostError, Taken};
 
 pub(crate) struct Message {
     pub(crate) serial: u32,
@@ -22,6 +22,8 @@ pub(crate) struct Message {
     /// Dropped for good, by confirmation or because it must not be stored.
     gone: bool,
     sight: Sight,
+    /// Sessions in a row that ended with it as their first unconfirmed message.
+    failures: u8,
 }
 
 /// Whether a message was seen before its time was over.
@@ -50,11 +52,16 @@ pub(crate) struct Session {
     must_wake: Option<bool>,
 }
 
-/// Messages, bytes of bodies, and the mailboxes that they are in.
+/// Segments are as small as they get, whatever the budget is.
+const SEGMENT_BYTES: u64 = SEGMENT_MIN_BYTES as u64;
+const SHARDS_MAX: u64 = 4;
+
+/// Messages, bytes of bodies, blocks, and the mailboxes that they are in.
 #[derive(Default)]
 pub(crate) struct Held {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
+    blocks: u64,
     mailboxes: BTreeSet<u8>,
 }
 
@@ -62,12 +69,20 @@ impl Held {
     fn add(&mut self, mailbox: u8, len: usize) {
         self.messages += 1;
         self.bytes += len as u64;
+        self.blocks += blocks(len);
         self.mailboxes.insert(mailbox);
     }
 
-    pub(crate) fn cost(&self) -> u64 {
-        let mailboxes = self.mailboxes.len() as u64;
-        self.bytes + self.messages * MESSAGE_OVERHEAD_BYTES + mailboxes * MAILBOX_OVERHEAD_BYTES
+    /// What is surely charged for it: its places and nothing else.
+    pub(crate) fn least_cost(&self) -> u64 {
+        64 * (self.messages + self.mailboxes.len() as u64) + 128 * self.blocks
+    }
+
+    /// What is charged at most, with the mailboxes that sessions have made: in each shard some segments of each kind are
+    /// vacant, and more only for a while.
+    pub(crate) fn most_cost(&self) -> u64 {
+        let segments = (self.messages + self.messages / 8).div_ceil(7) + (self.blocks + self.blocks / 8).div_ceil(3);
+        (segments + 8 * SHARDS_MAX) * SEGMENT_BYTES
     }
 
     fn fits(&self, len: usize, caps: Caps) -> bool {
@@ -100,13 +115,29 @@ impl Model {
         }
     }
 
-    /// What is surely held, and what may be, of one mailbox or of all.
-    pub(crate) fn held(&self, mailbox: Option<u8>) -> (Held, Held) {
+    /// What is surely held, and what may be.
+    pub(crate) fn held(&self) -> (Held, Held) {
+        self.held_of(|_| true)
+    }
+
+    /// The same of one mailbox, as far as it counts against the caps: not what is kept for a session that is behind another
+    /// one, nor what must not be stored and stands before that.
+    fn counted(&self, mailbox: u8) -> (Held, Held) {
+        let is_had = |message: &Message| message.mailbox == mailbox && !message.had.is_empty();
+        let had_to = self.messages.iter().rposition(is_had).map_or(0, |at| at + 1);
+        let serials: Vec<u32> = self.messages[had_to..].iter().map(|message| message.serial).collect();
+        let after = self.held_of(|message| message.mailbox == mailbox && serials.contains(&message.serial));
+        let unhad = self.held_of(|message| message.mailbox == mailbox && message.had.is_empty());
+        (after.0, unhad.1)
+    }
+
+    fn held_of(&self, is_meant: impl Fn(&Message) -> bool) -> (Held, Held) {
         let (mut least, mut most) = (Held::default(), Held::default());
-        for message in self.messages.iter().filter(|message| !message.gone) {
-            if mailbox.is_some_and(|mailbox| mailbox != message.mailbox) {
-                continue;
-            }
+        for message in self
+            .messages
+            .iter()
+            .filter(|message| !message.gone && is_meant(message))
+        {
             let is_expired = message.deadline_millis <= self.now_millis;
             if message.freed_by_millis() > self.settled_millis {
                 most.add(message.mailbox, message.len);
@@ -119,16 +150,9 @@ impl Model {
         (least, most)
     }
 
-    /// Checks a post's answer, and the budget's count from before it; the sessions that it must wake, and those it may.
-    pub(crate) fn post(
-        &mut self,
-        serial: u32,
-        mailbox: u8,
-        len: usize,
-        hold: Hold,
-        used: u64,
-        got: Result<(), PostError>,
-    ) -> Wake {
+    /// Checks a post's outcome; the sessions that it must wake, and those it may.
+    pub(crate) fn post(&mut self, serial: u32, mailbox: u8, len: usize, hold: Hold, outcome: Outcome) -> Wake {
+        let Outcome { used, is_held, got } = outcome;
         let (ttl, live_only) = match hold {
             Hold::LiveOnly | Hold::Store { ttl: 0 } => (LIVE_ONLY_HOLD_SECONDS, true),
             Hold::Store { ttl } => (ttl, false),
@@ -138,15 +162,18 @@ impl Model {
             assert_eq!(got, Ok(()));
             return wake;
         }
-        let (mut least, most) = self.held(Some(mailbox));
+        let (least, most) = self.counted(mailbox);
         let may_be_full = !most.fits(len, self.caps);
         let must_be_full = !least.fits(len, self.caps);
-        let before = least.cost();
-        least.add(mailbox, len);
-        let may_be_spent = used + least.cost() - before > self.limit;
-        let mut all = self.held(None).0;
+        let may_be_spent = used + (2 + blocks(len).div_ceil(3)) * SEGMENT_BYTES > self.limit;
+        let mut all = self.held().0;
         all.add(mailbox, len);
-        let must_be_spent = all.cost() > self.limit;
+        let must_be_spent = all.least_cost() > self.limit;
+        if live_only && !is_held {
+            assert_eq!(got, Ok(()), "the answer tells that a session is there");
+            assert!(may_be_full || may_be_spent, "dropped though it fits");
+            return wake;
+        }
         match got {
             Ok(()) => assert!(!must_be_full && !must_be_spent, "taken over a cap"),
             Err(PostError::MailboxFull) => assert!(may_be_full, "refused below the caps"),
@@ -166,6 +193,7 @@ impl Model {
             had: BTreeSet::new(),
             gone: false,
             sight: if live_only { Sight::Seen } else { Sight::Open },
+            failures: 0,
         });
         for session in self.sessions.iter_mut().filter(|session| session.mailbox == mailbox) {
             match session.must_wake.replace(false) {
@@ -181,6 +209,9 @@ impl Model {
     pub(crate) fn attach(&mut self, serial: u32, mailbox: u8) -> bool {
         if self.audience(mailbox).len() == self.caps.sessions {
             return false;
+        }
+        if self.audience(mailbox).is_empty() {
+            self.put_suspects_last(mailbox);
         }
         let waiting = self
             .messages
@@ -198,8 +229,15 @@ impl Model {
     }
 
     pub(crate) fn detach(&mut self, at: usize) {
-        let mailbox = self.sessions.remove(at).mailbox;
+        let Session { serial, mailbox, .. } = self.sessions.remove(at);
         self.drop_had(mailbox);
+        let first = self.first_held(mailbox);
+        if let Some(first) = first.map(|at| &mut self.messages[at])
+            && first.given.contains(&serial)
+            && first.had.is_empty()
+        {
+            first.failures += 1;
+        }
         self.judge(Sight::Doubtful);
     }
 
@@ -239,8 +277,16 @@ impl Model {
         least..=most
     }
 
-    /// Serials that the session must now be given, and whether mail is left then.
-    pub(crate) fn take(&mut self, at: usize, max_bytes: usize) -> (Vec<u32>, bool) {
+    /// Whether the session has been given something that is still held, and that it hasn't confirmed.
+    pub(crate) fn owes(&self, at: usize) -> bool {
+        let session = self.sessions[at].serial;
+        let held = self.messages.iter().filter(|message| !message.gone);
+        held.into_iter()
+            .any(|message| message.given.contains(&session) && !message.had.contains(&session))
+    }
+
+    /// Serials that the session must now be given, and what is left then.
+    pub(crate) fn take(&mut self, at: usize, max_bytes: usize, is_all_acknowledged: bool) -> (Vec<u32>, Taken) {
         let now = self.now_millis;
         let session = &mut self.sessions[at];
         let mut room = max_bytes;
@@ -252,14 +298,18 @@ impl Model {
             }
             if message.len > room && !serials.is_empty() {
                 session.must_wake = Some(false);
-                return (serials, true);
+                return (serials, Taken::More);
+            }
+            if message.failures > 0 && !(serials.is_empty() && is_all_acknowledged) {
+                session.must_wake = Some(false);
+                return (serials, Taken::UpToSuspect);
             }
             room = room.saturating_sub(message.len);
             message.given.insert(session.serial);
             serials.push(message.serial);
         }
         session.must_wake = Some(true);
-        (serials, false)
+        (serials, Taken::All)
     }
 
     /// The session has had everything that it was given, up to this serial.
@@ -269,12 +319,43 @@ impl Model {
             mailbox,
             ..
         } = self.sessions[at];
-        for message in self.messages.iter_mut().filter(|message| message.serial <= serial) {
+        let upto = self.messages.iter().position(|message| message.serial == serial);
+        for message in self.messages.iter_mut().take(upto.map_or(0, |at| at + 1)) {
             if message.given.contains(&session) {
                 message.had.insert(session);
             }
         }
         self.drop_had(mailbox);
+    }
+
+    /// Whether the mailbox may hold a message whose time is over.
+    pub(crate) fn has_overdue(&self, mailbox: u8) -> bool {
+        let mut held = self.messages.iter().filter(|message| message.mailbox == mailbox);
+        held.any(|message| {
+            message.deadline_millis <= self.now_millis && message.freed_by_millis() > self.settled_millis
+        })
+    }
+
+    /// The first message of a mailbox that is not live only, all that is due having been expired.
+    fn first_held(&self, mailbox: u8) -> Option<usize> {
+        let settled = self.settled_millis;
+        self.messages.iter().position(|message| {
+            let is_held = !message.gone && message.freed_by_millis() > settled;
+            message.mailbox == mailbox && is_held && !message.live_only
+        })
+    }
+
+    fn put_suspects_last(&mut self, mailbox: u8) {
+        let count = self.held_of(|message| message.mailbox == mailbox).1.messages;
+        for _ in 0..count.min(SUSPECTS_PER_ATTACH as u64) {
+            match self.first_held(mailbox) {
+                Some(first) if self.messages[first].failures >= SUSPECT_FAILURES => {
+                    let message = self.messages.remove(first);
+                    self.messages.push(message);
+                }
+                _ => return,
+            }
+        }
     }
 
     /// Everything that is due has been expired.
@@ -322,6 +403,21 @@ impl Model {
         let sessions = self.sessions.iter().filter(|session| session.mailbox == mailbox);
         sessions.map(|session| session.serial).collect()
     }
+}
+
+/// Blocks of a body of which a part lies in the message itself.
+fn blocks(len: usize) -> u64 {
+    len.saturating_sub(24).div_ceil(128) as u64
+}
+
+/// What came of a post.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Bytes that the budget had charged before it.
+    pub(crate) used: u64,
+    /// The message is there, of which the answer says nothing where it must not be stored.
+    pub(crate) is_held: bool,
+    pub(crate) got: Result<(), PostError>,
 }
 
 /// Sessions that a post wakes.

@@ -3,17 +3,25 @@
 //! A message is *confirmed* once the server has read the pong of a ping that followed it in the stream, on a session that was
 //! not over. Which pong that is, and when it has been read, is the ledger's to say; here is what follows from it.
 
+mod records;
+
 use std::time::{Duration, Instant};
 
 use npchat::config::{Config, Timeouts};
 use npchat::limits::{
-    LIVE_ONLY_HOLD_SECONDS, MAILBOX_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, MESSAGES_PER_TAKE,
-    OUTBOUND_HIGH_WATER_BYTES,
+    LAG_MAX_BYTES, LAG_MAX_MESSAGES, LIVE_ONLY_HOLD_SECONDS, MESSAGES_PER_TAKE, OUTBOUND_HIGH_WATER_BYTES,
+    SEGMENT_MIN_BYTES, SUSPECT_FAILURES,
 };
 
+use self::records::{Fate, Line, Message, Session, Terms};
 use crate::identity;
 use crate::random::Random;
 use crate::sightings::{Sight, saw};
+
+/// With less than this memory may run out.
+const AMPLE_BYTES: u64 = 64 * 1024 * 1024;
+/// Segments that one mailbox may leave vacant, of the largest size that a run has.
+const SLACK_BYTES: u64 = 16 * 32 * SEGMENT_MIN_BYTES as u64;
 
 /// All messages and sessions of a run.
 pub(crate) struct Model {
@@ -23,6 +31,8 @@ pub(crate) struct Model {
     sessions: Vec<Session>,
     mailbox_messages: usize,
     mailbox_bytes: usize,
+    /// Memory may run out.
+    is_tight: bool,
     /// The length of the shortest message that was refused for want of memory.
     spent_at: Option<usize>,
     /// Counts what matters for order: messages taken, confirmed, and logins.
@@ -47,53 +57,6 @@ pub(crate) enum Refused {
     TooLate,
 }
 
-/// What the relay ever took for an identity, in the order in which it did.
-#[derive(Clone, Default)]
-struct Line {
-    numbers: Vec<usize>,
-    bytes: usize,
-}
-
-struct Message {
-    identity: usize,
-    body: Vec<u8>,
-    fate: Fate,
-    /// When the first session confirmed it.
-    confirmed: Option<u64>,
-    was_delivered: bool,
-    /// A session that had been sent it was closed for want of a pong.
-    was_in_vain: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Not answered: the relay doesn't have it.
-    Posted,
-    /// The relay has said that it doesn't have it.
-    Refused,
-    Accepted(Terms),
-}
-
-/// What the relay has promised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Terms {
-    moment: u64,
-    /// Where it stands in its line.
-    place: usize,
-    deadline: Instant,
-    live_only: bool,
-}
-
-struct Session {
-    identity: usize,
-    since: u64,
-    /// It has been given, or must not be given, everything before this place in the line.
-    next: usize,
-    /// It has confirmed everything before this place.
-    confirmed_to: usize,
-    is_over: bool,
-}
-
 impl Model {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -102,6 +65,7 @@ impl Model {
             sessions: Vec::new(),
             mailbox_messages: config.mailbox_messages as usize,
             mailbox_bytes: config.mailbox_bytes as usize,
+            is_tight: config.memory < AMPLE_BYTES,
             spent_at: None,
             moment: 0,
             timeouts: config.timeouts,
@@ -111,11 +75,12 @@ impl Model {
 
     /// A new message of about this length for an identity; its number.
     ///
-    /// Its body, unless it is empty, tells the number, so that no two are alike, and isn't always UTF-8.
+    /// Its body tells the number, so that no two are alike, and isn't always UTF-8. One for each identity may be empty.
     pub(crate) fn write(&mut self, identity: usize, length: usize, random: &mut Random) -> usize {
         let number = self.messages.len();
         let mut body = Vec::new();
-        if length > 0 {
+        let empty = &mut self.lines[identity].empty;
+        if length > 0 || *empty.get_or_insert(number) != number {
             body.extend_from_slice(format!("m{number}:").as_bytes());
             let filler = random.pick(&[b'a', b'z', 0xff]);
             body.resize(length.max(body.len()), filler);
@@ -127,6 +92,7 @@ impl Model {
             confirmed: None,
             was_delivered: false,
             was_in_vain: false,
+            failures: 0,
         });
         number
     }
@@ -146,6 +112,7 @@ impl Model {
         self.counts.posted += 1;
         let moment = self.next_moment();
         let number = message;
+        let may_be_dropped = live_only && self.may_not_fit(number, now);
         let message = &mut self.messages[number];
         assert_eq!(message.fate, Fate::Posted, "answered twice");
         let (identity, line) = (message.identity, &mut self.lines[message.identity]);
@@ -154,6 +121,7 @@ impl Model {
             place: line.numbers.len(),
             deadline: now + Duration::from_secs(seconds),
             live_only,
+            may_be_dropped,
         });
         line.numbers.push(number);
         line.bytes += message.body.len();
@@ -174,6 +142,7 @@ impl Model {
                 let held = self.held_at_most(identity, now).into_iter();
                 let held: Vec<_> = held
                     .skip_while(|number| self.messages[*number].is_expired(now))
+                    .filter(|number| self.messages[*number].confirmed.is_none())
                     .collect();
                 assert!(
                     held.len() >= self.mailbox_messages || self.bytes_of(&held) + length > self.mailbox_bytes,
@@ -192,6 +161,8 @@ impl Model {
             since: self.next_moment(),
             next: 0,
             confirmed_to: 0,
+            passed: Vec::new(),
+            unconfirmed: Vec::new(),
             is_over: false,
         };
         let due = self.lines[identity].numbers.iter().copied();
@@ -211,20 +182,24 @@ impl Model {
     /// A session was sent a frame of mail. Returns the message that it is.
     pub(crate) fn deliver(&mut self, session: usize, body: &[u8], now: Instant) -> usize {
         let number = if body.is_empty() {
-            // Empty ones look alike, so it is the first that it may be.
-            self.next_due(&self.sessions[session], now)
+            self.lines[self.sessions[session].identity].empty
         } else {
             number_of(body).filter(|number| *number < self.messages.len())
         };
         let Some(number) = number else {
             panic!("mail that nobody wrote: {:?}", String::from_utf8_lossy(body));
         };
-        assert!(
-            self.messages[number].body == body,
-            "message {number} came changed, or was passed over"
-        );
+        assert!(self.messages[number].body == body, "message {number} came changed");
         let place = self.check_delivery(&self.sessions[session], number, now);
-        self.sessions[session].next = place + 1;
+        let passed = self.passed_over(&self.sessions[session], place, now);
+        let session = &mut self.sessions[session];
+        if place < session.next {
+            saw(Sight::SuspectDeliveredLast);
+        }
+        session.passed.retain(|other| *other != place);
+        session.passed.extend(passed);
+        session.next = session.next.max(place + 1);
+        session.unconfirmed.push(place);
         if std::mem::replace(&mut self.messages[number].was_delivered, true) {
             saw(Sight::DeliveredAgain);
         }
@@ -244,7 +219,8 @@ impl Model {
             "message {message} is confirmed by a session that is over"
         );
         if let Fate::Accepted(terms) = self.messages[message].fate {
-            session.confirmed_to = terms.place + 1;
+            session.confirmed_to = session.confirmed_to.max(terms.place + 1);
+            session.unconfirmed.retain(|place| *place != terms.place);
         }
         if self.messages[message].is_expired(now) {
             saw(Sight::ConfirmedAfterExpiry);
@@ -254,9 +230,36 @@ impl Model {
         }
     }
 
-    /// A session is over, with what it was sent and has not confirmed.
-    pub(crate) fn leave(&mut self, session: usize) {
-        self.sessions[session].is_over = true;
+    /// A session is over, with what it was sent and has not confirmed: the first of that may be what it ended with, or what
+    /// comes after it if its time is over.
+    pub(crate) fn leave(&mut self, session: usize, now: Instant) {
+        let session = &mut self.sessions[session];
+        session.is_over = true;
+        for place in session.unconfirmed.drain(..) {
+            let message = &mut self.messages[self.lines[session.identity].numbers[place]];
+            if message.is_stored() {
+                message.failures = message.failures.saturating_add(1);
+                if !message.is_expired(now) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether the session may have been closed for being behind: another one has been given more than a window of what came
+    /// for both. It may have confirmed some of that when it was too late.
+    pub(crate) fn may_have_been_behind(&self, session: usize) -> bool {
+        let this = &self.sessions[session];
+        let others = self.sessions.iter().enumerate();
+        let others = others.filter(|(number, other)| *number != session && other.identity == this.identity);
+        let given_to = others.map(|(_, other)| other.next).max().unwrap_or(0);
+        let line = self.lines[this.identity].numbers[..given_to].iter();
+        let lengths: Vec<_> = line
+            .map(|number| &self.messages[*number])
+            .filter(|message| this.may_stand_at(message))
+            .map(|message| message.body.len())
+            .collect();
+        lengths.len() > LAG_MAX_MESSAGES || lengths.len() > 1 && lengths.iter().sum::<usize>() > LAG_MAX_BYTES
     }
 
     /// A session that was sent the message is closed for want of a pong.
@@ -280,9 +283,12 @@ impl Model {
         let (mut most, mut least) = ((0, 0), (0, 0));
         for identity in 0..self.lines.len() {
             let held = self.held_at_most(identity, now);
-            most = (most.0 + held.len() as u64, most.1 + self.charge_of(&held));
+            most = (
+                most.0 + held.len() as u64,
+                most.1 + 2 * self.least_charge_of(&held) + SLACK_BYTES,
+            );
             let held = self.held_at_least(identity, now);
-            least = (least.0 + held.len() as u64, least.1 + self.charge_of(&held));
+            least = (least.0 + held.len() as u64, least.1 + self.least_charge_of(&held));
         }
         let has_memory = bytes >= least.1 && (has_connections || bytes <= most.1);
         assert!(
@@ -307,7 +313,7 @@ impl Model {
         let deadline = terms.deadline;
         assert!(now < deadline, "message {number} came {:?} late", now - deadline);
         assert!(
-            terms.place >= session.next,
+            terms.place >= session.next || session.passed.contains(&terms.place),
             "message {number} came twice to one session, or after one that was posted later"
         );
         if terms.live_only {
@@ -321,17 +327,47 @@ impl Model {
             session.is_due(message, now),
             "message {number} was had by one session, and came to a later login"
         );
-        for passed in &self.lines[session.identity].numbers[session.next..terms.place] {
-            let is_due = session.is_due(&self.messages[*passed], now);
-            assert!(!is_due, "message {number} came, and {passed} before it did not");
-        }
         terms.place
+    }
+
+    /// Places that a session passes over though what stands there is due, when it is given what stands at `place`. Only a
+    /// message that sessions have kept ending with is.
+    fn passed_over(&self, session: &Session, place: usize, now: Instant) -> Vec<usize> {
+        let line = &self.lines[session.identity].numbers;
+        let ahead = session.next..place.max(session.next);
+        let due = ahead.filter(|place| session.must_be_given(&self.messages[line[*place]], now));
+        due.inspect(|passed| {
+            let message = line[*passed];
+            assert!(
+                self.messages[message].failures >= SUSPECT_FAILURES,
+                "message {} came, and {message} before it did not",
+                line[place]
+            );
+        })
+        .collect()
     }
 
     /// What the session must be given next.
     fn next_due(&self, session: &Session, now: Instant) -> Option<usize> {
-        let mut ahead = self.lines[session.identity].numbers[session.next..].iter().copied();
-        ahead.find(|number| session.is_due(&self.messages[*number], now))
+        let line = &self.lines[session.identity].numbers;
+        let ahead = (session.next..line.len()).chain(session.passed.iter().copied());
+        ahead
+            .map(|place| line[place])
+            .find(|number| session.must_be_given(&self.messages[*number], now))
+    }
+
+    /// Whether what must not be stored may be dropped for want of room.
+    fn may_not_fit(&self, number: usize, now: Instant) -> bool {
+        let Message { identity, body, .. } = &self.messages[number];
+        let held = self.counted_at_most(*identity, now);
+        self.is_tight || held.len() >= self.mailbox_messages || self.bytes_of(&held) + body.len() > self.mailbox_bytes
+    }
+
+    /// What may be in the mailbox and count against its caps: nothing that a session has confirmed.
+    fn counted_at_most(&self, identity: usize, now: Instant) -> Vec<usize> {
+        let mut held = self.held_at_most(identity, now);
+        held.retain(|number| self.messages[*number].confirmed.is_none());
+        held
     }
 
     /// What is held for an identity is within the caps of one mailbox.
@@ -340,7 +376,9 @@ impl Model {
         if line.numbers.len() <= self.mailbox_messages && line.bytes <= self.mailbox_bytes {
             return;
         }
-        let held = self.held_at_least(identity, now);
+        // What is kept for a session that is behind another one doesn't count.
+        let mut held = self.held_at_least(identity, now);
+        held.retain(|number| self.messages[*number].is_stored());
         assert!(
             held.len() <= self.mailbox_messages && self.bytes_of(&held) <= self.mailbox_bytes,
             "a mailbox takes more than its cap"
@@ -353,7 +391,7 @@ impl Model {
     /// What must be in the mailbox: what is stored and unconfirmed, or on its way to a live session.
     fn held_at_least(&self, identity: usize, now: Instant) -> Vec<usize> {
         self.held(identity, |message| {
-            !message.is_expired(now) && (message.is_stored() || self.is_needed(message, now, Session::is_due))
+            !message.is_expired(now) && (message.is_stored() || self.is_needed(message, now, Session::must_be_given))
         })
     }
 
@@ -378,9 +416,11 @@ impl Model {
         live.any(|session| !session.has_confirmed(message) && by(session, message, now))
     }
 
-    fn charge_of(&self, numbers: &[usize]) -> u64 {
-        let mailbox = if numbers.is_empty() { 0 } else { MAILBOX_OVERHEAD_BYTES };
-        self.bytes_of(numbers) as u64 + numbers.len() as u64 * MESSAGE_OVERHEAD_BYTES + mailbox
+    /// What is surely charged: places, and blocks for what doesn't lie in them.
+    fn least_charge_of(&self, numbers: &[usize]) -> u64 {
+        let blocks = |number: &usize| self.messages[*number].body.len().saturating_sub(24).div_ceil(128);
+        let blocks: usize = numbers.iter().map(blocks).sum();
+        (64 * numbers.len() + 128 * blocks) as u64
     }
 
     fn bytes_of(&self, numbers: &[usize]) -> usize {
@@ -390,37 +430,6 @@ impl Model {
     fn next_moment(&mut self) -> u64 {
         self.moment += 1;
         self.moment
-    }
-}
-
-impl Message {
-    /// Whether it waits for whoever logs in next, or would if its time weren't over.
-    fn is_stored(&self) -> bool {
-        matches!(self.fate, Fate::Accepted(terms) if !terms.live_only) && self.confirmed.is_none()
-    }
-
-    fn is_expired(&self, now: Instant) -> bool {
-        matches!(self.fate, Fate::Accepted(terms) if now >= terms.deadline)
-    }
-}
-
-impl Session {
-    fn has_confirmed(&self, message: &Message) -> bool {
-        matches!(message.fate, Fate::Accepted(terms) if terms.place < self.confirmed_to)
-    }
-
-    /// Whether the message wasn't confirmed by others before it came.
-    fn may_stand_at(&self, message: &Message) -> bool {
-        message.confirmed.is_none_or(|confirmed| confirmed > self.since)
-    }
-
-    /// Whether it must be given the message, unless it has been.
-    fn is_due(&self, message: &Message, now: Instant) -> bool {
-        let Fate::Accepted(terms) = message.fate else {
-            return false;
-        };
-        let is_stored = !terms.live_only && message.confirmed.is_none_or(|confirmed| confirmed > self.since);
-        now < terms.deadline && (terms.moment > self.since || is_stored)
     }
 }
 

@@ -175,9 +175,9 @@ impl Peer {
     }
 
     /// The server has read the end of this peer's side.
-    pub(crate) fn note_end_read(&mut self, model: &mut Model) {
+    pub(crate) fn note_end_read(&mut self, now: Instant, model: &mut Model) {
         if let Role::Receiver(receiver) = &mut self.role {
-            receiver.let_go(model);
+            receiver.let_go(now, model);
         }
     }
 
@@ -204,10 +204,10 @@ impl Peer {
     }
 
     /// The server frees the connection, for this reason.
-    pub(crate) fn check_end(&mut self, reason: CloseReason, model: &mut Model) {
+    pub(crate) fn check_end(&mut self, reason: CloseReason, now: Instant, model: &mut Model) {
         self.check_end_of_stream(reason);
         if let Role::Receiver(receiver) = &mut self.role {
-            receiver.let_go(model);
+            receiver.let_go(now, model);
         }
     }
 

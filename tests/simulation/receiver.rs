@@ -268,10 +268,10 @@ impl Receiver {
     }
 
     /// The server has let go of the session.
-    pub(crate) fn let_go(&mut self, model: &mut Model) {
+    pub(crate) fn let_go(&mut self, now: Instant, model: &mut Model) {
         self.is_let_go = true;
         if let Some(session) = self.session {
-            model.leave(session);
+            model.leave(session, now);
         }
     }
 
@@ -330,7 +330,7 @@ impl Receiver {
             CLOSE => {
                 self.hear_close(frame.payload, now, model);
                 self.phase = Phase::Over;
-                self.let_go(model);
+                self.let_go(now, model);
             }
             _ => panic!("an opcode that there isn't: {frame:?}"),
         }
@@ -384,6 +384,15 @@ impl Receiver {
             for message in self.ledger.time_out(&model.timeouts, now) {
                 model.note_in_vain(message);
             }
+            return;
+        }
+        if payload.ends_with(b"fell_behind") {
+            let may_have_been_behind = self.session.is_some_and(|session| model.may_have_been_behind(session));
+            assert!(
+                may_have_been_behind,
+                "a session is closed that isn't far behind another one"
+            );
+            saw(Sight::FellBehind);
             return;
         }
         assert!(

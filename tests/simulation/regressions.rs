@@ -9,6 +9,7 @@ use npchat::config::{Config, Timeouts};
 use npchat::connection::{Connection, Turn};
 use npchat::http::HttpDate;
 use npchat::limits::REQUESTS_PER_VISIT;
+use npchat::mailboxes::Deliveries;
 use npchat::metrics::Counters;
 use npchat::relay::Relay;
 use npchat::token::{SessionAddress, Token};
@@ -85,7 +86,7 @@ impl Stage {
             counters: &self.counters,
             out: &mut self.out,
             wake: &mut Vec::new(),
-            deliveries: &mut Vec::new(),
+            deliveries: &mut Deliveries::new(),
         };
         call(connection, &mut turn);
         let unsent = connection.unsent(turn.out);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use npchat::config::Config;
+use npchat::limits::SEGMENT_MIN_BYTES;
 
 use crate::random::Random;
 
@@ -12,7 +13,7 @@ pub(crate) fn any(random: &mut Random) -> Config {
     let longest = random.pick(&[5, 40, 40, 600]);
     let max_ttl = random.within(1, longest);
     let memory = match random.below(4) {
-        0 => random.within(1, 5) * (max_message + 128),
+        0 => 8 * SEGMENT_MIN_BYTES + random.within(1, 5) * 3 * max_message,
         _ => 64 * 1024 * 1024,
     };
     let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

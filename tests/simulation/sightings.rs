@@ -81,6 +81,10 @@ sights! {
     BlackHoleTimedOut,
     /// and so was one that did not answer.
     SilentTimedOut,
+    /// A session was closed because another one of its mailbox was more than a window ahead.
+    FellBehind,
+    /// A message that sessions had ended with was given after later ones.
+    SuspectDeliveredLast,
     /// A message came that was sent before to a session which was closed for want of a pong.
     DeliveredAfterPongTimeout,
     /// A client that answers waited for its mail to be confirmed.

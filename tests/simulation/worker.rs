@@ -9,7 +9,7 @@ use npchat::config::Timeouts;
 use npchat::connection::{Connection, Step, Turn};
 use npchat::http::HttpDate;
 use npchat::limits::{LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN};
-use npchat::mailboxes::Delivery;
+use npchat::mailboxes::Deliveries;
 use npchat::metrics::Counters;
 use npchat::refusal::CloseReason;
 use npchat::relay::Relay;
@@ -49,7 +49,7 @@ pub(crate) struct Worker {
     login_steps: usize,
     scratch: Vec<u8>,
     out: Vec<u8>,
-    deliveries: Vec<Delivery>,
+    deliveries: Deliveries,
     /// Sessions that its turns have woken.
     pub(crate) wake: Vec<SessionAddress>,
 }
@@ -87,7 +87,7 @@ impl Worker {
             login_steps: 0,
             scratch: vec![0; scratch_bytes],
             out: Vec::new(),
-            deliveries: Vec::new(),
+            deliveries: Deliveries::new(),
             wake: Vec::new(),
         }
     }
@@ -254,7 +254,7 @@ impl Worker {
                 "free of worker, slot, peer",
                 [self.index as usize, token.index as usize, slot.peer],
             );
-            peer.check_end(reason, shared.model);
+            peer.check_end(reason, shared.now, shared.model);
             peer.socket.is_gone = true;
             self.counters.closed(reason);
             let entry = &mut self.entries[token.index as usize];
@@ -331,7 +331,7 @@ impl Slot {
             Transfer::WouldBlock => self.edges.readable = false,
             Transfer::End => {
                 self.edges.readable = false;
-                peer.note_end_read(model);
+                peer.note_end_read(turn.now, model);
                 self.connection.end_input(turn);
             }
         }

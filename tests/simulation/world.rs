@@ -259,7 +259,7 @@ impl World {
             };
             let length = self.random.below(longest + 1);
             let message = self.model.write(identity, length, &mut self.random);
-            let body = Arc::from(self.model.body(message));
+            let body = self.model.body(message);
             match self.relay.post(&id, body, wish, self.now, &mut self.in_flight) {
                 Ok(ttl_seconds) => {
                     self.workers[0].counters.posted.add(1);

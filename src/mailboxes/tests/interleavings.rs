@@ -17,9 +17,9 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(budget: u64) -> Arc<Self> {
+    fn new(mailbox_messages: u32) -> Arc<Self> {
         Arc::new(Self {
-            world: World::with(budget, 8),
+            world: World::with(1 << 20, mailbox_messages),
             bells: Default::default(),
         })
     }
@@ -39,7 +39,7 @@ impl Scene {
     fn post(&self, body: &str) -> bool {
         let World { mailboxes, now, .. } = &self.world;
         let mut wake = Vec::new();
-        let accepted = mailboxes.post(&id(1), Arc::from(body.as_bytes()), STORE, *now, &mut wake);
+        let accepted = mailboxes.post(&id(1), body.as_bytes(), STORE, *now, &mut wake);
         for session in wake {
             self.bells[session.token.index as usize].ring();
         }
@@ -57,9 +57,9 @@ impl Scene {
         let mut taken = self.world.deliveries(session);
         taken.truncate(most);
         if let Some(last) = taken.last() {
-            session.confirm(last.sequence);
+            session.confirm(last.sequence, &mut Vec::new());
         }
-        taken.iter().map(text).collect()
+        taken.into_iter().map(|given| given.body).collect()
     }
 
     /// Takes and confirms mail, asleep while there is none, until it has `count`.
@@ -85,7 +85,7 @@ fn of(poster: char, bodies: &[String]) -> Vec<&str> {
 #[test]
 fn a_session_that_sleeps_is_woken_for_all_of_its_mail_in_order() {
     explore(|| {
-        let scene = Scene::new(1 << 20);
+        let scene = Scene::new(8);
         let posters = [scene.poster(&["a1", "a2"]), scene.poster(&["b1", "b2"])];
         let session = scene.world.attach(0);
         let had = scene.receive(&session, 0, 4);
@@ -102,7 +102,7 @@ fn a_session_that_sleeps_is_woken_for_all_of_its_mail_in_order() {
 #[test]
 fn sessions_that_come_and_go_take_no_mail_from_one_that_stays() {
     explore(|| {
-        let scene = Scene::new(1 << 20);
+        let scene = Scene::new(8);
         let session = scene.world.attach(0);
         let (poster, visitor) = (scene.poster(&["a1", "a2"]), scene.visitor(1));
         assert_eq!(scene.receive(&session, 0, 2), ["a1", "a2"]);
@@ -115,9 +115,8 @@ fn sessions_that_come_and_go_take_no_mail_from_one_that_stays() {
 
 #[test]
 fn what_was_accepted_is_had_or_still_there_when_all_sessions_have_left() {
-    let two_messages = MAILBOX_OVERHEAD_BYTES + 2 * (MESSAGE_OVERHEAD_BYTES + 2);
-    explore(move || {
-        let scene = Scene::new(two_messages);
+    explore(|| {
+        let scene = Scene::new(2);
         let (poster, visitor) = (scene.poster(&["a1", "a2", "a3"]), scene.visitor(0));
         let mut had = scene.take(&scene.world.attach(1), usize::MAX);
         let accepted = poster.join().unwrap();

@@ -50,7 +50,7 @@ fn each_mailbox_is_told_of_its_own() {
     for n in 1..=3 {
         for _ in 0..n {
             let (hold, now) = (Hold::Store { ttl: 1 }, world.now);
-            let posted = world.mailboxes.post(&id(n), Arc::new([]), hold, now, &mut world.woken);
+            let posted = world.mailboxes.post(&id(n), &[], hold, now, &mut world.woken);
             posted.unwrap();
         }
     }
@@ -87,7 +87,7 @@ fn what_is_on_its_way_to_a_live_session_is_seen() {
         messages: 2,
         ..Room::of_bytes(1000)
     };
-    assert!(session.take(world.now, room, &mut into));
+    assert_eq!(world.take_some(&session, room, &mut into), Taken::More);
     world.expire_at_second(1);
     assert_eq!((world.mailboxes.expired(), slow.take_lost(world.now)), (1, 1));
     // A session that was given all there was is ahead of it.

@@ -20,7 +20,7 @@ fn last_of(world: &World, session: &Attachment) -> Sequence {
 impl World {
     fn confirm_once(&self, session: &Attachment, upto: Sequence) -> bool {
         let mut shard = self.mailboxes.lock(session.shard);
-        shard.confirm(session.mailbox, session.session, upto)
+        shard.confirm(session.mailbox, session.session, upto, &mut Vec::new())
     }
 
     fn detach_once(&self, session: &Attachment) -> bool {
@@ -75,7 +75,7 @@ fn a_confirmation_of_much_mail_is_whole_when_it_returns() {
     let (one, two) = (world.attach(1), world.attach(2));
     let last = last_of(&world, &one);
     assert!(world.confirm_once(&one, last));
-    one.confirm(last);
+    one.confirm(last, &mut world.woken);
     drop(two);
     assert_eq!(world.messages(), 0);
     world.post(&["new"]);
@@ -84,12 +84,12 @@ fn a_confirmation_of_much_mail_is_whole_when_it_returns() {
 
 #[test]
 fn a_session_that_comes_in_the_middle_of_a_confirmation_begins_where_it_has_got_to() {
-    let world = world_with_much_mail();
+    let mut world = world_with_much_mail();
     let one = world.attach(1);
     let last = last_of(&world, &one);
     assert!(world.confirm_once(&one, last));
     let two = world.attach(2);
-    one.confirm(last);
+    one.confirm(last, &mut world.woken);
     drop(one);
     assert_eq!(world.deliveries(&two).len(), MANY - REMOVALS_PER_LOCK);
     drop(two);
@@ -98,9 +98,10 @@ fn a_session_that_comes_in_the_middle_of_a_confirmation_begins_where_it_has_got_
 
 #[test]
 fn a_session_that_leaves_is_attached_until_the_last_of_what_it_held_up_has_gone() {
-    let world = world_with_much_mail();
+    let mut world = world_with_much_mail();
     let (one, two) = (world.attach(1), world.attach(2));
-    one.confirm(last_of(&world, &one));
+    let last = last_of(&world, &one);
+    one.confirm(last, &mut world.woken);
     assert_eq!(world.messages(), MANY as u64);
     assert!(world.detach_once(&two));
     assert_eq!(world.messages(), (MANY - REMOVALS_PER_LOCK) as u64);
@@ -109,22 +110,4 @@ fn a_session_that_leaves_is_attached_until_the_last_of_what_it_held_up_has_gone(
     assert_eq!((world.messages(), world.mailboxes.stats().sessions), (0, 1));
     drop(one);
     world.assert_empty();
-}
-
-#[test]
-fn a_mailbox_is_charged_while_it_holds_a_message() {
-    let mut world = World::new();
-    let session = world.attach(1);
-    assert_eq!(world.mailboxes.budget().used(), 0);
-    world.post(&["ab", "cd"]);
-    let both = ONE_OF_TWO_BYTES + MESSAGE_OVERHEAD_BYTES + 2;
-    assert_eq!(world.mailboxes.budget().used(), both);
-    assert_eq!(world.have(&session, 1), ["ab", "cd"]);
-    assert_eq!(world.mailboxes.budget().used(), ONE_OF_TWO_BYTES);
-    world.at_millis(60_000);
-    world.expire();
-    assert_eq!(
-        (world.mailboxes.budget().used(), world.mailboxes.stats().mailboxes),
-        (0, 1)
-    );
 }

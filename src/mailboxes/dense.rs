@@ -1,0 +1,101 @@
+//! Values of one cache line each, with `u32` indices that stay until a value is removed or moved.
+//!
+//! It knows nothing of what it holds, nor who holds an index.
+
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use bytemuck::Pod;
+
+use super::arena::Arena;
+use super::pool::{Line, Pool};
+
+/// Values in an [`Arena`] of their own.
+pub(super) struct Dense<T> {
+    arena: Arena,
+    values: PhantomData<T>,
+}
+
+impl<T: Pod> Dense<T> {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        const { assert!(size_of::<T>() == size_of::<Line>() && align_of::<T>() <= align_of::<Line>()) };
+        Self {
+            arena: Arena::new(pool, 1, false),
+            values: PhantomData,
+        }
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        self.arena.len()
+    }
+
+    /// Sees to it that one more value can be inserted; `false` if the budget has no room for it.
+    pub(super) fn reserve(&mut self) -> bool {
+        self.arena.reserve(1)
+    }
+
+    /// The same beyond the budget if need be; `false` if there is no index for it.
+    pub(super) fn reserve_beyond_budget(&mut self) -> bool {
+        self.arena.reserve_beyond_budget()
+    }
+
+    /// Gives back what was reserved for nothing.
+    pub(super) fn give_back_unused(&mut self) {
+        self.arena.give_back_unused();
+    }
+
+    /// Adds a value, for which there is a place.
+    pub(super) fn insert(&mut self, value: T) -> u32 {
+        let index = self.arena.take();
+        self[index] = value;
+        index
+    }
+
+    pub(super) fn remove(&mut self, index: u32) {
+        self.arena.put_back(index);
+    }
+
+    /// The value at `index`; `None` for [`NONE`](super::arena::NONE).
+    #[inline]
+    pub(super) fn get(&self, index: u32) -> Option<&T> {
+        self.arena.line(index).map(bytemuck::cast_ref)
+    }
+
+    /// Like [`Dense::get`], for changing it.
+    #[inline]
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.arena.line_mut(index).map(bytemuck::cast_mut)
+    }
+
+    /// While many places are vacant, moves a value: where it was and where it is. Then its neighbours must be shown.
+    pub(super) fn move_one(&mut self) -> Option<(u32, u32)> {
+        let (from, to) = self.arena.next_move()?;
+        self[to] = self[from];
+        self.arena.put_back(from);
+        Some((from, to))
+    }
+}
+
+/// For links, which are the owner's own work and never lead to a vacant place.
+impl<T: Pod> Index<u32> for Dense<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, index: u32) -> &T {
+        match self.get(index) {
+            Some(value) => value,
+            None => unreachable!("a link leads to a vacant place"),
+        }
+    }
+}
+
+impl<T: Pod> IndexMut<u32> for Dense<T> {
+    #[inline]
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        match self.get_mut(index) {
+            Some(value) => value,
+            None => unreachable!("a link leads to a vacant place"),
+        }
+    }
+}

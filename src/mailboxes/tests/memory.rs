@@ -1,0 +1,120 @@
+//! What mail is charged, and that what is charged follows what is held, whatever came and went before.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+/// A world of one shard, whose segments are as large as its budget makes them.
+fn world(budget: u64) -> World {
+    let caps = Caps {
+        mailbox_messages: 100_000,
+        mailbox_bytes: 1 << 30,
+        sessions: 2,
+    };
+    let epoch = Instant::now();
+    World {
+        mailboxes: Arc::new(Mailboxes::new(caps, 1, [1, 2], Arc::new(Budget::new(budget)), epoch)),
+        epoch,
+        now: epoch,
+        woken: Vec::new(),
+    }
+}
+
+/// Posts messages of `len` bytes until the budget is spent, every `nth` to be kept; how many.
+fn fill(world: &mut World, len: usize, nth: usize) -> usize {
+    let body = "x".repeat(len);
+    for count in 0.. {
+        let ttl = if count % nth == 0 { 1_000_000 } else { 1 };
+        if world.try_post(&body, Hold::Store { ttl }).is_err() {
+            return count;
+        }
+    }
+    unreachable!("a budget has an end")
+}
+
+fn let_expire(world: &mut World, millis: &mut u64) {
+    *millis += 2000;
+    world.at_millis(*millis);
+    world.expire();
+}
+
+#[test]
+fn messages_that_stay_from_rounds_of_other_sizes_hold_little_more_than_themselves() {
+    const BUDGET: u64 = 4 << 20;
+    let (mut world, mut millis, mut kept_bytes) = (world(BUDGET), 0, 0);
+    for len in [0, 100, 300, 1000, 5000, 60_000, 30, 152, 65_536, 8] {
+        let nth = (64 * 1024 / (len + 64)).max(8);
+        let count = fill(&mut world, len, nth);
+        kept_bytes += count.div_ceil(nth) * (64 + len.next_multiple_of(128));
+        assert!(world.mailboxes.budget().used() <= BUDGET);
+        let_expire(&mut world, &mut millis);
+        let used = world.mailboxes.budget().used();
+        // An eighth may be vacant, and a few segments of each kind.
+        let most = kept_bytes as u64 * 10 / 8 + 12 * BUDGET / SEGMENTS;
+        assert!(used <= most, "{used} bytes are charged for {kept_bytes} of {len}");
+    }
+}
+
+const SEGMENTS: u64 = crate::limits::SEGMENTS_PER_SHARD as u64;
+
+#[test]
+fn mail_that_is_gone_is_charged_for_nothing_and_leaves_room_for_any_other() {
+    let (mut world, mut millis) = (world(1 << 20), 0);
+    for len in [65_536, 0, 65_536, 20, 300] {
+        let count = fill(&mut world, len, usize::MAX);
+        let bytes = (count * (64 + len)) as u64;
+        assert!(bytes > (1 << 20) / 2, "{count} of {len} bytes");
+        let_expire(&mut world, &mut millis);
+        // The first one stays.
+        let_expire(&mut world, &mut millis);
+        world.mailboxes.attach(&id(1), address(1)).map(drop).unwrap();
+        millis += 2_000_000_000;
+        world.at_millis(millis);
+        world.expire();
+        world.assert_empty();
+    }
+}
+
+#[test]
+fn tables_and_mailboxes_shrink_when_their_ids_are_gone() {
+    let mut world = world(8 << 20);
+    let post = |world: &World, n: u32, ttl| {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        let id = RecipientId::from_bytes(bytes);
+        let hold = Hold::Store { ttl };
+        world.mailboxes.post(&id, b"x", hold, world.now, &mut Vec::new())
+    };
+    let count = (0..u32::MAX).take_while(|n| post(&world, *n, 1).is_ok()).count();
+    assert!(count > 50_000, "{count}");
+    world.at_millis(2000);
+    world.expire();
+    world.assert_empty();
+    assert_eq!(world.mailboxes.stats().mailboxes, 0);
+}
+
+#[test]
+fn bodies_of_every_length_come_out_as_they_went_in_however_often_they_have_moved() {
+    let mut world = world(1 << 20);
+    let body = |n: usize| -> String { ('a'..='z').cycle().skip(n % 26).take(n * 7 % 900).collect() };
+    let mut kept = VecDeque::new();
+    // Far more comes and goes than stays, from all over the segments.
+    for n in 0..6000 {
+        let stays = n % 11 == 0;
+        let ttl = if stays { 1_000_000 } else { 1 };
+        world.try_post(&body(n), Hold::Store { ttl }).unwrap();
+        if stays {
+            kept.push_back(body(n));
+        }
+        if n % 500 == 499 {
+            world.at_millis(n as u64 * 10 + 2000);
+            world.expire();
+        }
+    }
+    world.at_millis(100_000);
+    world.expire();
+    let session = world.attach(1);
+    assert_eq!(world.have(&session, kept.len()), Vec::from(kept));
+    drop(session);
+    world.assert_empty();
+}

@@ -1,0 +1,119 @@
+//! A message that ends every session it is given to: what goes before it, and that it doesn't keep others back for ever.
+
+use crate::limits::SUSPECT_FAILURES;
+
+use super::*;
+
+impl World {
+    /// A session that confirms what it is given as it comes, up to `poison`, at which it ends; what it had.
+    fn visit(&mut self, poison: &str) -> Vec<String> {
+        let session = self.attach(1);
+        let mut had = Vec::new();
+        loop {
+            let mut given = Vec::new();
+            let taken = self.take_some(&session, Room::of_bytes(0), &mut given);
+            for Given { body, sequence } in given {
+                if body == poison {
+                    return had;
+                }
+                had.push(body);
+                session.confirm(sequence, &mut self.woken);
+            }
+            if taken == Taken::All {
+                return had;
+            }
+        }
+    }
+}
+
+#[test]
+fn after_three_sessions_in_a_row_the_later_messages_come_first() {
+    let mut world = World::new();
+    world.post(&["a", "poison", "b"]);
+    assert_eq!(world.visit("poison"), ["a"]);
+    for _ in 1..SUSPECT_FAILURES {
+        assert_eq!(world.visit("poison"), [""; 0]);
+    }
+    world.post(&["c"]);
+    assert_eq!(world.visit("poison"), ["b", "c"]);
+    world.post(&["d", "e"]);
+    assert_eq!(world.visit("poison"), ["d", "e"], "it stays the last");
+    // And is still there for a client that can take it.
+    assert_eq!(world.visit("nothing"), ["poison"]);
+    world.assert_empty();
+}
+
+#[test]
+fn it_keeps_its_deadline() {
+    let mut world = World::new();
+    world.try_post("poison", Hold::Store { ttl: 5 }).unwrap();
+    world.post(&["a"]);
+    for _ in 0..SUSPECT_FAILURES {
+        world.visit("poison");
+    }
+    world.at_millis(4999);
+    let session = world.attach(1);
+    assert_eq!(world.take(&session), ["a", "poison"]);
+    drop(session);
+    world.at_millis(5000);
+    assert_eq!(world.take(&world.attach(1)), ["a"]);
+}
+
+#[test]
+fn all_of_several_are_tried_after_what_is_good() {
+    let mut world = World::new();
+    world.post(&["poison", "poison", "good"]);
+    let had: Vec<_> = (0..3 * SUSPECT_FAILURES).flat_map(|_| world.visit("poison")).collect();
+    assert_eq!(had, ["good"]);
+    assert_eq!(world.messages(), 2);
+}
+
+#[test]
+fn a_message_that_a_session_ended_with_is_given_when_all_before_it_is_acknowledged() {
+    let mut world = World::new();
+    world.post(&["poison"]);
+    world.visit("poison");
+    world.post(&["a"]);
+    let session = world.attach(1);
+    let mut deliveries = Deliveries::new();
+    let room = Room::of_bytes(100);
+    assert_eq!(
+        session.take(world.now, room, false, &mut deliveries),
+        Taken::UpToSuspect
+    );
+    assert!(deliveries.is_empty());
+    assert_eq!(session.take(world.now, room, true, &mut deliveries), Taken::All);
+    assert_eq!(deliveries.len(), 2);
+}
+
+#[test]
+fn a_session_that_was_not_given_the_message_did_not_end_with_it() {
+    let mut world = World::new();
+    world.post(&["a"]);
+    for index in 0..10 {
+        drop(world.attach(index));
+    }
+    let session = world.attach(1);
+    world.post(&["b"]);
+    assert_eq!(world.have(&session, 1), ["a", "b"]);
+    drop(session);
+    world.post(&["c"]);
+    // Three in a row, this one's predecessor included.
+    for _ in 1..SUSPECT_FAILURES {
+        assert_eq!(world.take(&world.attach(1)), ["b", "c"]);
+    }
+    assert_eq!(world.take(&world.attach(1)), ["c", "b"]);
+}
+
+#[test]
+fn while_another_session_is_there_nothing_changes_its_place() {
+    let mut world = World::new();
+    let stays = world.attach(2);
+    world.post(&["poison", "a"]);
+    for _ in 0..=SUSPECT_FAILURES {
+        assert_eq!(world.visit("poison"), [""; 0]);
+    }
+    assert_eq!(world.have(&stays, 2), ["poison", "a"]);
+    drop(stays);
+    world.assert_empty();
+}
