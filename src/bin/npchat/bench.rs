@@ -41,6 +41,7 @@ mod wake_ups;
 mod wire;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgMatches, Command};
 use npchat::machine;
@@ -53,6 +54,10 @@ use self::report::{Report, Section};
 
 /// The subcommand.
 pub(crate) const NAME: &str = "bench";
+
+/// Longest that a server may be silent that owes something: far longer than one takes that works, on a machine that is
+/// slow and does a lot else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A usage error, as clap has it.
 const USAGE: u8 = 2;

@@ -17,12 +17,12 @@ use self::latencies::{Measured, PairLatencies};
 pub(crate) use self::neighbour::{Brief, Kind};
 use self::neighbour::{Deeds, Neighbour};
 use self::pair::Pair;
-use crate::bench::Bench;
 use crate::bench::faults::Fault;
 use crate::bench::identity::Identity;
 use crate::bench::peer::Peer;
 use crate::bench::process::Cpu;
 use crate::bench::report::{Report, Section, as_f64};
+use crate::bench::{Bench, PATIENCE};
 
 pub(crate) const SCENARIO: &str = "attack";
 /// The hidden scenario under which a neighbour runs.
@@ -32,8 +32,6 @@ pub(crate) const NEIGHBOUR_SCENARIO: &str = "attack-neighbour";
 const WARM_UP: Duration = Duration::from_secs(1);
 /// After the end of a neighbour, for what it leaves behind.
 const AFTERMATH: Duration = Duration::from_secs(1);
-/// Longest that a neighbour may take until it is under way.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to measure.
 #[derive(Debug, Clone)]

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::Bench;
 use crate::bench::books::Books;
 use crate::bench::crew::Crew;
 use crate::bench::faults::Faults;
@@ -15,11 +14,10 @@ use crate::bench::report::Section;
 use crate::bench::sample::Sampled;
 use crate::bench::wake_ups;
 use crate::bench::wire::Poller;
+use crate::bench::{Bench, PATIENCE};
 
 /// Longest that they may be beside something.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// Longest that the last answers may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the others do.
 #[derive(Debug, Default)]

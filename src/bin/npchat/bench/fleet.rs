@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bench::Bench;
 use crate::bench::faults::{Fault, Faults};
 use crate::bench::identity::Identity;
 use crate::bench::latencies::Latencies;
 use crate::bench::session::{Said, Session};
 use crate::bench::wire::{Poller, Ready};
+use crate::bench::{Bench, PATIENCE};
 
 /// Logins at once where it isn't their number that is measured.
 pub(crate) const LOGINS_AT_ONCE: usize = 64;
@@ -19,8 +19,6 @@ const TICK: Duration = Duration::from_millis(200);
 const CONNECTS_IN_A_ROW: usize = 64;
 /// After so many logins that were given up none is begun any more, for the server's case is clear.
 const REFUSED_ENOUGH: u64 = 100;
-/// Longest that nothing at all may happen while sessions close.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How logins are gone about.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,6 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::Bench;
 use crate::bench::faults::{Fault, Faults};
 use crate::bench::identity::Away;
 use crate::bench::latencies::Latencies;
@@ -14,12 +13,11 @@ use crate::bench::process::Cpu;
 use crate::bench::report::{Report, Section, as_f64};
 use crate::bench::tls::Tls;
 use crate::bench::wire::{Poller, Ready};
+use crate::bench::{Bench, PATIENCE};
 
 /// Connections before those that count, for each at a time: with them come the first tickets.
 const WARM_UP_ROUNDS: usize = 2;
 const TTL_SECONDS: u64 = 5;
-/// Longest that a message may take, from the connect to its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(200);
 /// After so many that went wrong none is begun any more, for the server's case is clear.
 const WRONG_ENOUGH: usize = 100;

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use crate::bench::Bench;
 use crate::bench::faults::{Fault, Faults};
 use crate::bench::fleet::{self, LOGINS_AT_ONCE, Logins};
 use crate::bench::identity::Identity;
@@ -14,6 +13,7 @@ use crate::bench::process::{resident_kib, tell_memory};
 use crate::bench::report::{Report, Section};
 use crate::bench::session::{Said, Session};
 use crate::bench::wire::Poller;
+use crate::bench::{Bench, PATIENCE};
 
 /// Sessions before those that count.
 const WARM_UP: usize = 100;
@@ -21,8 +21,6 @@ const WARM_UP: usize = 100;
 const SAMPLE: usize = 100;
 const SIZE: usize = 480;
 const TTL_SECONDS: u64 = 60;
-/// Longest that nothing may come while something has to.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Logs in `count` times with new keys, holds the sessions, posts to some of them, closes all.
 ///

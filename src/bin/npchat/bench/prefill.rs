@@ -4,18 +4,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::bench::Bench;
 use crate::bench::faults::{Fault, Faults};
 use crate::bench::mail::Label;
 use crate::bench::poster::{Posted, Poster};
 use crate::bench::wire::Poller;
+use crate::bench::{Bench, PATIENCE};
 
 /// Connections that post.
 pub(crate) const CONNECTIONS: usize = 16;
 /// Messages in flight on each.
 const DEPTH: usize = 8;
-/// Longest that nothing is answered.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A message.
 pub(crate) struct Letter<'l> {

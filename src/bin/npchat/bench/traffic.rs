@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::Bench;
 use crate::bench::books::Books;
 use crate::bench::crew::Crew;
 use crate::bench::faults::{Fault, Faults};
@@ -23,9 +22,8 @@ use crate::bench::sample::{self, SAMPLE, Sampled};
 use crate::bench::session::{Login, Said, Session};
 use crate::bench::visits::{Visit, visit_all};
 use crate::bench::wire::{Poller, Ready};
+use crate::bench::{Bench, PATIENCE};
 
-/// Longest that the last answers and messages may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What the connections that store messages before the load call themselves: this and downwards.
 const FIRST_STORED_SENDER: u32 = u32::MAX - 1;
 

@@ -5,18 +5,18 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::bench::Bench;
 use crate::bench::faults::Fault;
 use crate::bench::fleet::Logins;
 use crate::bench::identity::Identity;
 use crate::bench::mail::Label;
 use crate::bench::session::{Said, Session};
 use crate::bench::wire::{Poller, Ready};
+use crate::bench::{Bench, PATIENCE};
 
-/// Longest that a Close may go unanswered.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest from a login, or from a message, to mail that was stored before it. Whoever has waited so long goes without.
-const MAIL_PATIENCE: Duration = Duration::from_secs(2);
+const MAIL_PATIENCE: Duration = Duration::from_secs(20);
+/// What lives for so long after the login, or the last message, should have come.
+const MAIL_DUE: Duration = Duration::from_secs(2);
 /// How often these are looked at.
 const TICK: Duration = Duration::from_millis(200);
 /// After so many visits that went wrong none is begun any more, for the server's case is clear.
@@ -237,14 +237,16 @@ impl<'v> Guest<'v> {
     /// Ends what takes too long. Says whether the visit is over, which it isn't yet.
     fn look_at_time(&mut self, login_timeout: Duration) -> Result<bool, String> {
         let waited = self.last_event.elapsed();
-        if self.is_closing && waited > CLOSE_PATIENCE {
-            return Err(format!("no end of the stream in {CLOSE_PATIENCE:?}"));
+        if self.is_closing && waited > PATIENCE {
+            return Err(format!("no end of the stream in {PATIENCE:?}"));
         }
         match self.logged_in {
             None if waited > login_timeout => Err(format!("no answer in {login_timeout:?}")),
             Some(at) if !self.is_closing && waited.min(at.elapsed()) > MAIL_PATIENCE => {
+                let due = self.last_event.max(at) + MAIL_DUE;
                 self.goes_without = true;
                 self.close()?;
+                self.visited.finished = due;
                 Ok(false)
             }
             _ => Ok(false),

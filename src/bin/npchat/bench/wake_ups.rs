@@ -11,19 +11,22 @@ use crate::bench::latencies::Latencies;
 
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Sleeps in this thread, which is for nothing else, for one period after the other while it `goes_on`. A wake-up that comes
-/// after further periods counts as late for each of them, but for those that are missing when this ends.
+/// Sleeps in this thread, which is for nothing else, for one period at least, and one after the other while it
+/// `goes_on`. A wake-up that comes after further periods counts as late for each of them, but for those that are
+/// missing when this ends.
 pub(crate) fn measure(mut goes_on: impl FnMut() -> bool) -> Latencies {
     // The kernel is free to wake a thread later by its slack, 50 microseconds if nobody asks for less.
     let _ = set_current_timer_slack(NonZeroU64::new(1));
     let mut latencies = Latencies::default();
     let mut due = Instant::now();
-    while goes_on() {
+    loop {
         due += PERIOD;
         thread::sleep(due.saturating_duration_since(Instant::now()));
         latencies.add(due.elapsed());
+        if !goes_on() {
+            return latencies;
+        }
     }
-    latencies
 }
 
 #[cfg(test)]
@@ -36,7 +39,7 @@ mod tests {
         let mut left = 20;
         let wake_ups = measure(|| {
             left -= 1;
-            left >= 0
+            left > 0
         });
         assert_eq!(wake_ups.count(), 20);
         assert!(start.elapsed() >= 20 * PERIOD);
@@ -50,7 +53,7 @@ mod tests {
             if left == 10 {
                 thread::sleep(10 * PERIOD);
             }
-            left >= 0
+            left > 0
         });
         // Nine, eight, … of them: half of the latter ten waited for five or more.
         assert!(wake_ups.quantile(0.75) >= 4000, "{wake_ups}");

@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use super::latencies::PairLatencies;
-use crate::bench::Bench;
 use crate::bench::faults::{Fault, Faults};
 use crate::bench::fleet::{self, Logins};
 use crate::bench::identity::Identity;
@@ -14,13 +13,12 @@ use crate::bench::mail::Label;
 use crate::bench::poster::{Posted, Poster};
 use crate::bench::session::{Said, Session};
 use crate::bench::wire::{Poller, Ready};
+use crate::bench::{Bench, PATIENCE};
 
 const SESSION: usize = 0;
 const POSTER: usize = 1;
 const SIZE: usize = 480;
 const TTL_SECONDS: u64 = 60;
-/// Longest that nothing may come.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One sender and one session.
 pub(super) struct Pair<'i> {
@@ -62,7 +60,7 @@ impl<'i> Pair<'i> {
         })
     }
 
-    /// Posts until `is_enough`, then waits until all has come, so that no wait is cut off.
+    /// Posts until `is_enough`, once at least, then waits until all has come, so that no wait is cut off.
     ///
     /// # Errors
     /// A connection is over, or nothing comes any more.
@@ -73,11 +71,12 @@ impl<'i> Pair<'i> {
     ) -> Result<(), String> {
         let mut ready = Vec::new();
         let mut last_event = Instant::now();
-        let mut enough = false;
+        let (mut enough, mut has_posted) = (false, false);
         loop {
             enough = enough || is_enough();
             if self.poster.in_flight() == 0 {
-                if !enough {
+                if !enough || !has_posted {
+                    has_posted = true;
                     self.post()?;
                 } else if self.account.ledger.is_settled() {
                     return Ok(());
