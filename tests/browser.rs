@@ -20,8 +20,8 @@ use serde_json::json;
 
 use common::{Identity, Receiver, address, post, start, wait_until};
 
-/// A browser takes its time to start.
-const BROWSER_PATIENCE: Duration = Duration::from_secs(60);
+/// A browser takes its time to start, more so on a machine that does a lot else.
+const BROWSER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What npchat-web does to log in, and then it tells the page's server what has come, in order.
 const PAGE: &str = r#"<!doctype html><script>
@@ -191,9 +191,9 @@ fn a_browser_confirms_by_itself_and_is_sent_nothing_twice() {
     };
     let expected: Vec<_> = (0..COUNT).map(|number| number.to_string()).collect();
     assert_eq!(received, expected.join(","));
-    wait_until(BROWSER_PATIENCE, "all is confirmed", || server.stats().messages == 0);
-    assert_eq!(server.totals().delivered, COUNT as u64);
-    assert_eq!(server.stats().messages, 0);
+    wait_until(BROWSER_PATIENCE, "all is confirmed", || {
+        server.stats().messages == 0 && server.totals().delivered == COUNT as u64
+    });
 
     drop(browser);
     wait_until(BROWSER_PATIENCE, "its session is over", || server.stats().sessions == 0);

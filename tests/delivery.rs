@@ -8,7 +8,7 @@ use std::{slice, thread};
 
 use tungstenite::Message;
 
-use common::{Identity, RawClient, Receiver, address, post, start, wait_until_confirmed};
+use common::{Identity, PATIENCE, RawClient, Receiver, address, post, start, wait_until, wait_until_confirmed};
 
 #[test]
 fn a_message_reaches_a_session_that_is_live() {
@@ -148,7 +148,9 @@ fn a_message_posted_while_its_recipient_logs_in_comes_exactly_once() {
         });
     }
     wait_until_confirmed(&server, &mut receivers);
-    assert_eq!(server.totals().delivered, server.totals().posted);
+    wait_until(PATIENCE, "all is counted", || {
+        server.totals().delivered == server.totals().posted
+    });
 }
 
 fn chunked_request(id: &str, body: &[u8], chunk_length: usize) -> Vec<u8> {

@@ -18,7 +18,7 @@ use npchat::server::Server;
 use npchat::service::{Conversation, Heard, Service};
 use npchat::websocket::Event;
 
-use common::{PATIENCE, RawClient, address, post_request, wait_until};
+use common::{PATIENCE, RawClient, address, patient_timeouts, post_request, wait_until};
 
 /// Notes what is posted, and holds up its worker while the gate is shut.
 #[derive(Debug)]
@@ -72,6 +72,7 @@ fn who_is_in_is_answered_before_a_storm_of_newcomers_that_was_there_earlier() {
     let config = Config {
         listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()]),
         workers: 1,
+        timeouts: patient_timeouts(),
         ..Config::default()
     };
     let server = Server::start_service::<Gated>(&config).unwrap();

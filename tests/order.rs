@@ -13,6 +13,7 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::mpsc;
 use std::thread;
 
 use common::{
@@ -30,7 +31,7 @@ fn a_receiver_that_was_there_gets_all_in_order() {
     let server = start(|_| {});
     let alice = Identity::generate();
     let receivers = [Receiver::connect(address(&server), &alice)];
-    for (_, heard) in converse(address(&server), &alice, receivers.into()) {
+    for (_, heard) in converse(address(&server), &alice, receivers.into(), || {}) {
         assert_all_in_order(&heard);
     }
 }
@@ -40,7 +41,8 @@ fn each_of_several_receivers_gets_all_in_order() {
     let server = start(|_| {});
     let alice = Identity::generate();
     let receivers = (0..3).map(|_| Receiver::connect(address(&server), &alice)).collect();
-    let (mut receivers, heard): (Vec<_>, Vec<_>) = converse(address(&server), &alice, receivers).into_iter().unzip();
+    let conversations = converse(address(&server), &alice, receivers, || {});
+    let (mut receivers, heard): (Vec<_>, Vec<_>) = conversations.into_iter().unzip();
     assert_eq!(heard.len(), 3);
     for heard in &heard {
         assert_all_in_order(heard);
@@ -57,7 +59,7 @@ fn a_receiver_that_logs_in_while_the_senders_are_at_it_gets_all_in_order() {
             wait_until(PATIENCE, "a part is stored", || server.totals().posted > 300);
             Receiver::connect(address(&server), &alice).recv_until("end")
         });
-        converse(address(&server), &alice, Vec::new());
+        converse(address(&server), &alice, Vec::new(), || {});
         assert_all_in_order(&receiver.join().unwrap());
     });
 }
@@ -67,12 +69,17 @@ fn a_receiver_that_joins_another_gets_all_from_some_point_on() {
     let server = start(|_| {});
     let alice = Identity::generate();
     let first = Receiver::connect(address(&server), &alice);
+    let (logged_in, second_is_there) = mpsc::channel();
     thread::scope(|scope| {
         let second = scope.spawn(|| {
             wait_until(PATIENCE, "a part is delivered", || server.totals().delivered > 300);
-            Receiver::connect(address(&server), &alice).recv_until("end")
+            let mut second = Receiver::connect(address(&server), &alice);
+            logged_in.send(()).unwrap();
+            second.recv_until("end")
         });
-        for (_, heard) in converse(address(&server), &alice, vec![first]) {
+        // The end must not have come and gone by then.
+        let wait_for_second = || second_is_there.recv_timeout(PATIENCE).unwrap();
+        for (_, heard) in converse(address(&server), &alice, vec![first], wait_for_second) {
             assert_all_in_order(&heard);
         }
         for numbers in by_sender(&second.join().unwrap()) {
@@ -82,8 +89,13 @@ fn a_receiver_that_joins_another_gets_all_from_some_point_on() {
     });
 }
 
-/// Has all senders send all, then the marker; returns each receiver, and what it got before that.
-fn converse(address: SocketAddr, recipient: &Identity, receivers: Vec<Receiver>) -> Vec<(Receiver, Vec<Vec<u8>>)> {
+/// Has all senders send all, and after `before_end` the marker; returns each receiver, and what it got before that.
+fn converse(
+    address: SocketAddr,
+    recipient: &Identity,
+    receivers: Vec<Receiver>,
+    before_end: impl FnOnce(),
+) -> Vec<(Receiver, Vec<Vec<u8>>)> {
     thread::scope(|scope| {
         let hearing: Vec<_> = receivers
             .into_iter()
@@ -100,6 +112,7 @@ fn converse(address: SocketAddr, recipient: &Identity, receivers: Vec<Receiver>)
         for sender in sending {
             sender.join().expect("the sender is told that all is sent");
         }
+        before_end();
         assert_eq!(post(address, &recipient.id, "end").status, 200);
         hearing.into_iter().map(|receiver| receiver.join().unwrap()).collect()
     })

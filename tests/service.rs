@@ -15,7 +15,7 @@ use npchat::server::Server;
 use npchat::service::{Conversation, Heard, Service};
 use npchat::websocket::{Event, Opcode, write_frame};
 
-use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, upgrade_request, wait_until};
+use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, patient_timeouts, upgrade_request, wait_until};
 
 /// Echoes what it hears, but panics when it hears so.
 #[derive(Debug)]
@@ -62,6 +62,7 @@ fn start() -> Server {
         workers: 1,
         max_message: MESSAGE_MAX_BYTES,
         mailbox_bytes: MESSAGE_MAX_BYTES,
+        timeouts: patient_timeouts(),
         ..Config::default()
     };
     Server::start_service::<Fragile>(&config).unwrap()

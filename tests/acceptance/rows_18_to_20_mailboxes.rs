@@ -126,7 +126,7 @@ fn row_19_a_relay_filled_with_big_messages_takes_no_more_memory_than_its_budget_
 #[track_caller]
 fn fill_and_weigh(length: usize, charged_at_most: u64) {
     const MEMORY: u64 = 16 * 1024 * 1024;
-    let daemon = Daemon::start(&["--memory", &MEMORY.to_string()]);
+    let daemon = Daemon::start(&["--memory", &MEMORY.to_string(), "--msgttl", "1h"]);
     let mut sender = RawClient::connect(daemon.address);
     assert_eq!(sender.post(ID, "the first touches what every worker has").status, 200);
     let before = daemon.memory("VmRSS");

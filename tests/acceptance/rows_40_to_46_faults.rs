@@ -31,7 +31,8 @@ fn row_40_a_reader_that_stops_is_closed_without_a_pong_and_its_mail_is_there_for
     let server = start(|config| {
         config.mailbox_bytes = 64 * 1024 * 1024;
         config.memory = 64 * 1024 * 1024;
-        config.timeouts.pong = Duration::from_secs(1);
+        // So long that a client which answers at once is not late.
+        config.timeouts.pong = Duration::from_secs(3);
     });
     let identity = Identity::generate();
     let stopped = RawWebSocket::log_in(address(&server), &identity);
@@ -59,16 +60,16 @@ fn row_40_a_reader_whose_kernel_takes_no_more_is_closed_on_a_stall_and_its_mail_
         config.max_message = 16 << 20;
         config.mailbox_bytes = 64 << 20;
         config.memory = 256 << 20;
-        config.timeouts.write_stall = Duration::from_millis(300);
+        config.timeouts.write_stall = Duration::from_secs(1);
     });
     let identity = Identity::generate();
     let stalled = RawWebSocket::log_in_with_receive_buffer(address(&server), &identity, 8 * 1024);
     let message = vec![b'x'; LENGTH];
     assert_eq!(post(address(&server), &identity.id, &message).status, 200);
     wait_until(PATIENCE, "it is closed", || {
-        server.totals().closed(CloseReason::Stalled) == 1
+        server.totals().closed(CloseReason::Stalled) == 1 && server.stats().sessions == 0
     });
-    assert_eq!((server.stats().messages, server.stats().sessions), (1, 0));
+    assert_eq!(server.stats().messages, 1);
     let mut receiver = RawWebSocket::log_in(address(&server), &identity);
     assert!(receiver.read_message().payload == message);
     drop(stalled);
@@ -204,10 +205,11 @@ fn row_43_a_drain_serves_those_that_connected_just_before_it() {
 #[test]
 fn row_43_a_first_sigterm_ends_the_process_with_0_and_a_second_one_at_once() {
     for impatient in [false, true] {
-        let process = Daemon::start(&[]);
+        let process = Daemon::start(&["--drain", "10m"]);
         let mut socket = RawWebSocket::connect(process.address, ID);
         let mut sender = RawClient::connect(process.address);
-        sender.send(post_head(8) + "a ha");
+        // So much of it that the server waits for the rest for a minute.
+        sender.send(post_head(60_008) + &"a ha".repeat(15_001));
         process.signal(Signal::TERM);
         expect_close(&mut socket, 1012, None);
         if impatient {
@@ -262,7 +264,7 @@ fn row_44_no_decision_depends_on_the_wall_clock() {
 #[test]
 fn row_45_a_ttl_is_clamped_and_told_or_400() {
     const MAX: Answer = SENT.with("TTL", "604800");
-    let server = start(|_| {});
+    let server = start(|config| config.message_ttl = Duration::from_secs(60));
     let taken = [
         ("TTL: 18446744073709551615\r\n", MAX),
         ("TTL: 18446744073709551616\r\n", MAX),
@@ -355,9 +357,9 @@ fn row_46_an_expired_message_is_freed_with_no_traffic_at_all() {
         let response = RawClient::connect(address(&server)).post_with(&target, "TTL: 1\r\n", "short-lived");
         assert_eq!(response.header("TTL"), Some("1"));
     }
-    assert_eq!(server.stats().messages, 3);
     wait_until(PATIENCE, "all of it is freed", || {
-        server.memory_used() == 0 && server.stats() == Stats::default()
+        let is_freed = server.memory_used() == 0 && server.stats() == Stats::default();
+        is_freed && server.totals().expired == 3
     });
 }
 
@@ -369,7 +371,7 @@ fn row_46_an_expired_message_is_not_delivered_even_if_it_is_not_freed_yet() {
     let target = format!("/{}", identity.id);
     assert_eq!(sender.post_with(&target, "TTL: 1\r\n", "too late").status, 200);
     let since = Instant::now();
-    assert_eq!(sender.post_with(&target, "TTL: 60\r\n", "in time").status, 200);
+    assert_eq!(sender.post_with(&target, "TTL: 600\r\n", "in time").status, 200);
     wait_until(PATIENCE, "its time is over", || {
         since.elapsed() >= Duration::from_secs(1)
     });

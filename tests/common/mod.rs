@@ -32,11 +32,12 @@ pub(crate) use identity::{Challenge, Identity};
 pub(crate) use lent::Lent;
 pub(crate) use line::{Line, Wire, certificate_files, client_config, client_config_by, fixture};
 pub(crate) use receiver::Receiver;
-pub(crate) use server::{address, start, wait_until_confirmed};
+pub(crate) use server::{address, patient_timeouts, start, wait_until_confirmed};
 pub(crate) use websocket::{Frame, OFFER, Opcode, RawWebSocket, upgrade_request, upgrade_request_with};
 
-/// Longest wait for anything that a server should do at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for anything that a server should do at once: no test waits so long unless it fails, however slow the
+/// machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` holds, and fails the test with `what` when it doesn't within `deadline`.
 #[track_caller]

@@ -3,18 +3,41 @@
 //! Dropping it stops it at once, so that a test that fails leaves nothing behind.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use npchat::config::{Config, Listen};
+use npchat::config::{Config, Listen, Timeouts};
 use npchat::server::Server;
 
 use super::line::{Wire, certificate_files};
 use super::{PATIENCE, Receiver, wait_until};
 
-/// Starts a server of two workers on a free port of 127.0.0.1, its defaults changed by `tweak`.
+/// Longer than any test takes: no client is too late for this, and no message expires.
+const AGES: Duration = Duration::from_secs(3600);
+
+/// Deadlines that no client misses on a slow machine. Those that only bound how long a connection's end takes are as
+/// usual.
+pub(crate) fn patient_timeouts() -> Timeouts {
+    Timeouts {
+        head: AGES,
+        body_grace: AGES,
+        message_grace: AGES,
+        keep_alive: AGES,
+        login: AGES,
+        write_stall: AGES,
+        pong: AGES,
+        ..Timeouts::default()
+    }
+}
+
+/// Starts a server of two workers on a free port of 127.0.0.1, changed by `tweak`. Unless that says otherwise it has
+/// the default configuration, but for deadlines: a test that is about one sets it.
 pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config {
         listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()]),
         workers: 2,
+        message_ttl: AGES,
+        drain: AGES,
+        timeouts: patient_timeouts(),
         certificate: (Wire::HERE == Wire::Tls).then(|| certificate_files("localhost")),
         ..Config::default()
     };
@@ -27,7 +50,7 @@ pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
 pub(crate) fn wait_until_confirmed(server: &Server, receivers: &mut [Receiver]) {
     wait_until(PATIENCE, "all mail is confirmed", || {
         receivers.iter_mut().for_each(Receiver::tend);
-        server.stats().messages == 0
+        server.stats().messages == 0 && server.memory_used() == 0
     });
 }
 

@@ -35,7 +35,7 @@ fn curl_posts_over_https() {
             "--silent",
             "--show-error",
             "--max-time",
-            "10",
+            "120",
             "--cacert",
             authority.to_str().unwrap(),
             version,

@@ -183,7 +183,12 @@ fn what_could_not_be_loaded_is_told_once_and_tried_again_though_no_file_changes(
 #[test]
 fn changed_files_are_taken_up_under_load_and_nothing_is_dropped() {
     let folder = Folder::new("load");
-    let server = start(|config| config.certificate = Some(folder.files()));
+    let server = start(|config| {
+        config.certificate = Some(folder.files());
+        // Senders may be as quick as they like, and the receiver as slow.
+        config.mailbox_messages = 1 << 24;
+        config.mailbox_bytes = 1 << 24;
+    });
     let address = address(&server);
     let old = shown(address);
     let identity = Identity::generate();
