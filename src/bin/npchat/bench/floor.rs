@@ -168,7 +168,11 @@ impl Loop {
         let mut events = Events::with_capacity(1024);
         let mut scratch = vec![0; SCRATCH_BYTES];
         loop {
-            self.poll.poll(&mut events, None)?;
+            match self.poll.poll(&mut events, None) {
+                // The process was stopped for a while.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => result?,
+            }
             for event in &events {
                 if event.token() == LISTENER {
                     self.accept()?;
