@@ -68,10 +68,10 @@ mod warm;
 /// to whichever shard needs one. So resident memory follows what is charged, whatever sizes come and go in which order.
 ///
 /// # A message that ends sessions
-/// A client whose own limit is smaller than a message may close its session at it, every time. So such a message, once a
-/// session has ended with it as its first unconfirmed one, is given only when all before it has been confirmed; and after
-/// [`SUSPECT_FAILURES`](crate::limits::SUSPECT_FAILURES) sessions in a row it goes behind all others whenever a first session
-/// attaches, until it is confirmed or expires.
+/// A client whose own limit is smaller than a message may close its session at it, every time. So a message, once a session
+/// has ended with it as its first unconfirmed one, is given only when all before it has been confirmed, and nothing is given
+/// after it until it has been itself. And after [`SUSPECT_FAILURES`](crate::limits::SUSPECT_FAILURES) sessions in a row it goes
+/// behind all others whenever a first session attaches, until it is confirmed or expires.
 ///
 /// # Costs
 /// Every operation is linear in the sessions of the one mailbox and amortised O(1) in the messages, since each message
@@ -350,8 +350,9 @@ pub enum Taken {
     All,
     /// More mail.
     More,
-    /// A message that sessions have ended with, which is given once all that went before it is confirmed.
-    UpToSuspect,
+    /// More mail, which is given once all that was given is confirmed: sessions have ended with the next message, or with the
+    /// last one.
+    AwaitsAcknowledgement,
     /// It doesn't matter: the session is more than a window behind another one, and is to be closed.
     Lagging,
 }

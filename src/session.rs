@@ -223,8 +223,8 @@ impl Conversation for Session {
         let taken = live
             .attachment
             .take(turn.now, room, is_all_acknowledged, turn.deliveries);
-        self.mail_waits = matches!(taken, Taken::More | Taken::UpToSuspect);
-        self.is_held = taken == Taken::UpToSuspect;
+        self.mail_waits = matches!(taken, Taken::More | Taken::AwaitsAcknowledgement);
+        self.is_held = taken == Taken::AwaitsAcknowledgement;
         for delivery in turn.deliveries.iter() {
             let is_text = !self.is_npchat_2 && std::str::from_utf8(delivery.body).is_ok();
             let opcode = if is_text { Opcode::Text } else { Opcode::Binary };

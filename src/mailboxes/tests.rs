@@ -82,7 +82,10 @@ impl World {
 
     fn deliveries(&self, session: &Attachment) -> Vec<Given> {
         let mut into = Vec::new();
-        while self.take_some(session, Room::of_bytes(0), &mut into) == Taken::More {}
+        while matches!(
+            self.take_some(session, Room::of_bytes(0), &mut into),
+            Taken::More | Taken::AwaitsAcknowledgement
+        ) {}
         into
     }
 

@@ -291,19 +291,22 @@ impl Model {
         let session = &mut self.sessions[at];
         let mut room = max_bytes;
         let mut serials = Vec::new();
+        let mut is_behind_suspect = false;
         for message in &mut self.messages {
             let is_due = message.meant_for.contains(&session.serial) && !message.given.contains(&session.serial);
             if !is_due || message.gone || message.deadline_millis <= now {
                 continue;
             }
+            let is_suspect = message.failures > 0;
+            if is_behind_suspect || is_suspect && !(serials.is_empty() && is_all_acknowledged) {
+                session.must_wake = Some(false);
+                return (serials, Taken::AwaitsAcknowledgement);
+            }
             if message.len > room && !serials.is_empty() {
                 session.must_wake = Some(false);
                 return (serials, Taken::More);
             }
-            if message.failures > 0 && !(serials.is_empty() && is_all_acknowledged) {
-                session.must_wake = Some(false);
-                return (serials, Taken::UpToSuspect);
-            }
+            is_behind_suspect = is_suspect;
             room = room.saturating_sub(message.len);
             message.given.insert(session.serial);
             serials.push(message.serial);

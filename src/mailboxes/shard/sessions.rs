@@ -96,6 +96,8 @@ impl Shard {
     ) -> Taken {
         let mut bytes_left = room.bytes;
         let mut is_first = true;
+        // A suspect goes alone: what ended a session may have been any of what it was sent.
+        let mut is_behind_suspect = false;
         for _ in 0..MESSAGES_PER_TAKE.min(room.messages) {
             let Some(next) = self.next_for(index, key) else {
                 return self.end_of_mail(index, key);
@@ -112,12 +114,13 @@ impl Shard {
             };
             if listener.is_given(message, oldest) {
                 let len = message.len as usize;
+                if is_behind_suspect || message.is_suspect() && !(is_first && is_all_acknowledged) {
+                    return Taken::AwaitsAcknowledgement;
+                }
                 if len > bytes_left && !is_first {
                     return Taken::More;
                 }
-                if message.is_suspect() && !(is_first && is_all_acknowledged) {
-                    return Taken::UpToSuspect;
-                }
+                is_behind_suspect = message.is_suspect();
                 is_first = false;
                 bytes_left = bytes_left.saturating_sub(len);
                 into.push(message.sequence, |bytes| {
