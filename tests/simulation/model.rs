@@ -270,6 +270,9 @@ impl Model {
     /// The session takes what it is sent, and nothing is on its way: it must have been given all that is its own.
     pub(crate) fn check_has_all(&self, session: usize, now: Instant) {
         let missing = self.next_due(&self.sessions[session], now);
+        if missing.is_some_and(|missing| self.may_wait(&self.sessions[session], missing)) {
+            return;
+        }
         assert!(
             missing.is_none(),
             "message {missing:?} is lost to session {session}, or waits without a wake-up"
@@ -354,6 +357,15 @@ impl Model {
         ahead
             .map(|place| line[place])
             .find(|number| session.must_be_given(&self.messages[*number], now))
+    }
+
+    /// Whether the message may wait for what the session was given before it to be acknowledged: sessions have ended with it, or
+    /// with some of that.
+    fn may_wait(&self, session: &Session, message: usize) -> bool {
+        let line = &self.lines[session.identity].numbers;
+        let mut unconfirmed = session.unconfirmed.iter().map(|place| line[*place]);
+        let is_suspect = |number: usize| self.messages[number].failures > 0;
+        unconfirmed.len() > 0 && (is_suspect(message) || unconfirmed.any(is_suspect))
     }
 
     /// Whether what must not be stored may be dropped for want of room.
