@@ -10,21 +10,21 @@ mod upgraded;
 use std::time::{Duration, Instant};
 
 use self::closing::{Closing, write_farewell};
-use self::requests::{Progress, Requests, write_refusal};
+use self::requests::{Progress, Requests};
 pub use self::turn::Turn;
 use self::upgraded::Upgraded;
 use crate::config::Timeouts;
 use crate::limits::OUTBOUND_HIGH_WATER_BYTES;
 use crate::outbound::Outbound;
-use crate::refusal::{CloseReason, Refusal};
+use crate::refusal::CloseReason;
 use crate::service::{Conversation, Npchat, Service};
 
 /// One client's connection, from accept to free.
 ///
 /// Calling contract:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
-///    [`Connection::turn_away`], [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out`
-///    is empty, or [`Connection::break_off`].
+///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out` is empty, or
+///    [`Connection::break_off`]. Before all of them [`Connection::turn_away`] may be called once.
 /// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
@@ -133,12 +133,11 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// There is no room for this connection, which has just been accepted.
-    pub fn turn_away(&mut self, turn: &mut Turn<'_>) {
-        write_refusal(Refusal::Unavailable, false, turn);
-        self.close(CloseReason::Answered, turn);
-        if let Stage::Closing(closing) = &mut self.stage {
-            closing.flush_by(turn.now + turn.timeouts.head);
+    /// There is no room for this connection, which has just been accepted: its first request is answered if it asks how the
+    /// server is, refused with [`Refusal::Unavailable`](crate::refusal::Refusal::Unavailable) otherwise, and the last.
+    pub fn turn_away(&mut self) {
+        if let Stage::Http(requests) = &mut self.stage {
+            requests.turn_away();
         }
     }
 

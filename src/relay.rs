@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::host::Host;
 use crate::identity::RecipientId;
-use crate::limits::{SESSIONS_PER_MAILBOX, SHARD_MIN_BYTES, SHARDS_MAX, SHARDS_PER_WORKER};
+use crate::limits::{MESSAGE_ROOM_BYTES, SESSIONS_PER_MAILBOX, SHARD_MIN_BYTES, SHARDS_MAX, SHARDS_PER_WORKER};
 use crate::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError};
 use crate::refusal::{CloseReason, Refusal};
 use crate::token::SessionAddress;
@@ -142,6 +142,13 @@ impl Relay {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether mail is taken now: the relay isn't stopping, and its memory has room for the largest message.
+    #[must_use]
+    pub fn takes_mail(&self) -> bool {
+        let message = u64::from(self.max_message_bytes);
+        !self.is_draining() && self.budget.has_room(message + message / 8 + MESSAGE_ROOM_BYTES)
     }
 
     /// The mailboxes, for their expiry and for whoever counts them.

@@ -3,12 +3,13 @@
 //! What a worker does is in `worker`; what an operator can set is in [`crate::config`].
 
 mod listeners;
+mod places;
 mod renewal;
 
 use std::net::SocketAddr;
 use std::panic;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 use std::{error, fmt, io};
@@ -21,11 +22,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 pub(crate) use self::listeners::Door;
+pub(crate) use self::places::Place;
+use self::places::Places;
 use self::renewal::Renewal;
 use crate::auth::ChallengeSigner;
 use crate::certificate::{self, CurrentCertificate};
 use crate::config::{CertificateFiles, Config, ConfigError, Timeouts};
-use crate::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
+use crate::limits::{FEW_CONNECTIONS, RESERVED_FILES};
 use crate::machine;
 use crate::mailboxes::Stats;
 use crate::metrics::{Counters, Totals};
@@ -49,24 +52,12 @@ pub(crate) struct Shared {
     pub(crate) relay: Relay,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) counters: Vec<Counters>,
-    /// Connections open in all workers, but for those that are turned away.
-    connections: AtomicUsize,
-    max_connections: usize,
-    turned_away: AtomicUsize,
+    places: Places,
     pub(crate) timeouts: Timeouts,
     pub(crate) clean_period: Duration,
     pub(crate) drain: Duration,
     /// Stop at once, whatever is under way.
     pub(crate) halt: AtomicBool,
-}
-
-/// What a connection is open for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// To be served.
-    Served,
-    /// To be told that there is no room.
-    TurnedAway,
 }
 
 /// Why a server did not start, or could not go on. Its text is one line.
@@ -106,7 +97,7 @@ impl Server {
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| StartError::System("make a poller", error))?;
-        let shared = Arc::new(Shared::new(config, &polls, files)?);
+        let shared = Arc::new(Shared::new(config, &polls, files, bound.len())?);
         let mut server = Self {
             shared,
             addresses: bound.iter().map(|one| one.address).collect(),
@@ -125,10 +116,22 @@ impl Server {
             "listening on {}, {} workers, up to {} connections, {} for mail",
             urls.join(" and "),
             config.workers,
-            server.shared.max_connections,
+            server.shared.places.count(),
             ByteSize::b(config.memory).display().iec(),
         );
+        server.warn_of_few_connections(files);
         Ok(server)
+    }
+
+    fn warn_of_few_connections(&self, files: u64) {
+        let connections = self.shared.places.count();
+        if connections < FEW_CONNECTIONS {
+            tracing::warn!(
+                "room for {connections} connections only: the process may have {files} open files, of which \
+                 {RESERVED_FILES} are kept for other things; raise the hard limit (LimitNOFILE= of a systemd unit, \
+                 ulimit -Hn in a shell, --ulimit nofile= of a container)"
+            );
+        }
     }
 
     /// Where the server listens, with the ports that the system chose for port 0.
@@ -217,7 +220,7 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn new(config: &Config, polls: &[Poll], files: u64) -> Result<Self, StartError> {
+    fn new(config: &Config, polls: &[Poll], files: u64, listeners: usize) -> Result<Self, StartError> {
         let inboxes = polls
             .iter()
             .map(|poll| Waker::new(poll.registry(), INBOX).map(Inbox::new))
@@ -229,9 +232,7 @@ impl Shared {
             relay: Relay::new(config, random_secret()?, Instant::now(), &started),
             counters: polls.iter().map(|_| Counters::default()).collect(),
             inboxes,
-            connections: AtomicUsize::new(0),
-            turned_away: AtomicUsize::new(0),
-            max_connections: usize::try_from(room).unwrap_or(usize::MAX),
+            places: Places::new(usize::try_from(room).unwrap_or(usize::MAX), listeners),
             timeouts: config.timeouts,
             clean_period: config.clean_period,
             drain: config.drain,
@@ -239,29 +240,15 @@ impl Shared {
         })
     }
 
-    /// A place for one more connection, to be given back by [`Shared::leave`]. `None`: it can't even be turned away politely.
-    pub(crate) fn enter(&self) -> Option<Place> {
-        let take = |count: &AtomicUsize, max: usize| {
-            let taken = count.fetch_add(1, Ordering::Relaxed) < max;
-            if !taken {
-                count.fetch_sub(1, Ordering::Relaxed);
-            }
-            taken
-        };
-        if take(&self.connections, self.max_connections) {
-            Some(Place::Served)
-        } else {
-            take(&self.turned_away, TURNED_AWAY_MAX).then_some(Place::TurnedAway)
-        }
+    /// A place for one more connection, accepted at this listener, to be given back by [`Shared::leave`]. `None`: it can't
+    /// even be turned away politely.
+    pub(crate) fn enter(&self, listener: usize) -> Option<Place> {
+        self.places.enter(listener)
     }
 
     /// Gives back what [`Shared::enter`] gave.
     pub(crate) fn leave(&self, place: Place) {
-        let count = match place {
-            Place::Served => &self.connections,
-            Place::TurnedAway => &self.turned_away,
-        };
-        count.fetch_sub(1, Ordering::Relaxed);
+        self.places.leave(place);
     }
 
     fn halt(&self) {

@@ -124,7 +124,7 @@ impl Service for Npchat {
     fn admit(head: &RequestHead<'_>) -> Result<Posting, Refusal> {
         let (id, live_only) = match head.target {
             Target::Mailbox { id, live_only } => (id, live_only),
-            Target::Root | Target::Info | Target::Health => return Err(Refusal::MethodNotAllowed),
+            Target::Root | Target::Info | Target::Health | Target::Ready => return Err(Refusal::MethodNotAllowed),
             Target::Asterisk | Target::BadId => return Err(Refusal::BadId),
         };
         if head.framing == Framing::None {

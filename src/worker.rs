@@ -172,22 +172,20 @@ impl<S: Service> Worker<S> {
     /// Returns whether somebody has come.
     fn accept(&mut self) -> bool {
         let takes_tls = self.handshakes.len() < HANDSHAKES_WAITING_MAX;
-        let transport = self.entrance.next(takes_tls, self.clock.now);
-        transport.map(|transport| self.admit(transport)).is_some()
+        let accepted = self.entrance.next(takes_tls, self.clock.now);
+        accepted
+            .map(|(transport, listener)| self.admit(transport, listener))
+            .is_some()
     }
 
-    fn admit(&mut self, transport: Transport) {
-        let Some(place) = self.shared.enter() else {
+    fn admit(&mut self, transport: Transport, listener: usize) {
+        let Some(place) = self.shared.enter(listener) else {
             self.shared.counters[self.index as usize].refused(Refusal::Unavailable);
             return;
         };
-        let Some(token) = self.open(transport, place) else {
-            self.shared.leave(place);
-            return;
-        };
-        match place {
-            Place::Served => self.arm_deadline(token),
-            Place::TurnedAway => self.serve(token, Visit::TurnAway),
+        match self.open(transport, place) {
+            Some(token) => self.arm_deadline(token),
+            None => self.shared.leave(place),
         }
     }
 

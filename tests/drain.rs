@@ -53,20 +53,31 @@ fn a_request_under_way_is_answered_and_then_the_connection_is_closed() {
 }
 
 #[test]
-fn health_is_unavailable_to_a_check_that_is_under_way() {
+fn probes_that_are_under_way_find_the_server_alive_and_not_ready() {
     let server = start(|config| config.drain = LONG_DRAIN);
-    let mut client = RawClient::connect(address(&server));
-    client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n");
+    let mut probes = ["/healthz", "/readyz"].map(|target| {
+        let mut client = RawClient::connect(address(&server));
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n"));
+        client
+    });
     server.drain();
     wait_until(PATIENCE, "the drain has begun", || {
         refuses_connections(address(&server))
     });
-    client.send("\r\n");
-    let answer = client.read_response();
-    assert_eq!((answer.status, answer.json()), (503, json!({"status": "draining"})));
-    assert_eq!(answer.header("Connection"), Some("close"));
-    assert!(client.read_to_end().is_empty());
-    drop(client);
+    let [health, readiness] = probes.each_mut().map(|client| {
+        client.send("\r\n");
+        let answer = client.read_response();
+        assert_eq!(answer.header("Connection"), Some("close"));
+        assert!(client.read_to_end().is_empty());
+        answer
+    });
+    assert_eq!((health.status, health.json()), (200, json!({"status": "healthy"})));
+    assert_eq!(
+        (readiness.status, readiness.json()),
+        (503, json!({"status": "draining"}))
+    );
+    assert!(readiness.header("Retry-After").is_some());
+    drop(probes);
     ends_soon(server);
 }
 

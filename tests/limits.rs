@@ -117,7 +117,13 @@ fn an_idle_connection_is_closed_without_a_word() {
 fn head_gets_the_head_of_what_get_gets() {
     let server = start(|_| {});
     let mut client = RawClient::connect(address(&server));
-    for target in ["/", "/info", "/healthz", "/BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"] {
+    for target in [
+        "/",
+        "/info",
+        "/healthz",
+        "/readyz",
+        "/BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
+    ] {
         let head = client.request(&format!("HEAD {target}"));
         let get = client.request(&format!("GET {target}"));
         assert!(head.body.is_empty() && !get.body.is_empty());
@@ -185,6 +191,28 @@ fn the_health_page_says_healthy() {
     let server = start(|_| {});
     let answer = RawClient::connect(address(&server)).request("GET /healthz");
     assert_eq!((answer.status, answer.json()), (200, json!({"status": "healthy"})));
+}
+
+#[test]
+fn readiness_says_whether_the_largest_message_would_be_taken_and_health_says_alive() {
+    let max_message = 1000;
+    let server = start(|config| {
+        config.memory = 1 << 20;
+        config.max_message = max_message;
+    });
+    let mut client = RawClient::connect(address(&server));
+    let ready = client.request("GET /readyz");
+    assert_eq!((ready.status, ready.json()), (200, json!({"status": "ready"})));
+    let fits = (1..2000).find(|_| {
+        let stranger = Identity::generate();
+        client.post(&stranger.id, vec![b'x'; max_message as usize]).status == 503
+    });
+    assert!(fits.is_some_and(|posts| posts > 100));
+    let full = client.request("GET /readyz");
+    assert_eq!((full.status, full.json()), (503, json!({"status": "full"})));
+    assert!(full.header("Retry-After").is_some() && full.header("Connection").is_none());
+    assert_eq!(client.request("HEAD /readyz").status, 503);
+    assert_eq!(client.request("GET /healthz").status, 200);
 }
 
 #[test]

@@ -24,8 +24,8 @@ pub(super) struct Closing {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// The last output goes out; the write stall bounds it, or an earlier deadline.
-    Flush { until: Option<Instant> },
+    /// The last output goes out; the write stall bounds it.
+    Flush,
     /// Our side has ended; the peer may take note.
     Linger { until: Instant },
     /// Nothing more is to be done.
@@ -37,15 +37,10 @@ impl Closing {
     pub(super) fn after_output(reason: CloseReason) -> Self {
         Self {
             reason,
-            phase: Phase::Flush { until: None },
+            phase: Phase::Flush,
             discarded_bytes: 0,
             input_ended: false,
         }
-    }
-
-    /// Gives up then if the output isn't taken: with TLS it may be that none can be taken, for want of a handshake.
-    pub(super) fn flush_by(&mut self, until: Instant) {
-        self.phase = Phase::Flush { until: Some(until) };
     }
 
     /// Closes once all output is taken, without waiting for the peer, which has said its last word: after both Close frames
@@ -101,16 +96,15 @@ impl Closing {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Linger { until } => Some(until),
-            Phase::Flush { until } => until,
-            Phase::Over => None,
+            Phase::Flush | Phase::Over => None,
         }
     }
 
     pub(super) fn next_step(&mut self, all_sent: bool, now: Instant, timeouts: &Timeouts) -> Step {
         match self.phase {
-            Phase::Flush { .. } if !all_sent => Step::Wait,
-            Phase::Flush { .. } if self.input_ended => Step::Free(self.reason),
-            Phase::Flush { .. } => {
+            Phase::Flush if !all_sent => Step::Wait,
+            Phase::Flush if self.input_ended => Step::Free(self.reason),
+            Phase::Flush => {
                 self.phase = Phase::Linger {
                     until: now + timeouts.linger,
                 };

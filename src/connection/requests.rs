@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Turn;
 use crate::config::Timeouts;
 use crate::http::response::continue_100;
-use crate::http::{BodyDecoder, HeadScanner, Method, Reply, RequestHead, Target};
+use crate::http::{BodyDecoder, Framing, HeadScanner, Method, Reply, RequestHead, Target};
 use crate::limits::{BODY_FIRST_CHARGE_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::mailboxes::Charge;
 use crate::outbound::Pace;
@@ -21,6 +21,8 @@ pub(super) struct Requests<S: Service> {
     /// When the phase is too late; a body's deadline follows from its pace instead.
     deadline: Instant,
     has_answered: bool,
+    /// There is no room for it: one request is answered truthfully if it is a probe's, and refused otherwise.
+    is_turned_away: bool,
 }
 
 /// How far the stage has come with its input.
@@ -74,6 +76,7 @@ enum Answer {
     Welcome,
     Info,
     Health,
+    Ready,
     Preflight,
     Refused(Refusal, Option<&'static str>),
 }
@@ -103,7 +106,13 @@ impl<S: Service> Requests<S> {
             phase: Phase::Fresh,
             deadline: now + timeouts.head,
             has_answered: false,
+            is_turned_away: false,
         }
+    }
+
+    /// There is no room for this connection, of which nothing has been read yet.
+    pub(super) fn turn_away(&mut self) {
+        self.is_turned_away = true;
     }
 
     /// Whether a request has been answered.
@@ -156,19 +165,26 @@ impl<S: Service> Requests<S> {
 
     /// The peer has ended its side: a request that it hasn't finished will never be whole.
     pub(super) fn end_input(&mut self, turn: &mut Turn<'_>) -> CloseReason {
-        if self.is_idle() {
-            return CloseReason::Done;
-        }
-        write_refusal(Refusal::RequestTimeout, false, turn);
-        CloseReason::Answered
+        self.give_up(CloseReason::Done, turn)
     }
 
     /// Tells a client that is too late, unless it has never begun.
     pub(super) fn reach_deadline(&mut self, turn: &mut Turn<'_>) -> CloseReason {
+        self.give_up(CloseReason::Idle, turn)
+    }
+
+    /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS handshake
+    /// could never be sent, and the connection ends for the reason `idle`.
+    fn give_up(&self, idle: CloseReason, turn: &mut Turn<'_>) -> CloseReason {
         if self.is_idle() {
-            return CloseReason::Idle;
+            return idle;
         }
-        write_refusal(Refusal::RequestTimeout, false, turn);
+        let refusal = if self.is_turned_away {
+            Refusal::Unavailable
+        } else {
+            Refusal::RequestTimeout
+        };
+        write_refusal(refusal, false, turn);
         CloseReason::Answered
     }
 
@@ -214,7 +230,13 @@ impl<S: Service> Requests<S> {
         let (head, after) = rest.split_at(length);
         *rest = after;
         let head = RequestHead::parse(head)?;
-        let manner = Manner::of(&head);
+        if self.is_turned_away && !is_probe(&head) {
+            return Err(Refusal::Unavailable);
+        }
+        let manner = Manner {
+            keep_alive: head.keep_alive && !self.is_turned_away,
+            ..Manner::of(&head)
+        };
         if let Some(upgrade) = &head.upgrade
             && let Some(conversation) = S::open(&head, turn.relay)
         {
@@ -362,8 +384,10 @@ impl Answer {
         match self {
             Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
             Self::Info => reply.text(out, 200, JSON, turn.relay.info()),
-            Self::Health if turn.relay.is_draining() => reply.text(out, 503, JSON, r#"{"status":"draining"}"#),
             Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
+            Self::Ready if turn.relay.is_draining() => reply.unready(out, JSON, r#"{"status":"draining"}"#),
+            Self::Ready if turn.relay.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
+            Self::Ready => reply.unready(out, JSON, r#"{"status":"full"}"#),
             Self::Preflight => reply.preflight(out),
             Self::Refused(refusal, allow) => {
                 note_refusal(refusal, turn);
@@ -373,10 +397,18 @@ impl Answer {
     }
 }
 
+/// Whether it asks how the server is, and for nothing else.
+fn is_probe(head: &RequestHead<'_>) -> bool {
+    matches!(head.method, Method::Get | Method::Head)
+        && matches!(head.target, Target::Health | Target::Ready)
+        && matches!(head.framing, Framing::None | Framing::Length(0))
+        && head.upgrade.is_none()
+}
+
 /// What the request is for. Refusals that keep the connection are answers; the others are errors.
 fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal> {
     let allow = match head.target {
-        Target::Root | Target::Info | Target::Health => PAGE_METHODS,
+        Target::Root | Target::Info | Target::Health | Target::Ready => PAGE_METHODS,
         Target::Mailbox { .. } | Target::Asterisk | Target::BadId => MAILBOX_METHODS,
     };
     let answer = match (head.method, head.target) {
@@ -390,6 +422,7 @@ fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal>
         (_, Target::Root) => Answer::Welcome,
         (_, Target::Info) => Answer::Info,
         (_, Target::Health) => Answer::Health,
+        (_, Target::Ready) => Answer::Ready,
         (_, Target::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, None),
         (_, Target::BadId | Target::Asterisk) => return Err(Refusal::BadId),
     };

@@ -110,6 +110,14 @@ impl Reply<'_> {
         self.put_body(out, content_type, &[body]);
     }
 
+    /// A page with 503, which says when to ask again: the server is alive, and no mail is taken now.
+    pub fn unready(&self, out: &mut Vec<u8>, content_type: &str, body: &str) {
+        self.put_start(out, 503);
+        self.put_connection(out, None);
+        put_number_field(out, "Retry-After", RETRY_AFTER_SECONDS);
+        self.put_body(out, content_type, &[body.as_bytes()]);
+    }
+
     /// The answer that makes the connection a WebSocket (RFC 6455 §4.2.2), without extensions. `accept` is from
     /// [`crate::http::Upgrade::accept_key`], `protocol` the subprotocol taken of those offered.
     pub fn switching(&self, out: &mut Vec<u8>, accept: &str, protocol: Option<&str>) {

@@ -19,6 +19,8 @@ pub enum Target {
     Info,
     /// `/healthz`
     Health,
+    /// `/readyz`
+    Ready,
     /// `/{id}`
     Mailbox {
         /// Whose mailbox.
@@ -90,6 +92,7 @@ fn named(path_and_query: &[u8]) -> Target {
         b"/" => Target::Root,
         b"/info" => Target::Info,
         b"/healthz" => Target::Health,
+        b"/readyz" => Target::Ready,
         [b'/', id @ ..] => match RecipientId::parse(id) {
             Some(id) => Target::Mailbox {
                 id,

@@ -44,11 +44,6 @@ impl Budget {
         self.used.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether `bytes` are left now.
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
-        self.used().saturating_add(bytes) <= self.limit
-    }
-
     /// Gives back `bytes` that were charged.
     pub fn release(&self, bytes: u64) {
         let used = self.used.0.fetch_sub(bytes, Ordering::Relaxed);
@@ -62,6 +57,12 @@ impl Budget {
             budget: Arc::clone(self),
             bytes,
         })
+    }
+
+    /// Whether `bytes` are left now, which the next charge by another thread may change.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.used().saturating_add(bytes) <= self.limit
     }
 
     /// Bytes charged now.

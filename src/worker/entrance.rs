@@ -63,13 +63,13 @@ impl Entrance {
         listener.map(|listener| listener.pending = true).is_some()
     }
 
-    /// The next connection that waits, at a listener for TLS only if `takes_tls`. `None`: there is none now, or accepting
-    /// pauses.
-    pub(super) fn next(&mut self, takes_tls: bool, now: Instant) -> Option<Transport> {
+    /// The next connection that waits, at a listener for TLS only if `takes_tls`, and which listener that is. `None`: there is
+    /// none now, or accepting pauses.
+    pub(super) fn next(&mut self, takes_tls: bool, now: Instant) -> Option<(Transport, usize)> {
         loop {
             let (socket, place) = self.accept(takes_tls, now)?;
             match Transport::accepted(socket, self.listeners[place].acceptor.as_ref()) {
-                Ok(transport) => return Some(transport),
+                Ok(transport) => return Some((transport, place)),
                 Err(error) => tracing::error!(%error, "a connection is dropped"),
             }
         }

@@ -89,17 +89,19 @@ pub(super) enum Visit {
     HandshakeStep,
     /// A deadline may have come.
     Deadline,
-    /// It has been accepted, and there is no room for it.
-    TurnAway,
     /// The server is stopping.
     Drain,
 }
 
 impl<S: Service> Slot<S> {
     pub(super) fn new(transport: Transport, place: Place, now: Instant, timeouts: &Timeouts) -> Self {
+        let mut connection = Connection::new(now, timeouts);
+        if place == Place::TurnedAway {
+            connection.turn_away();
+        }
         Self {
             transport,
-            connection: Connection::new(now, timeouts),
+            connection,
             edges: Edges {
                 readable: false,
                 read_closed: false,
@@ -177,7 +179,6 @@ impl<S: Service> Slot<S> {
         }
         match visit {
             Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep => {}
-            Visit::TurnAway => self.connection.turn_away(turn),
             Visit::Deadline => self.connection.reach_deadline(!self.edges.readable, turn),
             // What has come of a request in a record that isn't whole is under way too.
             Visit::Drain if self.transport.has_partial() && self.connection.is_http() => {}

@@ -147,7 +147,7 @@ fn row_14_another_method_is_405_and_told_those_allowed() {
         );
     }
     let page = refused(405, "method_not_allowed").with("Allow", "GET, HEAD, OPTIONS");
-    for path in ["/", "/info", "/healthz"] {
+    for path in ["/", "/info", "/healthz", "/readyz"] {
         let line = format!("POST {path}");
         run_all(
             &server,

@@ -165,7 +165,7 @@ fn row_43_a_drain_answers_what_is_under_way_and_tells_every_socket_1012() {
     let mut half = begin(&server, &post_head(8), "a ha");
     wait_until(PATIENCE, "it is being received", || server.memory_used() > stored);
     let mut whole = begin(&server, &post_head(5), "whole");
-    let mut health = begin(&server, "GET /healthz HTTP/1.1\r\nHost: relay.test\r\n", "");
+    let mut readiness = begin(&server, "GET /readyz HTTP/1.1\r\nHost: relay.test\r\n", "");
     server.drain();
     for socket in &mut sockets {
         expect_close(socket, 1012, None);
@@ -180,12 +180,12 @@ fn row_43_a_drain_answers_what_is_under_way_and_tells_every_socket_1012() {
     assert_eq!(half.read_to_end(), b"");
     expect_answer(&mut whole, SENT);
     assert_eq!(whole.read_to_end(), b"");
-    health.send("\r\n");
-    let response = health.read_response();
+    readiness.send("\r\n");
+    let response = readiness.read_response();
     assert_eq!((response.status, response.text()), (503, r#"{"status":"draining"}"#));
-    assert_eq!(health.read_to_end(), b"");
+    assert_eq!(readiness.read_to_end(), b"");
     assert_eq!(server.stats().messages, 3);
-    drop((sockets, idle, half, whole, health));
+    drop((sockets, idle, half, whole, readiness));
     server.wait().unwrap();
 }
 

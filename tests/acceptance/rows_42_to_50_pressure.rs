@@ -1,13 +1,14 @@
 //! Rows 42, 47, 48 and 50: a process that runs out of files, ids chosen by an attacker, and what a log shows of a peer.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use npchat::identity::RecipientId;
-use npchat::limits::RESERVED_FILES;
+use npchat::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
 use npchat::mailboxes::{Budget, Caps, Hold, Mailboxes};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -15,6 +16,19 @@ use crate::common::{Daemon, PATIENCE, RawClient, Wire, wait_until};
 use crate::harness::ID;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+const READINESS: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n";
+const INFO: &[u8] = b"GET /info HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// The program, to be started with so many files at most.
+fn with_file_limit(files: u64) -> Command {
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("ulimit -n {files}; exec \"$0\" \"$@\""),
+        env!("CARGO_BIN_EXE_npchatd"),
+    ]);
+    command
+}
 
 /// Sets the most files that a process may have from now on. Returns what it was.
 fn set_file_limit(pid: Pid, files: u64) -> u64 {
@@ -89,30 +103,34 @@ fn row_42_out_of_files_accepting_pauses_and_goes_on_with_no_new_client() {
 fn row_50_connections_beyond_what_fits_are_refused_and_those_inside_go_on() {
     const FITTING: u64 = 20;
     let limit = RESERVED_FILES + FITTING;
-    let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        &format!("ulimit -n {limit}; exec \"$0\" \"$@\""),
-        env!("CARGO_BIN_EXE_npchatd"),
-    ]);
-    let daemon = Daemon::run(&mut command);
+    let daemon = Daemon::run(&mut with_file_limit(limit));
+    daemon.wait_for_line(&format!("WARN room for {FITTING} connections only"));
     let mut inside: Vec<_> = (0..FITTING).map(|_| RawClient::connect(daemon.address)).collect();
     for client in &mut inside {
         assert_eq!(client.request("GET /healthz").status, 200);
     }
-    for request in [&b""[..], HEALTH, &[HEALTH, HEALTH, HEALTH].concat()] {
+    for request in [&HEALTH[..1], INFO, &[INFO, HEALTH, INFO].concat(), &HEALTH[..20]] {
         let mut beyond = RawClient::connect(daemon.address);
         // What it sends must not destroy its answer, whenever it comes.
-        let _ = beyond.try_send(request);
+        beyond.send(request);
+        beyond.finish();
         let refusal = beyond.read_response();
         assert_eq!((refusal.status, &refusal.json()["error"]), (503, &"unavailable".into()));
         assert!(refusal.header("Retry-After").is_some());
         beyond.wait_closed();
     }
+    for (request, status) in [(HEALTH, "healthy"), (READINESS, "ready")] {
+        let mut probe = RawClient::connect(daemon.address);
+        probe.send([request, request].concat());
+        let answer = probe.read_response();
+        assert_eq!((answer.status, &answer.json()["status"]), (200, &status.into()));
+        assert_eq!(answer.header("Connection"), Some("close"));
+        assert!(probe.read_to_end().is_empty());
+    }
     for client in &mut inside {
         assert_eq!(client.request("GET /healthz").status, 200);
     }
-    // With TLS they can't even be refused.
+    // They hold their places until a deadline, with TLS without a handshake.
     let silent: Vec<_> = (0..4).map(|_| TcpStream::connect(daemon.address).unwrap()).collect();
     assert_does_not_spin(&daemon, &mut inside[0]);
     drop(silent);
@@ -121,6 +139,38 @@ fn row_50_connections_beyond_what_fits_are_refused_and_those_inside_go_on() {
         let mut next = RawClient::connect(daemon.address);
         next.try_send(HEALTH).is_ok() && next.read_response().status == 200
     });
+}
+
+#[test]
+fn probes_at_a_listener_of_their_own_are_answered_whatever_the_crowd_at_another_does() {
+    const FITTING: usize = 40;
+    let mut command = with_file_limit(RESERVED_FILES + FITTING as u64);
+    command.args(["--listen", "http://127.0.0.1:0"]);
+    let daemon = Daemon::run(&mut command);
+    let (_, rest) = daemon.first_line.split_once(" and ").unwrap();
+    let (_, rest) = rest.split_once("://").unwrap();
+    let crowded: SocketAddr = rest.split(',').next().unwrap().parse().unwrap();
+    let own = daemon.address;
+    // All places, all of those to be turned away, and as many again, which aren't even told.
+    let crowd: Vec<_> = (0..FITTING + 2 * TURNED_AWAY_MAX)
+        .map(|_| TcpStream::connect(crowded).unwrap())
+        .collect();
+    let is_closed = |mut stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        !matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    };
+    wait_until(PATIENCE, "there is no room for the last ones", || {
+        crowd.iter().filter(|stream| is_closed(stream)).count() >= TURNED_AWAY_MAX
+    });
+    let mut probes: Vec<_> = (0..4).map(|_| RawClient::connect_by(Wire::Plain, own)).collect();
+    for probe in &mut probes {
+        for (target, status) in [("/healthz", "healthy"), ("/readyz", "ready")] {
+            let answer = probe.request(&format!("GET {target}"));
+            assert_eq!((answer.status, &answer.json()["status"]), (200, &status.into()));
+        }
+    }
+    drop((crowd, probes));
+    assert_eq!(daemon.finish(), Some(0));
 }
 
 #[test]

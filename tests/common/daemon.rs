@@ -60,7 +60,9 @@ impl Daemon {
         };
         let line = daemon.wait_for_line("listening on http");
         let (_, rest) = line.split_once("://").unwrap();
-        let (address, _) = rest.split_once(',').expect("the workers follow the address");
+        let (address, _) = rest
+            .split_once([',', ' '])
+            .expect("the workers or another address follow");
         daemon.address = address.parse().unwrap();
         daemon.first_line = line;
         daemon

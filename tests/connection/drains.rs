@@ -50,7 +50,7 @@ fn of_pipelined_requests_that_a_budget_left_over_the_next_is_answered_as_the_las
     let sent = String::from_utf8_lossy(&endpoint.sent);
     let (before, last) = sent.rsplit_once("HTTP/1.1 ").unwrap();
     assert!(!before.contains("Connection: close") && before.contains("200 OK"));
-    assert!(last.starts_with("503 ") && last.contains("\r\nConnection: close\r\n"));
+    assert!(last.starts_with("200 OK") && last.contains("\r\nConnection: close\r\n"));
     assert!(endpoint.half_closed);
 }
 

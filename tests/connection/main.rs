@@ -19,6 +19,7 @@ mod endpoint;
 mod memory;
 mod splits;
 mod subprotocol;
+mod turned_away;
 
 use npchat::connection::Connection;
 use npchat::outbound::Outbound;
