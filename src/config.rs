@@ -59,7 +59,7 @@ pub struct Config {
     pub certificate: Option<CertificateFiles>,
     /// What is logged.
     pub log: LevelFilter,
-    /// Deadlines of connections. No option sets them.
+    /// Deadlines of connections.
     pub timeouts: Timeouts,
 }
 
@@ -222,7 +222,7 @@ pub struct CertificateFiles {
     pub private_key: PathBuf,
 }
 
-/// Deadlines of connections. Only the last two are options; tests shorten the others.
+/// Deadlines of connections. Only `keep_alive`, `ping` and `pong` are options; tests shorten the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// See [`limits::HEAD_DEADLINE_SECONDS`].
@@ -231,7 +231,7 @@ pub struct Timeouts {
     pub body_grace: Duration,
     /// See [`limits::MESSAGE_GRACE_SECONDS`].
     pub message_grace: Duration,
-    /// See [`limits::KEEP_ALIVE_SECONDS`].
+    /// How long a connection is kept between two requests, in whole seconds.
     pub keep_alive: Duration,
     /// See [`limits::LOGIN_DEADLINE_SECONDS`].
     pub login: Duration,

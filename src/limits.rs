@@ -156,7 +156,7 @@ pub const MESSAGE_GRACE_SECONDS: u64 = 30;
 /// Slowest rate of a body, of a WebSocket message and of a client that takes its answers, once the grace is over. With TLS,
 /// input counts when its record, up to [`TLS_RECORD_BYTES`], has come whole: who sends large ones must be a little faster.
 pub const MIN_RATE_BYTES_PER_SECOND: u64 = 1024;
-/// A connection between two requests is closed after this long.
+/// A connection between two requests is closed after this long, unless an option says otherwise.
 pub const KEEP_ALIVE_SECONDS: u64 = 75;
 /// From the upgrade to the login.
 pub const LOGIN_DEADLINE_SECONDS: u64 = 10;

@@ -411,8 +411,7 @@ fn row_23_an_extension_that_is_offered_is_not_taken() {
     let mut out = Vec::new();
     Reply {
         date: &date,
-        keep_alive: true,
-        is_http_10: false,
+        kept_seconds: Some(75),
         head_only: false,
     }
     .switching(&mut out, &accept, None);

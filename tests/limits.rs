@@ -76,11 +76,13 @@ fn a_connection_is_kept_until_the_client_asks_otherwise() {
     let mut client = RawClient::connect(address(&server));
     for _ in 0..10 {
         let answer = client.post(&alice.id, "x");
-        assert_eq!((answer.status, answer.header("Connection")), (200, None));
+        assert_eq!((answer.status, answer.header("Connection")), (200, Some("keep-alive")));
+        assert_eq!(answer.header("Keep-Alive"), Some("timeout=75"));
     }
     assert_eq!(server.totals().accepted, 1);
     let last = client.post_with(&format!("/{}", alice.id), "Connection: close\r\n", "x");
     assert_eq!((last.status, last.header("Connection")), (200, Some("close")));
+    assert_eq!(last.header("Keep-Alive"), None);
     assert!(client.read_to_end().is_empty());
 }
 
@@ -99,12 +101,13 @@ fn http_1_0_closes_after_the_answer_unless_it_asks_otherwise() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let server = start(|config| config.timeouts.keep_alive = Duration::from_millis(400));
+    let server = start(|config| config.timeouts.keep_alive = Duration::from_secs(1));
     let mut client = RawClient::connect(address(&server));
     // In one write, so that it isn't idle between them on a slow machine.
     client.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3));
     for _ in 0..3 {
-        assert_eq!(client.read_response().status, 200);
+        let answer = client.read_response();
+        assert_eq!((answer.status, answer.header("Keep-Alive")), (200, Some("timeout=1")));
     }
     assert!(client.read_to_end().is_empty());
     drop(client);
@@ -210,7 +213,7 @@ fn readiness_says_whether_the_largest_message_would_be_taken_and_health_says_ali
     assert!(fits.is_some_and(|posts| posts > 100));
     let full = client.request("GET /readyz");
     assert_eq!((full.status, full.json()), (503, json!({"status": "full"})));
-    assert!(full.header("Retry-After").is_some() && full.header("Connection").is_none());
+    assert!(full.header("Retry-After").is_some() && full.header("Connection") == Some("keep-alive"));
     assert_eq!(client.request("HEAD /readyz").status, 503);
     assert_eq!(client.request("GET /healthz").status, 200);
 }

@@ -305,6 +305,7 @@ fn check_tells_the_defaults_with_their_units() {
         "max-message = 64KiB",
         "mailbox-messages = 4096",
         "mailbox-bytes = 8MiB",
+        "keep-alive = 75s",
         "ping = 30s",
         "pong-timeout = 20s",
         "drain = 10s",
@@ -314,7 +315,7 @@ fn check_tells_the_defaults_with_their_units() {
     }
     let resolved = |name: &str| lines.iter().any(|line| line.starts_with(&format!("{name} = ")));
     assert!(resolved("workers") && resolved("memory"), "{told}");
-    assert_eq!(lines.len(), 18, "{told}");
+    assert_eq!(lines.len(), 19, "{told}");
 }
 
 #[test]

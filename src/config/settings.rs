@@ -79,6 +79,7 @@ pub enum Key {
     MailboxMessages,
     MailboxBytes,
     Memory,
+    KeepAlive,
     Ping,
     PongTimeout,
     Drain,
@@ -135,7 +136,7 @@ impl Number {
 }
 
 /// All settings, in the order of `--help`.
-pub static SETTINGS: [Setting; 18] = [
+pub static SETTINGS: [Setting; 19] = [
     Setting {
         key: Key::Port,
         group: Group::GoNpchat,
@@ -319,6 +320,21 @@ pub static SETTINGS: [Setting; 18] = [
             range: MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES,
             get: |config| config.memory,
             set: |config, value| config.memory = value,
+        }),
+    },
+    Setting {
+        key: Key::KeepAlive,
+        group: Group::Ours,
+        flag: "--keep-alive",
+        variable: "NPCHAT_KEEP_ALIVE",
+        placeholder: "DURATION",
+        help: "How long an unused connection is kept",
+        computed_default: None,
+        number: Some(Number {
+            unit: Unit::Seconds,
+            range: 1..=HOUR_SECONDS,
+            get: |config| config.timeouts.keep_alive.as_secs(),
+            set: |config, value| config.timeouts.keep_alive = Duration::from_secs(value),
         }),
     },
     Setting {

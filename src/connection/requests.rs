@@ -85,7 +85,6 @@ enum Answer {
 #[derive(Debug, Clone, Copy)]
 struct Manner {
     keep_alive: bool,
-    is_http_10: bool,
     head_only: bool,
 }
 
@@ -362,7 +361,6 @@ impl Manner {
     fn of(head: &RequestHead<'_>) -> Self {
         Self {
             keep_alive: head.keep_alive,
-            is_http_10: head.is_http_10,
             head_only: head.method == Method::Head,
         }
     }
@@ -370,8 +368,7 @@ impl Manner {
     fn reply<'d>(self, turn: &Turn<'d>) -> Reply<'d> {
         Reply {
             date: turn.date,
-            keep_alive: self.keep_alive,
-            is_http_10: self.is_http_10,
+            kept_seconds: self.keep_alive.then_some(turn.timeouts.keep_alive.as_secs()),
             head_only: self.head_only,
         }
     }
@@ -470,7 +467,6 @@ pub(super) fn write_refusal(refusal: Refusal, head_only: bool, turn: &mut Turn<'
     note_refusal(refusal, turn);
     let manner = Manner {
         keep_alive: false,
-        is_http_10: false,
         head_only,
     };
     manner.reply(turn).refused(turn.out, refusal, None);

@@ -15,16 +15,16 @@ const PREFLIGHT_MAX_AGE_SECONDS: u64 = 24 * 60 * 60;
 
 /// What the answers to one request have in common. Each method appends one whole answer to `out`.
 ///
-/// Every answer has `Access-Control-Allow-Origin: *` and `Date`, and says what becomes of the connection where that
-/// isn't the version's default (RFC 9112 §9.3).
+/// Every answer has `Access-Control-Allow-Origin: *` and `Date`, and says what becomes of the connection: `close`, or
+/// `keep-alive` (RFC 9112 §9.3) and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'d> {
     /// The current time.
     pub date: &'d HttpDate,
-    /// Whether the connection is kept after this answer.
-    pub keep_alive: bool,
-    /// Whether the request came with HTTP/1.0.
-    pub is_http_10: bool,
+    /// How many whole seconds the connection is kept after this answer if no request comes; `None` if it is closed. Told in
+    /// `Keep-Alive: timeout=`, so that a proxy can be the first to close, and never sends a request into a connection that
+    /// is just being closed.
+    pub kept_seconds: Option<u64>,
     /// Whether the method was HEAD: the answer ends after its head.
     pub head_only: bool,
 }
@@ -43,7 +43,7 @@ impl Reply<'_> {
         const BODY: &str = r#"{"message":"sent"}"#;
         const _: () = assert!(BODY.len() == 18);
 
-        out.reserve(256);
+        out.reserve(320);
         put(out, HEAD);
         out.extend_from_slice(self.date.as_bytes());
         put(out, "\r\nTTL: ");
@@ -55,11 +55,11 @@ impl Reply<'_> {
     }
 
     /// A refusal, with its JSON body and the fields that its status asks for. It says that the connection closes if
-    /// [`Refusal::closes`], whatever `keep_alive` is. `allow` lists the path's methods for
+    /// [`Refusal::closes`], whatever `kept_seconds` is. `allow` lists the path's methods for
     /// [`Refusal::MethodNotAllowed`].
     pub fn refused(&self, out: &mut Vec<u8>, refusal: Refusal, allow: Option<&str>) {
         let reply = Self {
-            keep_alive: self.keep_alive && !refusal.closes(),
+            kept_seconds: self.kept_seconds.filter(|_| !refusal.closes()),
             ..*self
         };
         reply.put_start(out, refusal.status());
@@ -142,22 +142,20 @@ impl Reply<'_> {
     }
 
     fn put_connection(&self, out: &mut Vec<u8>, option: Option<&str>) {
-        let persistence = match (self.keep_alive, self.is_http_10) {
-            (false, _) => Some("close"),
-            (true, true) => Some("keep-alive"),
-            (true, false) => None,
-        };
-        match (option, persistence) {
-            (Some(option), Some(persistence)) => {
-                put(out, "Connection: ");
-                put(out, option);
-                put(out, ", ");
-                put(out, persistence);
-                put(out, "\r\n");
-            }
-            (Some(only), None) | (None, Some(only)) => put_field(out, "Connection", only),
-            (None, None) => {}
+        put(out, "Connection: ");
+        if let Some(option) = option {
+            put(out, option);
+            put(out, ", ");
         }
+        match self.kept_seconds {
+            None => put(out, "close"),
+            // Named in Connection as every field for the next hop alone is (RFC 9110 §7.6.1).
+            Some(seconds) => {
+                put(out, "keep-alive\r\nKeep-Alive: timeout=");
+                put_number(out, seconds);
+            }
+        }
+        put(out, "\r\n");
     }
 
     fn put_body(&self, out: &mut Vec<u8>, content_type: &str, pieces: &[&[u8]]) {

@@ -11,8 +11,7 @@ fn answer(alter: impl Fn(&mut Reply<'_>), write: impl Fn(&Reply<'_>, &mut Vec<u8
     let date = date();
     let mut reply = Reply {
         date: &date,
-        keep_alive: true,
-        is_http_10: false,
+        kept_seconds: Some(75),
         head_only: false,
     };
     alter(&mut reply);
@@ -49,6 +48,8 @@ fn a_message_that_was_taken_gets_these_bytes() {
         "Content-Length: 18\r\n",
         "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
         "TTL: 18446744073709551615\r\n",
+        "Connection: keep-alive\r\n",
+        "Keep-Alive: timeout=75\r\n",
         "\r\n",
         r#"{"message":"sent"}"#,
     );
@@ -56,25 +57,21 @@ fn a_message_that_was_taken_gets_these_bytes() {
 }
 
 #[test]
-fn an_answer_says_what_becomes_of_the_connection_unless_the_version_does() {
-    for (keep_alive, is_http_10, field) in [
-        (true, false, None),
-        (false, false, Some("Connection: close")),
-        (true, true, Some("Connection: keep-alive")),
-        (false, true, Some("Connection: close")),
+fn an_answer_says_what_becomes_of_the_connection_and_for_how_long() {
+    for (kept_seconds, fields) in [
+        (None, &["Connection: close"][..]),
+        (Some(1), &["Connection: keep-alive", "Keep-Alive: timeout=1"]),
+        (Some(3600), &["Connection: keep-alive", "Keep-Alive: timeout=3600"]),
     ] {
-        let alter = |reply: &mut Reply<'_>| {
-            reply.keep_alive = keep_alive;
-            reply.is_http_10 = is_http_10;
-        };
+        let alter = |reply: &mut Reply<'_>| reply.kept_seconds = kept_seconds;
         for answer in [
             answer(alter, |reply, out| reply.sent(out, 1)),
             answer(alter, |reply, out| reply.refused(out, Refusal::MailboxFull, None)),
             answer(alter, preflight),
             answer(alter, |reply, out| reply.text(out, 200, "text/plain", "ok")),
         ] {
-            assert_eq!(answer.contains("Connection:"), field.is_some(), "{answer}");
-            assert!(field.is_none_or(|field| has_field(&answer, field)), "{answer}");
+            assert!(fields.iter().all(|field| has_field(&answer, field)), "{answer}");
+            assert_eq!(answer.contains("Keep-Alive:"), kept_seconds.is_some(), "{answer}");
         }
     }
 }
@@ -118,11 +115,11 @@ fn a_refused_method_is_told_the_right_ones() {
 #[test]
 fn a_client_that_should_upgrade_is_told_how() {
     let plain = refused(Refusal::UpgradeRequired);
-    assert!(has_field(&plain, "Upgrade: websocket") && has_field(&plain, "Connection: upgrade"));
+    assert!(has_field(&plain, "Upgrade: websocket") && has_field(&plain, "Connection: upgrade, keep-alive"));
     assert!(!plain.contains("Sec-WebSocket-Version"));
 
     let closing = answer(
-        |reply| reply.keep_alive = false,
+        |reply| reply.kept_seconds = None,
         |reply, out| reply.refused(out, Refusal::UnsupportedWebSocketVersion, None),
     );
     assert!(has_field(&closing, "Upgrade: websocket") && has_field(&closing, "Connection: upgrade, close"));

@@ -29,8 +29,8 @@ const ID_BYTES: usize = 43;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// As long as the server's.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: TTL\r\n\
-    Content-Type: application/json\r\nContent-Length: 18\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nTTL: 5\r\n\r\n\
-    {\"message\":\"sent\"}";
+    Content-Type: application/json\r\nContent-Length: 18\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nTTL: 5\r\n\
+    Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n{\"message\":\"sent\"}";
 
 /// What the child is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
