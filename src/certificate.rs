@@ -3,21 +3,25 @@
 //!
 //! Nothing here speaks TLS, and a certificate's names and its issuer are its clients' to judge.
 
+mod validity;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use std::{error, fmt, io};
 
-use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
-use der::{Decode, Reader, SliceReader, Tag, Tagged};
+use memchr::memmem;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::retry_on_intr;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+pub use self::validity::{Remaining, Validity};
 use crate::config::CertificateFiles;
 
 /// A longer file is neither a chain nor a key.
@@ -34,6 +38,12 @@ impl CurrentCertificate {
         Self(RwLock::new(certified))
     }
 
+    /// The one that new handshakes show now.
+    #[must_use]
+    pub fn shown(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// From now on it is this one.
     pub fn renew(&self, certified: Arc<CertifiedKey>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
@@ -43,74 +53,102 @@ impl CurrentCertificate {
 impl ResolvesServerCert for CurrentCertificate {
     /// The one there is, whatever name the client asks for.
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(self.shown())
     }
 }
 
+/// A chain and a key that can be used.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// For new handshakes.
+    pub certified: Arc<CertifiedKey>,
+    /// Of the server's own certificate. It may not have begun.
+    pub validity: Validity,
+}
+
 /// Loads the chain, the server's own certificate first, and the key: PKCS#8, PKCS#1 or SEC1, not encrypted. The
-/// certificate must be valid beyond `now`.
+/// certificate must be valid beyond `now`, but it needn't be valid yet.
 ///
 /// # Errors
 ///
 /// Which of the files can't be used, and why.
-pub fn load(files: &CertificateFiles, now: SystemTime) -> Result<Arc<CertifiedKey>, CertificateError> {
+pub fn load(files: &CertificateFiles, now: SystemTime) -> Result<Loaded, CertificateError> {
     let CertificateFiles {
         certificate,
         private_key,
     } = files;
-    let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| CertificateError::new(certificate, Problem::Pem(error)))?;
-    let Some(own) = chain.first() else {
-        return Err(CertificateError::new(certificate, Problem::NoCertificate));
-    };
-    let expiry = not_after(own);
-    let key = PrivateKeyDer::from_pem_slice(&read(private_key)?).map_err(|error| {
-        let problem = match error {
-            pem::Error::NoItemsFound => Problem::NoPrivateKey,
-            error => Problem::Pem(error),
-        };
-        CertificateError::new(private_key, problem)
-    })?;
-    let key = any_supported_type(&key).map_err(|_| CertificateError::new(private_key, Problem::UnsupportedKey))?;
+    let wrong = |problem| CertificateError::new(certificate, problem);
+    // rustls can't tell a time before that, and how long this certificate is still valid can't be said either.
+    if now < SystemTime::UNIX_EPOCH {
+        return Err(wrong(Problem::ClockBefore1970));
+    }
+    let chain = chain(&read(certificate)?).map_err(wrong)?;
+    let own = chain.first().ok_or_else(|| wrong(Problem::NoCertificate))?;
+    let validity = Validity::of(own);
+    let wrong_key = |problem| CertificateError::new(private_key, problem);
+    let key = private_key_in(&read(private_key)?).map_err(wrong_key)?;
+    let key = any_supported_type(&key).map_err(|_| wrong_key(Problem::UnsupportedKey))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => {}
-        Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateError::new(private_key, Problem::Mismatch)),
-        Err(error) => return Err(CertificateError::new(certificate, Problem::Certificate(Some(error)))),
+        Err(rustls::Error::InconsistentKeys(_)) => return Err(wrong_key(Problem::Mismatch)),
+        Err(error) => return Err(wrong(Problem::Certificate(Some(error)))),
     }
-    let expiry = expiry.map_err(|_| CertificateError::new(certificate, Problem::Certificate(None)))?;
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if expiry < since_1970 {
-        let expired = SystemTime::UNIX_EPOCH.checked_add(expiry).unwrap_or(now);
-        return Err(CertificateError::new(certificate, Problem::Expired(expired)));
+    let validity = validity.map_err(|_| wrong(Problem::Certificate(None)))?;
+    if validity.is_over(now) {
+        return Err(wrong(Problem::Expired(validity.not_after)));
     }
-    Ok(Arc::new(certified))
-}
-
-/// The last second in which a certificate is valid, since 1970: the second of the times that follow version, serial number,
-/// algorithm and issuer (RFC 5280 §4.1).
-fn not_after(certificate: &CertificateDer<'_>) -> der::Result<Duration> {
-    let mut certificate = sequence(AnyRef::from_der(certificate)?)?;
-    let mut signed = sequence(certificate.decode()?)?;
-    let first: AnyRef<'_> = signed.decode()?;
-    // Version 1 is left out.
-    let others = if first.tag() == Tag::Integer { 2 } else { 3 };
-    for _ in 0..others {
-        signed.decode::<AnyRef<'_>>()?;
-    }
-    let mut validity = sequence(signed.decode()?)?;
-    validity.decode::<AnyRef<'_>>()?;
-    let not_after: AnyRef<'_> = validity.decode()?;
-    Ok(match not_after.tag() {
-        Tag::UtcTime => not_after.decode_as::<UtcTime>()?.to_unix_duration(),
-        _ => not_after.decode_as::<GeneralizedTime>()?.to_unix_duration(),
+    Ok(Loaded {
+        certified: Arc::new(certified),
+        validity,
     })
 }
 
-fn sequence(any: AnyRef<'_>) -> der::Result<SliceReader<'_>> {
-    any.tag().assert_eq(Tag::Sequence)?;
-    SliceReader::new(any.value())
+fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    check_encoding(text)?;
+    // They would be passed over in silence, and the next certificate taken for the server's own.
+    let others = ["TRUSTED CERTIFICATE", "X509 CERTIFICATE"];
+    if let Some(label) = others.into_iter().find(|label| has_section(text, label)) {
+        return Err(Problem::CertificateLabel(label));
+    }
+    CertificateDer::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(Problem::Pem)
+}
+
+fn private_key_in(text: &[u8]) -> Result<PrivateKeyDer<'static>, Problem> {
+    check_encoding(text)?;
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
+        // The first is PKCS#8's form of it (RFC 7468 §11), the second the traditional one (RFC 1421 §4.6.1.1).
+        let is_encrypted = has_section(text, "ENCRYPTED PRIVATE KEY")
+            || memmem::find(text, b"Proc-Type:").is_some_and(|at| {
+                let line = text[at..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+                memmem::find(line, b"ENCRYPTED").is_some()
+            });
+        match error {
+            _ if is_encrypted => Problem::EncryptedKey,
+            _ if has_section(text, "OPENSSH PRIVATE KEY") => Problem::SshKey,
+            pem::Error::NoItemsFound => Problem::NoPrivateKey,
+            error => Problem::Pem(error),
+        }
+    })
+}
+
+/// What a file may begin with whose text isn't plain, or isn't text.
+fn check_encoding(text: &[u8]) -> Result<(), Problem> {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        Err(Problem::ByteOrderMark("UTF-8"))
+    } else if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        Err(Problem::ByteOrderMark("UTF-16"))
+    } else if text.starts_with(b"\x30\x81") || text.starts_with(b"\x30\x82") {
+        Err(Problem::Der)
+    } else {
+        Ok(())
+    }
+}
+
+fn has_section(text: &[u8], label: &str) -> bool {
+    memmem::find(text, format!("-----BEGIN {label}-----").as_bytes()).is_some()
 }
 
 /// A file that can't be used, and why. Displayed on one line.
@@ -123,15 +161,26 @@ pub struct CertificateError {
 #[derive(Debug)]
 enum Problem {
     Unreadable(io::Error),
+    NoRegularFile,
     TooLarge,
+    /// Of this encoding.
+    ByteOrderMark(&'static str),
+    Der,
     Pem(pem::Error),
+    /// PEM of another kind, by its label.
+    CertificateLabel(&'static str),
+    EncryptedKey,
+    SshKey,
     NoCertificate,
     NoPrivateKey,
     UnsupportedKey,
     Mismatch,
     Certificate(Option<rustls::Error>),
-    /// Since then.
+    /// At its last second.
     Expired(SystemTime),
+    /// Before its first second.
+    NotYetValid(SystemTime),
+    ClockBefore1970,
 }
 
 impl CertificateError {
@@ -141,30 +190,62 @@ impl CertificateError {
             problem,
         }
     }
+
+    /// A good certificate that mustn't take the place of one that is valid.
+    pub(crate) fn not_yet_valid(file: &Path, validity: &Validity) -> Self {
+        Self::new(file, Problem::NotYetValid(validity.not_before))
+    }
 }
 
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.file.display())?;
+        let time = |time: &SystemTime| humantime::format_rfc3339_seconds(*time);
+        let file = self.file.display();
+        write!(f, "{file}: ")?;
         match &self.problem {
             Problem::Unreadable(error) => write!(f, "{error}"),
+            Problem::NoRegularFile => f.write_str("not a regular file"),
+            Problem::ByteOrderMark(encoding) => {
+                write!(
+                    f,
+                    "it begins with a byte order mark of {encoding}: save it as ASCII without one"
+                )
+            }
+            Problem::Der => write!(
+                f,
+                "DER, where PEM is needed: openssl x509 (or pkey) -inform DER -in {file}"
+            ),
+            Problem::CertificateLabel(label) => {
+                write!(
+                    f,
+                    "it has a \"{label}\", where \"CERTIFICATE\" is needed: openssl x509 -in {file}"
+                )
+            }
+            Problem::EncryptedKey => {
+                write!(
+                    f,
+                    "the private key is encrypted, where a plain one is needed: openssl pkey -in {file}"
+                )
+            }
+            Problem::SshKey => write!(
+                f,
+                "a private key of OpenSSH, where PKCS#8, PKCS#1 or SEC1 is needed: ssh-keygen -p -m PKCS8 -f {file}"
+            ),
             Problem::TooLarge => write!(f, "larger than {FILE_MAX_BYTES} bytes"),
             // The crate's own text would show what stands in the file.
             Problem::Pem(_) => f.write_str("malformed PEM"),
             Problem::NoCertificate => f.write_str("no certificate in PEM form found"),
-            Problem::NoPrivateKey => f.write_str("no private key in PEM form found, or an encrypted one"),
+            Problem::NoPrivateKey => f.write_str("no private key in PEM form found"),
             Problem::UnsupportedKey => f.write_str("the private key is malformed or of a kind that is not supported"),
             Problem::Mismatch => f.write_str("the private key does not belong to the certificate"),
             // The crate's own text would speak of a peer.
             Problem::Certificate(_) => {
                 f.write_str("the certificate is malformed or of a version that is not supported")
             }
-            Problem::Expired(since) => {
-                write!(
-                    f,
-                    "the certificate expired at {}",
-                    humantime::format_rfc3339_seconds(*since)
-                )
+            Problem::Expired(end) => write!(f, "the certificate expired at {}", time(end)),
+            Problem::NotYetValid(start) => write!(f, "the certificate is not valid before {}", time(start)),
+            Problem::ClockBefore1970 => {
+                f.write_str("the clock of this machine is before 1970, and TLS needs a right one")
             }
         }
     }
@@ -183,10 +264,18 @@ impl error::Error for CertificateError {
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let fail = |problem| CertificateError::new(path, problem);
+    let unreadable = |error: io::Error| fail(Problem::Unreadable(error));
+    // A named pipe would be waited for until somebody writes to it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| open(path, flags, Mode::empty())).map_err(|error| unreadable(error.into()))?;
+    let file = File::from(file);
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(fail(Problem::NoRegularFile));
+    }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| fail(Problem::Unreadable(error)))?;
+    file.take(FILE_MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     if bytes.len() as u64 > FILE_MAX_BYTES {
         return Err(fail(Problem::TooLarge));
     }
@@ -194,35 +283,4 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load_at(name: &str, time: &str) -> Result<(), String> {
-        let fixture = |name: &str| Path::new("tests/fixtures").join(name);
-        let files = CertificateFiles {
-            certificate: fixture(&format!("{name}.cert.pem")),
-            private_key: fixture("localhost.key.pem"),
-        };
-        let loaded = load(&files, humantime::parse_rfc3339(time).unwrap());
-        loaded.map(drop).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_certificate_is_good_to_its_last_second() {
-        assert_eq!(load_at("expired", "2024-01-01T00:00:00Z"), Ok(()));
-        let late = "tests/fixtures/expired.cert.pem: the certificate expired at 2024-01-01T00:00:00Z";
-        assert_eq!(load_at("expired", "2024-01-01T00:00:01Z"), Err(late.to_owned()));
-        // From 2050 on, the time has another form.
-        assert_eq!(load_at("localhost", "2125-01-01T00:00:00Z"), Ok(()));
-        let late = "tests/fixtures/localhost.cert.pem: the certificate expired at 2125-01-01T00:00:00Z";
-        assert_eq!(load_at("localhost", "2125-01-01T00:00:01Z"), Err(late.to_owned()));
-    }
-
-    #[test]
-    fn what_is_no_certificate_has_no_end() {
-        let certificate = CertificateDer::from_pem_file("tests/fixtures/localhost.cert.pem").unwrap();
-        for length in 0..certificate.len() {
-            assert!(not_after(&CertificateDer::from(&certificate[..length])).is_err());
-        }
-    }
-}
+mod tests;

@@ -81,6 +81,8 @@ pub const TLS_SEALED_MAX_BYTES: usize = 32 * 1024;
 pub const TLS_PARTIAL_MAX_BYTES: usize = 20 * 1024;
 /// How often the files of the certificate are looked at. A change is taken up once it is as old as that.
 pub const CERTIFICATE_LOOK_SECONDS: u64 = 2;
+/// How long the end of a server waits for the thread that looks at them, which a dead file server may hold for ever.
+pub const CERTIFICATE_THREAD_END_MILLIS: u64 = 500;
 
 /// Messages that a session may be sent and its client not have confirmed.
 pub const WINDOW_MAX_MESSAGES: usize = 1024;

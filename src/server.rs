@@ -17,7 +17,6 @@ use std::{error, fmt, io};
 use aws_lc_rs::rand;
 use bytesize::ByteSize;
 use mio::{Poll, Waker};
-use rustls::sign::CertifiedKey;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -26,7 +25,7 @@ pub(crate) use self::places::Place;
 use self::places::Places;
 use self::renewal::Renewal;
 use crate::auth::ChallengeSigner;
-use crate::certificate::{self, CurrentCertificate};
+use crate::certificate::{self, CertificateError, CurrentCertificate, Loaded};
 use crate::config::{CertificateFiles, Config, ConfigError, Timeouts};
 use crate::limits::{FEW_CONNECTIONS, RESERVED_FILES};
 use crate::machine;
@@ -68,7 +67,7 @@ pub enum StartError {
     /// An address can't be listened on.
     Listen(SocketAddr, io::Error),
     /// The certificate or its key is no good.
-    Certificate(certificate::CertificateError),
+    Certificate(CertificateError),
     /// The system refuses what a server needs: a poller, a thread, random bytes.
     System(&'static str, io::Error),
     /// A worker ended before it was told to.
@@ -300,7 +299,7 @@ pub fn check_certificate(config: &Config) -> Result<(), StartError> {
         .map_or(Ok(()), |files| load(files).map(drop))
 }
 
-fn load(files: &CertificateFiles) -> Result<Arc<CertifiedKey>, StartError> {
+fn load(files: &CertificateFiles) -> Result<Loaded, StartError> {
     certificate::load(files, SystemTime::now()).map_err(StartError::Certificate)
 }
 
@@ -310,11 +309,12 @@ fn secure(config: &Config) -> Result<Option<(Acceptor, Renewal)>, StartError> {
         return Ok(None);
     };
     let stamps = renewal::stamps(files);
-    let current = Arc::new(CurrentCertificate::new(load(files)?));
+    let Loaded { certified, validity } = load(files)?;
+    let current = Arc::new(CurrentCertificate::new(certified));
     let acceptor = Acceptor::new(Arc::<CurrentCertificate>::clone(&current))
         .map_err(|error| StartError::System("set up TLS", io::Error::other(error)))?;
-    let renewal =
-        Renewal::start(files.clone(), stamps, current).map_err(|error| StartError::System("start a thread", error))?;
+    let renewal = Renewal::start(files.clone(), stamps, current, validity)
+        .map_err(|error| StartError::System("start a thread", error))?;
     Ok(Some((acceptor, renewal)))
 }
 

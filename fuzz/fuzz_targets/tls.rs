@@ -60,7 +60,7 @@ static ACCEPTOR: LazyLock<Acceptor> = LazyLock::new(|| {
         certificate: format!("{FIXTURES}/localhost.cert.pem").into(),
         private_key: format!("{FIXTURES}/localhost.key.pem").into(),
     };
-    let certified = load(&files, SystemTime::now()).unwrap();
+    let certified = load(&files, SystemTime::now()).unwrap().certified;
     Acceptor::new(Arc::new(CurrentCertificate::new(certified))).unwrap()
 });
 

@@ -2,7 +2,10 @@
 //!
 //! Here and in the transport above is all that names a TLS connection. Which certificate is shown is [`crate::certificate`]'s.
 
+mod clock;
+
 use std::sync::Arc;
+use std::time::SystemTime;
 use std::{error, fmt};
 
 use rustls::SupportedCipherSuite;
@@ -13,6 +16,7 @@ use rustls::server::{
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::version::{TLS12, TLS13};
 
+use self::clock::{Clock, DatedTickets};
 use crate::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES, TLS_SEALED_MAX_BYTES};
 
 /// What TLS connections begin with: versions 1.2 and 1.3, HTTP/1.1, resumption by tickets that any worker can read.
@@ -37,7 +41,12 @@ impl Acceptor {
             .with_cert_resolver(certificate);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Ticketer::new()?;
+        let clock = Clock(SystemTime::now);
+        config.ticketer = Arc::new(DatedTickets {
+            tickets: Ticketer::new()?,
+            clock,
+        });
+        config.time_provider = Arc::new(clock);
         config.send_tls13_tickets = 1;
         // All of them are strong, so it is the server's order that counts, and not the client's.
         config.ignore_client_order = true;

@@ -136,6 +136,26 @@ fn sighup_renews_the_certificate_and_a_broken_file_leaves_the_old_one() {
 }
 
 #[test]
+fn a_named_pipe_in_the_place_of_a_file_does_not_keep_sigterm_from_ending_the_process() {
+    let folder = Folder::new("pipe");
+    let daemon = daemon(&folder);
+    let file = folder.files().private_key;
+    fs::remove_file(&file).unwrap();
+    if !process::Command::new("mkfifo")
+        .arg(&file)
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!("SKIPPED: mkfifo is not installed");
+        return;
+    }
+    daemon.signal(Signal::HUP);
+    let line = daemon.wait_for_line("the certificate stays as it was");
+    assert!(line.contains("key.pem: not a regular file"), "{line}");
+    assert_eq!(daemon.finish(), Some(0));
+}
+
+#[test]
 fn sighup_without_a_certificate_changes_nothing() {
     let daemon = Daemon::start(&[]);
     daemon.signal(Signal::HUP);

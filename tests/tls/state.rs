@@ -21,7 +21,9 @@ struct Pair {
 impl Pair {
     /// Before the handshake.
     fn new(version: &'static SupportedProtocolVersion) -> Self {
-        let certified = load(&certificate_files("localhost"), SystemTime::now()).unwrap();
+        let certified = load(&certificate_files("localhost"), SystemTime::now())
+            .unwrap()
+            .certified;
         let acceptor = Acceptor::new(Arc::new(CurrentCertificate::new(certified))).unwrap();
         let config = Arc::new(client_config(&[version]));
         Self {
