@@ -2,6 +2,7 @@
 //!
 //! What nobody needs to set is in [`crate::limits`]. The command line is `bin/npchatd.rs`'s to read, not this module's.
 
+mod environment;
 mod resolve;
 mod settings;
 mod values;
@@ -16,6 +17,7 @@ use std::{error, fmt};
 
 use tracing::level_filters::LevelFilter;
 
+pub use self::environment::warnings;
 pub use self::settings::{Group, Key, Number, SETTINGS, Setting};
 pub use self::values::Unit;
 
@@ -41,7 +43,7 @@ pub struct Config {
     pub message_ttl: Duration,
     /// Longest time to live that a sender may ask for, in whole seconds (RFC 8030 §5.2).
     pub max_ttl: Duration,
-    /// Longest that an expired message may hold memory, in whole seconds; 1 is taken for 2. It is never delivered late.
+    /// Longest that an expired message may hold memory, in whole seconds. It is never delivered late.
     pub clean_period: Duration,
     /// Challenges that one signing key signs before a fresh one is made.
     pub fresh_key: u32,
@@ -172,17 +174,49 @@ impl Listen {
 }
 
 /// An address to listen on, and what is spoken there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// If none is said, it is `https` where there is a certificate, and `http` where there is none.
     pub scheme: Option<Scheme>,
-    /// Port 0 takes any that is free.
-    pub address: SocketAddr,
+    /// Where that is.
+    pub address: Address,
 }
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { scheme: None, address }
+        Self {
+            scheme: None,
+            address: Address::Socket(address),
+        }
+    }
+}
+
+/// Where to listen, as it is given. Port 0 takes any that is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// This address.
+    Socket(SocketAddr),
+    /// `:8000`: every address of the machine, as [`Listen::Default`] has it.
+    Any {
+        /// TCP port.
+        port: u16,
+    },
+    /// `localhost:8000`: all addresses that the name has when the server starts.
+    Named {
+        /// A name of letters, digits, hyphens, dots and underscores.
+        name: String,
+        /// TCP port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Any { port } => write!(f, ":{port}"),
+            Self::Named { name, port } => write!(f, "{name}:{port}"),
+        }
     }
 }
 

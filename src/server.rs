@@ -65,7 +65,7 @@ pub enum StartError {
     /// The configuration contradicts itself.
     Config(ConfigError),
     /// An address can't be listened on.
-    Listen(SocketAddr, io::Error),
+    Listen(String, io::Error),
     /// The certificate or its key is no good.
     Certificate(CertificateError),
     /// The system refuses what a server needs: a poller, a thread, random bytes.

@@ -332,7 +332,7 @@ fn a_fast_session_is_not_closed_for_its_many_pongs() {
 
 #[test]
 fn a_message_whose_time_ends_while_it_is_unconfirmed_is_gone() {
-    let server = start(|config| config.clean_period = Duration::from_secs(1));
+    let server = start(|config| config.clean_period = Duration::from_secs(2));
     let alice = Identity::generate();
     let mut socket = RawWebSocket::log_in(address(&server), &alice);
     let mut sender = RawClient::connect(address(&server));

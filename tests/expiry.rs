@@ -47,7 +47,7 @@ fn the_answer_tells_the_time_to_live_that_was_taken() {
 
 #[test]
 fn an_expired_message_gives_its_memory_back_without_any_traffic() {
-    let server = start(|config| config.clean_period = SECOND);
+    let server = start(|config| config.clean_period = 2 * SECOND);
     for _ in 0..20 {
         post_for_seconds(&server, &Identity::generate(), 2, &[b'x'; 1000]);
     }
@@ -74,7 +74,7 @@ fn an_operator_who_asks_is_told_how_many_messages_expired_unseen() {
 fn a_message_without_a_ttl_expires_after_the_default() {
     let server = start(|config| {
         config.message_ttl = 2 * SECOND;
-        config.clean_period = SECOND;
+        config.clean_period = 2 * SECOND;
     });
     post(address(&server), &Identity::generate().id, "short-lived");
     wait_until(PATIENCE, "it is expired and freed", || {
@@ -101,7 +101,7 @@ fn nothing_is_delivered_after_its_time_even_if_its_memory_is_not_freed_yet() {
 
 #[test]
 fn what_waits_for_a_receiver_that_does_not_read_is_not_delivered_after_its_time() {
-    let server = start(|config| config.clean_period = SECOND);
+    let server = start(|config| config.clean_period = 2 * SECOND);
     let alice = Identity::generate();
     let mut receiver = RawWebSocket::log_in_with_receive_buffer(address(&server), &alice, 64 * 1024);
     let mut sender = RawClient::connect(address(&server));

@@ -123,7 +123,8 @@ fn row_49_wrong_values_are_refused_with_their_flag() {
         (["--workers", "0"], "--workers: 0 is not a number from 1 to 1024"),
         (
             ["--listen", "localhost"],
-            "--listen: \"localhost\" is not an address such as 127.0.0.1:8000, [::1]:8000 or https://127.0.0.1:8443",
+            "--listen: \"localhost\" is not an address with a port such as 127.0.0.1:8000, localhost:8000, :8000 or \
+             https://[::1]:8443",
         ),
         (
             ["--host", "wss://relay.example"],
@@ -344,6 +345,63 @@ fn listen_may_be_repeated() {
     let schemes = "http://127.0.0.1:8000,https://[::1]:8443";
     let arguments = ["--cert", CERT, "--privkey", KEY, "--listen", schemes];
     assert_eq!(checked("listen", &arguments, &[]), schemes);
+}
+
+#[test]
+fn addresses_may_be_names_or_ports_alone() {
+    let both = ["--listen", "localhost:8000,:8001"];
+    assert_eq!(checked("listen", &both, &[]), "localhost:8000,:8001");
+    let line = refused(
+        START_FAILED,
+        &["--listen", "no.such.name.invalid:8000", "--log", "off"],
+        &[],
+    );
+    assert!(
+        line.starts_with("cannot listen on no.such.name.invalid:8000: "),
+        "{line}"
+    );
+}
+
+#[test]
+fn variables_that_are_no_settings_are_told_and_passed_over() {
+    let variables = [
+        ("NPCHAT_PROT", "9000"),
+        ("NPCHAT_PORT", "tcp://10.0.0.1:8000"),
+        ("NPCHAT_PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+        ("NPCHAT_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let output = npchatd(&["--check"], &variables);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("port = 8000\n"));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert_eq!(
+        lines[0],
+        "npchatd: warning: \"NPCHAT_PROT\": there is no such setting; did you mean NPCHAT_PORT?"
+    );
+    assert!(
+        lines[1].starts_with("npchatd: warning: NPCHAT_PORT: ignored, for "),
+        "{told}"
+    );
+    // The same in the log of a server.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = npchatd(&["--listen", &address], &variables);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        log.contains("WARN NPCHAT_PORT: ignored") && log.contains("WARN \"NPCHAT_PROT\""),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_clean_period_of_less_than_two_seconds_is_refused() {
+    assert_eq!(
+        refused(USAGE, &["--cleanperiod", "1"], &[]),
+        "--cleanperiod: 1 is not a duration from 2s to 1h"
+    );
+    assert_eq!(checked("cleanperiod", &["--cleanperiod", "2"], &[]), "2s");
 }
 
 #[test]

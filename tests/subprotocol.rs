@@ -256,7 +256,7 @@ fn what_a_session_says_that_is_no_step_of_a_login_is_ignored() {
 
 #[test]
 fn a_login_is_told_what_expired_unseen_before_any_mail_and_once() {
-    let server = start(|config| config.clean_period = Duration::from_secs(1));
+    let server = start(|config| config.clean_period = Duration::from_secs(2));
     let alice = Identity::generate();
     post_short_lived(&server, &alice, 2);
     post(address(&server), &alice.id, "kept");
@@ -270,7 +270,7 @@ fn a_login_is_told_what_expired_unseen_before_any_mail_and_once() {
 
 #[test]
 fn a_login_without_the_subprotocol_is_not_told_what_expired_and_the_next_one_is_told_what_has_since() {
-    let server = start(|config| config.clean_period = Duration::from_secs(1));
+    let server = start(|config| config.clean_period = Duration::from_secs(2));
     let alice = Identity::generate();
     post_short_lived(&server, &alice, 2);
     wait_until_expired(&server, 2);

@@ -16,7 +16,7 @@ use std::{env, iter};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use npchat::config::{Config, Group, Key, SETTINGS, Setting};
+use npchat::config::{self, Config, Group, Key, SETTINGS, Setting};
 use npchat::server;
 
 /// A start-up error: the options are good, the machine or a file isn't.
@@ -52,7 +52,11 @@ fn main() -> ExitCode {
     if let Err(error) = server::check_certificate(&config) {
         return fail(START_FAILED, error);
     }
+    let warnings = config::warnings(env::vars_os());
     if only_checks {
+        for warning in warnings {
+            complain(format_args!("warning: {warning}"));
+        }
         return print(&effective(&config));
     }
     tracing_subscriber::fmt()
@@ -61,6 +65,9 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_max_level(config.log)
         .init();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     match server::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(START_FAILED, error),
@@ -99,8 +106,9 @@ fn command() -> Command {
             "A flag beats its environment variable, which beats the default.\n\
              DURATION: seconds, or with a unit (90, 90s, 5m, 12h, 7d).\n\
              SIZE: bytes, or with a unit (65536, 64KiB, 1GB).\n\
-             ADDRESS: 127.0.0.1:8000, [::1]:8000; with a certificate that is https, else\n\
-             http, unless it is said: https://[::1]:8443, http://127.0.0.1:8000.",
+             ADDRESS: 127.0.0.1:8000, [::1]:8000, localhost:8000, :8000 for all addresses;\n\
+             with a certificate that is https, else http, unless it is said:\n\
+             https://[::1]:8443, http://127.0.0.1:8000.",
         )
         .args(SETTINGS.iter().map(|setting| argument(setting, &defaults)))
         .next_help_heading("Instead of running")
@@ -193,10 +201,15 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Tells the error on one line of stderr, whatever a file's name or an argument put into it.
 fn fail(code: u8, error: impl Display) -> ExitCode {
+    complain(error);
+    ExitCode::from(code)
+}
+
+/// Writes one line to stderr, whatever a file's name or an argument put into it.
+fn complain(what: impl Display) {
     let mut line = String::from("npchatd: ");
-    for character in error.to_string().chars() {
+    for character in what.to_string().chars() {
         if character.is_control() {
             line.extend(character.escape_default());
         } else {
@@ -206,5 +219,4 @@ fn fail(code: u8, error: impl Display) -> ExitCode {
     line.push('\n');
     // With stderr gone there is nobody to tell; the exit code remains.
     let _ = io::stderr().write_all(line.as_bytes());
-    ExitCode::from(code)
 }

@@ -5,13 +5,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::environment::is_service_address;
 use super::settings::{Key, SETTINGS, Setting};
 use super::{CertificateFiles, Config, ConfigError, Listen, values};
 
 impl Config {
     /// Takes what the flags and the environment say of each setting, and fills up with the defaults.
     ///
-    /// An empty variable counts as unset. A flag that is given several times comes as one text with commas.
+    /// An empty variable counts as unset, and so does a port that is the address of a service. A flag that is given several
+    /// times comes as one text with commas.
     ///
     /// # Errors
     ///
@@ -113,7 +115,8 @@ impl Value {
                 text,
             });
         }
-        let text = environment(setting).filter(|text| !text.is_empty())?;
+        let is_foreign = |text: &OsString| setting.key == Key::Port && is_service_address(text);
+        let text = environment(setting).filter(|text| !text.is_empty() && !is_foreign(text))?;
         Some(Self {
             name: setting.variable,
             origin: Origin::Environment,

@@ -12,6 +12,8 @@ use super::{Config, limits};
 pub(super) const WORKERS_MAX: usize = 1024;
 pub(super) const MEMORY_MIN_BYTES: u64 = values::MIB;
 
+/// A tick of the wheel and one of the expiry: sooner no worker can be certain to have freed a message.
+const CLEAN_PERIOD_MIN_SECONDS: u64 = 2;
 const TTL_MAX_SECONDS: u64 = 10 * 365 * values::DAY;
 const HOUR_SECONDS: u64 = 60 * 60;
 const MESSAGE_MAX_BYTES: u64 = 16 * values::MIB;
@@ -192,7 +194,7 @@ pub static SETTINGS: [Setting; 19] = [
         computed_default: None,
         number: Some(Number {
             unit: Unit::Seconds,
-            range: 1..=HOUR_SECONDS,
+            range: CLEAN_PERIOD_MIN_SECONDS..=HOUR_SECONDS,
             get: |config| config.clean_period.as_secs(),
             set: |config, value| config.clean_period = Duration::from_secs(value),
         }),
@@ -400,6 +402,7 @@ fn narrow(value: u64) -> u32 {
 }
 
 const _: () = {
+    assert!(CLEAN_PERIOD_MIN_SECONDS * 1000 == 2 * limits::EXPIRY_TICK_MILLIS);
     assert!(MESSAGE_MAX_BYTES <= u32::MAX as u64);
     assert!(MAILBOX_MESSAGES_MAX < 1 << 31);
     assert!(TTL_MAX_SECONDS <= u32::MAX as u64);

@@ -32,8 +32,16 @@ fn error(flags: Pairs, variables: Pairs) -> String {
 }
 
 fn endpoint(scheme: Option<Scheme>, address: &str) -> Endpoint {
-    let address = address.parse().unwrap();
+    let address = Address::Socket(address.parse().unwrap());
     Endpoint { scheme, address }
+}
+
+fn named(scheme: Option<Scheme>, name: &str, port: u16) -> Endpoint {
+    let name = name.to_owned();
+    Endpoint {
+        scheme,
+        address: Address::Named { name, port },
+    }
 }
 
 #[test]
@@ -66,6 +74,11 @@ fn what_is_shown_is_read_back_as_the_same() {
         listen: Listen::Addresses(vec![
             endpoint(None, "127.0.0.1:0"),
             endpoint(Some(Scheme::Http), "[::1]:8000"),
+            named(None, "relay.example", 8000),
+            Endpoint {
+                scheme: Some(Scheme::Http),
+                address: Address::Any { port: 80 },
+            },
         ]),
         hosts: [&b"relay.example"[..], b"[::1]:8000"]
             .map(|text| Host::parse(text).unwrap())
@@ -300,22 +313,91 @@ fn listening_is_said_with_a_port_or_with_addresses() {
         addresses(&["[::1]:1"])
     );
     for text in [
-        "localhost:8000",
+        "localhost",
+        "8000",
+        ":",
+        "localhost:",
+        "localhost:http",
+        "a b:8000",
+        "caf\u{e9}:8000",
+        "127.0.0.256:8000",
+        "127.1:8000",
+        ".:8000",
         "127.0.0.1",
         "::1:8000",
         "127.0.0.1:8000,",
         "127.0.0.1:65536",
         "ftp://127.0.0.1:8000",
         "https://",
-        "https://localhost:8443",
+        "https://localhost",
         "https://127.0.0.1:8443/",
         "HTTPS://127.0.0.1:8443",
     ] {
         assert!(
-            error(&[("--listen", text)], &[]).contains("is not an address such as"),
+            error(&[("--listen", text)], &[]).contains("is not an address with a port such as"),
             "{text}"
         );
     }
+}
+
+#[test]
+fn addresses_are_taken_as_gos_programs_take_them() {
+    let text = ":8000,localhost:8001,https://relay.example.:443,http://:0";
+    let certificate: Pairs = &[("NPCHAT_CERT", "a.pem"), ("NPCHAT_PRIVKEY", "b.pem")];
+    let config = resolve(&[("--listen", text)], certificate).unwrap();
+    let any = |scheme, port| Endpoint {
+        scheme,
+        address: Address::Any { port },
+    };
+    let expected = [
+        any(None, 8000),
+        named(None, "localhost", 8001),
+        named(Some(Scheme::Https), "relay.example.", 443),
+        any(Some(Scheme::Http), 0),
+    ];
+    assert_eq!(config.listen, Listen::Addresses(expected.into()));
+    assert_eq!(config.shown(Key::Listen.setting()), text);
+}
+
+#[test]
+fn a_port_that_is_the_address_of_a_service_is_unset() {
+    let variable = ("NPCHAT_PORT", "tcp://10.0.0.1:8000");
+    assert_eq!(resolve(&[], &[variable]), Ok(Config::default()));
+    let listen = ("NPCHAT_LISTEN", "127.0.0.1:1");
+    assert!(resolve(&[], &[variable, listen]).is_ok());
+    assert_eq!(
+        error(&[("--port", variable.1)], &[]),
+        "--port: \"tcp://10.0.0.1:8000\" is not a port (0 to 65535)"
+    );
+    for text in ["http://10.0.0.1:8000", "tcp:8000", "10.0.0.1:8000"] {
+        assert!(error(&[], &[("NPCHAT_PORT", text)]).contains("is not a port"), "{text}");
+    }
+}
+
+/// README tells every setting with its variable, default and range, in the order of the table.
+#[test]
+fn the_readme_has_every_setting_with_its_default_and_range() {
+    let readme = include_str!("../../README.md");
+    let mut rows = readme.lines().filter(|line| line.starts_with("| `--"));
+    for setting in &SETTINGS {
+        let row = rows.next().unwrap_or_default();
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, flags, variable, default, range, _, _] = cells[..] else {
+            unreachable!("{}: {row}", setting.flag);
+        };
+        assert!(
+            flags.split(", ").any(|flag| flag == format!("`{}`", setting.flag)),
+            "{row}"
+        );
+        assert_eq!(variable, format!("`{}`", setting.variable), "{row}");
+        let expected = setting.default_text(&Config::default());
+        assert_eq!(default.trim_matches('`'), expected, "{row}");
+        if let Some(Number { unit, range: all, .. }) = &setting.number {
+            let [least, most] = [all.start(), all.end()].map(|value| unit.shown(*value));
+            assert_eq!(range, format!("`{least}` to `{most}`"), "{row}");
+        }
+    }
+    assert_eq!(rows.next(), None);
 }
 
 #[test]

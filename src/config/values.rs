@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use bytesize::ByteSize;
 use tracing::level_filters::LevelFilter;
 
-use super::{Endpoint, Scheme};
+use super::{Address, Endpoint, Scheme};
 use crate::host::Host;
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
@@ -16,6 +16,9 @@ pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
 pub(super) const GIB: u64 = 1024 * MIB;
 pub(super) const TIB: u64 = 1024 * GIB;
+
+/// Longest name of a host (RFC 1035 §3.1), with a dot at its end.
+const NAME_MAX_BYTES: usize = 254;
 
 /// What a number counts, and so how it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,18 +108,43 @@ pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
             Some(("https", address)) => (Some(Scheme::Https), address),
             Some(_) => return None,
         };
-        let address = address.parse().ok()?;
-        Some(Endpoint { scheme, address })
+        Some(Endpoint {
+            scheme,
+            address: self::address(address)?,
+        })
     };
     let told = |item: &str| {
         endpoint(item).ok_or_else(|| {
             format!(
-                "{} is not an address such as 127.0.0.1:8000, [::1]:8000 or https://127.0.0.1:8443",
+                "{} is not an address with a port such as 127.0.0.1:8000, localhost:8000, :8000 or https://[::1]:8443",
                 Quoted(item)
             )
         })
     };
     text.split(',').map(str::trim).map(told).collect()
+}
+
+/// Reads an address as Go's programs take it: an IP address, a name or nothing, and a port.
+fn address(text: &str) -> Option<Address> {
+    if let Ok(address) = text.parse() {
+        return Some(Address::Socket(address));
+    }
+    let (name, port) = text.rsplit_once(':')?;
+    let port = self::port(port).ok()?;
+    if name.is_empty() {
+        return Some(Address::Any { port });
+    }
+    is_name(name).then(|| Address::Named {
+        name: name.to_owned(),
+        port,
+    })
+}
+
+/// Whether it may be a host's name. One whose last label is a number would be an IP address that is wrong.
+fn is_name(text: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    text.len() <= NAME_MAX_BYTES && text.bytes().all(is_known) && !last.is_empty() && digits(last).is_none()
 }
 
 /// Reads hosts as clients name them, with their ports if those aren't 80 or 443, separated by commas.

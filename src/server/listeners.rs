@@ -1,13 +1,13 @@
 //! Listening sockets: one for each worker and address, all on the same port (`SO_REUSEPORT`), so that the kernel shares out.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::StartError;
-use crate::config::{Endpoint, Listen, Scheme};
+use crate::config::{Address, Listen, Scheme};
 use crate::limits::{
     LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES,
     TCP_NOTSENT_LOWAT_BYTES, TCP_USER_TIMEOUT_SECONDS,
@@ -31,12 +31,10 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    fn new(endpoint: Endpoint, workers: usize, has_certificate: bool) -> Result<Self, (SocketAddr, io::Error)> {
-        let default = if has_certificate { Scheme::Https } else { Scheme::Http };
-        let (address, listeners) =
-            bind_for_all(endpoint.address, workers).map_err(|error| (endpoint.address, error))?;
+    fn new(address: SocketAddr, scheme: Scheme, workers: usize) -> io::Result<Self> {
+        let (address, listeners) = bind_for_all(address, workers)?;
         Ok(Self {
-            scheme: endpoint.scheme.unwrap_or(default),
+            scheme,
             address,
             listeners,
         })
@@ -46,22 +44,64 @@ impl Bound {
 /// Binds a listener for each worker at each address.
 ///
 /// # Errors
-/// [`StartError::Listen`] with the address, which may be in use by another process.
+/// [`StartError::Listen`] with the address, which may be in use by another process, or a name that isn't known.
 pub(super) fn bind(listen: &Listen, workers: usize, has_certificate: bool) -> Result<Vec<Bound>, StartError> {
-    let bind = |endpoint| Bound::new(endpoint, workers, has_certificate);
-    let bound = match listen {
-        Listen::Addresses(endpoints) => endpoints.iter().copied().map(bind).collect(),
-        Listen::Default { port } => {
-            let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
-            let ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
-            match bind(dual.into()) {
-                Err((_, error)) if lacks_ipv6(&error) => bind(ipv4.into()),
-                result => result,
+    let default = if has_certificate { Scheme::Https } else { Scheme::Http };
+    let mut bound = Vec::new();
+    match listen {
+        Listen::Default { port } => bound.push(bind_any(*port, default, workers)?),
+        Listen::Addresses(endpoints) => {
+            for endpoint in endpoints {
+                let scheme = endpoint.scheme.unwrap_or(default);
+                match &endpoint.address {
+                    Address::Any { port } => bound.push(bind_any(*port, scheme, workers)?),
+                    Address::Socket(address) => bound.push(bind_one(*address, scheme, workers)?),
+                    Address::Named { name, port } => bound.extend(bind_named(name, *port, scheme, workers)?),
+                }
             }
-            .map(|bound| vec![bound])
         }
-    };
-    bound.map_err(|(address, error)| StartError::Listen(address, error))
+    }
+    Ok(bound)
+}
+
+fn bind_one(address: SocketAddr, scheme: Scheme, workers: usize) -> Result<Bound, StartError> {
+    Bound::new(address, scheme, workers).map_err(|error| StartError::Listen(address.to_string(), error))
+}
+
+/// All addresses: of both families by one socket, or of IPv4 where there is no IPv6.
+fn bind_any(port: u16, scheme: Scheme, workers: usize) -> Result<Bound, StartError> {
+    let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match Bound::new(dual, scheme, workers) {
+        Err(error) if lacks_address(&error) => {
+            bind_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), scheme, workers)
+        }
+        bound => bound.map_err(|error| StartError::Listen(dual.to_string(), error)),
+    }
+}
+
+/// All addresses of a name, but for those that this machine hasn't: `localhost` has `::1` even where there is no IPv6.
+fn bind_named(name: &str, port: u16, scheme: Scheme, workers: usize) -> Result<Vec<Bound>, StartError> {
+    let fail = |error| StartError::Listen(format!("{name}:{port}"), error);
+    let mut addresses = Vec::new();
+    for address in (name, port).to_socket_addrs().map_err(fail)? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let mut bound = Vec::new();
+    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in addresses {
+        match Bound::new(address, scheme, workers) {
+            Ok(one) => bound.push(one),
+            Err(error) if lacks_address(&error) => failure = error,
+            Err(error) => return Err(StartError::Listen(address.to_string(), error)),
+        }
+    }
+    if bound.is_empty() {
+        Err(fail(failure))
+    } else {
+        Ok(bound)
+    }
 }
 
 /// Shares out what was bound: the doors of each worker.
@@ -120,7 +160,8 @@ fn keepalive() -> TcpKeepalive {
         .with_retries(TCP_KEEPALIVE_PROBES)
 }
 
-fn lacks_ipv6(error: &io::Error) -> bool {
+/// Whether this machine has no such address, or no addresses of its family.
+fn lacks_address(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.kind() == io::ErrorKind::Unsupported
@@ -134,6 +175,30 @@ mod tests {
     use socket2::SockRef;
 
     use super::*;
+    use crate::config::Endpoint;
+
+    #[test]
+    fn a_name_is_listened_on_at_all_addresses_that_it_has_here() {
+        let endpoint = |address| Endpoint { scheme: None, address };
+        let listen = |address| bind(&Listen::Addresses(vec![endpoint(address)]), 2, false);
+        let named = |name: &str| {
+            listen(Address::Named {
+                name: name.to_owned(),
+                port: 0,
+            })
+        };
+        let bound = named("localhost").unwrap();
+        assert!(bound.iter().any(|one| one.address.ip() == Ipv4Addr::LOCALHOST));
+        assert!(
+            bound
+                .iter()
+                .all(|one| one.address.ip().is_loopback() && one.listeners.len() == 2)
+        );
+        let any = listen(Address::Any { port: 0 }).unwrap();
+        assert!(any.len() == 1 && any[0].address.ip().is_unspecified());
+        let told = named("no.such.name.invalid").unwrap_err().to_string();
+        assert!(told.starts_with("cannot listen on no.such.name.invalid:0: "), "{told}");
+    }
 
     #[test]
     fn an_accepted_connection_has_the_options_of_its_listener() {

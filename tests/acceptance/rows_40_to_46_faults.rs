@@ -354,7 +354,7 @@ fn row_45_a_ttl_of_the_configuration_that_is_too_long_is_told_at_start() {
 
 #[test]
 fn row_46_an_expired_message_is_freed_with_no_traffic_at_all() {
-    let server = start(|config| config.clean_period = Duration::from_secs(1));
+    let server = start(|config| config.clean_period = Duration::from_secs(2));
     for id in [ID, &Identity::generate().id, &Identity::generate().id] {
         let target = format!("/{id}");
         let response = RawClient::connect(address(&server)).post_with(&target, "TTL: 1\r\n", "short-lived");
