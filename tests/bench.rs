@@ -396,6 +396,29 @@ fn a_server_that_nobody_vouches_for_is_not_talked_to() {
     assert!(first.contains("certificate"), "{first}");
 }
 
+/// The fixture is an authority's certificate, as `openssl req -x509` makes them, and for another name than the address.
+#[test]
+fn a_self_signed_certificate_is_taken_if_the_file_has_the_very_same() {
+    let server = start(|config| config.certificate = Some(common::certificate_files("one")));
+    let visit = |name: &str| {
+        let file = CA.replace("ca.cert", &format!("{name}.cert"));
+        let url = format!("https://{}", address(&server));
+        run(&format!(
+            "handshake --count 3 --url {url} --cafile {file} --json --quiet"
+        ))
+    };
+    visit("one").assert_faultless();
+    assert_eq!(visit("two").code, Some(1));
+}
+
+#[test]
+fn a_process_that_is_no_server_is_refused() {
+    let (_server, address) = server();
+    let run = bench(address, "store --seconds 1 --pid 4294967295");
+    assert_eq!(run.code, Some(2));
+    assert_eq!(run.stderr, "npchat bench: --pid: there is no process 4294967295\n");
+}
+
 #[test]
 fn a_refusal_is_a_fault() {
     let server = start(|config| config.mailbox_messages = 1);

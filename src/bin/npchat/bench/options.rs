@@ -124,8 +124,17 @@ pub(crate) fn bench(matches: &ArgMatches, scenario: &Scenario) -> Result<Bench, 
         is_insecure: is_set(matches, "insecure"),
         resumes: is_set(matches, "resume"),
     };
+    let process = matches.get_one::<u32>("pid").copied().map(Process::new);
+    let peer = Peer::at(url, process, &tls)?;
+    if let Some(process) = process {
+        let ports = process.listening_ports().map_err(|why| format!("--pid: {why}"))?;
+        if ports.is_some_and(|ports| !ports.contains(&peer.address.port())) {
+            let port = peer.address.port();
+            eprintln!("npchat bench: the process of --pid doesn't listen on port {port}: is it behind what does?");
+        }
+    }
     Ok(Bench {
-        peer: Peer::at(url, matches.get_one::<u32>("pid").copied().map(Process::new), &tls)?,
+        peer,
         manner: Manner {
             timeout: Duration::from_secs(number(matches, "login-timeout")),
             retries: u32::try_from(number(matches, "login-retries")).unwrap_or(u32::MAX),
@@ -220,7 +229,7 @@ fn common() -> Vec<Arg> {
             .long("cafile")
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
-            .help("Certificates (PEM) of those who vouch for the server"),
+            .help("Certificates (PEM) of those who vouch for the server, or its own"),
         flag("insecure", "Take any certificate"),
         flag("resume", "Resume TLS sessions; otherwise each handshake is a full one"),
         Arg::new("pid")

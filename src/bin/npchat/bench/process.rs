@@ -2,7 +2,7 @@
 //!
 //! The figures are the kernel's own; what they are divided by is for the scenarios to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -22,6 +22,37 @@ impl Process {
     /// The process with this id.
     pub(crate) fn new(pid: u32) -> Self {
         Self(pid)
+    }
+
+    /// The TCP ports that it listens on, as a server must. `None`: it is another user's, and can't be asked.
+    ///
+    /// # Errors
+    /// It can't be a server: it isn't there, or it listens on none.
+    pub(crate) fn listening_ports(self) -> Result<Option<BTreeSet<u16>>, String> {
+        let Self(pid) = self;
+        let name = fs::read_to_string(self.path("comm")).map_err(|_| format!("there is no process {pid}"))?;
+        let Ok(files) = fs::read_dir(self.path("fd")) else {
+            return Ok(None);
+        };
+        let sockets: HashSet<_> = files
+            .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
+            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+            .collect();
+        let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(self.path(table)).unwrap_or_default());
+        let ports: BTreeSet<_> = tables
+            .iter()
+            .flat_map(|table| table.lines())
+            .filter_map(listener)
+            .filter(|(_, socket)| sockets.contains(*socket))
+            .map(|(port, _)| port)
+            .collect();
+        if ports.is_empty() {
+            let name = name.trim_end();
+            return Err(format!(
+                "process {pid} ({name:?}) listens on no TCP port, so it is no server"
+            ));
+        }
+        Ok(Some(ports))
     }
 
     /// CPU time that each thread of now has taken so far, in user and kernel mode.
@@ -71,6 +102,18 @@ impl Process {
     fn path(self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{name}", self.0))
     }
+}
+
+/// Port and socket of a row of `/proc/<pid>/net/tcp` that is of a listener:
+/// "<number>: <address>:<port> <remote> <state> <queues> <timer> <retransmits> <user> <timeout> <socket> …", in hexadecimal.
+fn listener(row: &str) -> Option<(u16, &str)> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<_> = row.split_ascii_whitespace().collect();
+    let [_, local, _, LISTEN, _, _, _, _, _, socket, ..] = fields[..] else {
+        return None;
+    };
+    let (_, port) = local.rsplit_once(':')?;
+    Some((u16::from_str_radix(port, 16).ok()?, socket))
 }
 
 /// CPU time by thread: the kernel's sum over a process has steps of 10 ms.
@@ -168,6 +211,9 @@ pub(crate) fn resident_kib(process: Option<Process>) -> Result<Option<u64>, Stri
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -181,6 +227,24 @@ mod tests {
         let before = times(&[("1", 10), ("2", 20)]);
         let after = times(&[("2", 25), ("3", 1)]);
         assert!((after.seconds_since(&before) - 6.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_process_that_listens_may_be_a_server_and_another_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let ports = Process::new(std::process::id()).listening_ports();
+        assert!(ports.expect("it listens").expect("it is ours").contains(&port));
+        assert!(
+            Process::new(u32::MAX)
+                .listening_ports()
+                .is_err_and(|why| why.contains("no process"))
+        );
+        let mut other = Command::new("sleep").arg("1000").spawn().expect("every system has it");
+        let why = Process::new(other.id()).listening_ports();
+        other.kill().expect("it is ours");
+        other.wait().expect("it is ours");
+        assert!(why.is_err_and(|why| why.contains("listens on no TCP port")));
     }
 
     #[test]

@@ -28,7 +28,7 @@ const TICKETS: usize = 65_536;
 /// What a client is told of TLS.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// The certificates of those who may vouch for the server.
+    /// The certificates of those who may vouch for the server, or its own.
     pub(crate) cafile: Option<PathBuf>,
     /// Takes any certificate.
     pub(crate) is_insecure: bool,
@@ -80,14 +80,20 @@ impl Tls {
             _ if options.is_insecure => Arc::new(Anybody(Arc::clone(&provider))),
             Some(cafile) => {
                 let shown = |error: String| format!("{}: {error}", cafile.display());
-                let mut roots = RootCertStore::empty();
+                let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
                 for root in CertificateDer::pem_file_iter(cafile).map_err(|error| shown(error.to_string()))? {
                     let root = root.map_err(|error| shown(error.to_string()))?;
-                    roots.add(root).map_err(|error| shown(error.to_string()))?;
+                    roots.add(root.clone()).map_err(|error| shown(error.to_string()))?;
+                    trusted.push(root);
                 }
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                    .build()
-                    .map_err(|error| shown(error.to_string()))?
+                let by_authorities =
+                    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                        .build()
+                        .map_err(|error| shown(error.to_string()))?;
+                Arc::new(Vouched {
+                    trusted,
+                    by_authorities,
+                })
             }
             None => return Err("https needs --cafile or --insecure".to_owned()),
         };
@@ -179,6 +185,53 @@ impl ClientSessionStore for Tickets {
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         self.tls13.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// Takes certificates that authorities have issued for the server's name, and those in the file itself, whatever is in them:
+/// what `openssl req -x509` makes by default is an authority's own (RFC 5280 §4.2.1.9), which no server may show otherwise.
+#[derive(Debug)]
+struct Vouched {
+    trusted: Vec<CertificateDer<'static>>,
+    by_authorities: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for Vouched {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.trusted.contains(own) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.by_authorities
+            .verify_server_cert(own, intermediates, name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authorities.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authorities.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_authorities.supported_verify_schemes()
     }
 }
 
