@@ -133,8 +133,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// There is no room for this connection, which has just been accepted: its first request is answered if it asks how the
-    /// server is, refused with [`Refusal::Unavailable`](crate::refusal::Refusal::Unavailable) otherwise, and the last.
+    /// There is no room for this connection, which has just been accepted: its first request is answered if it asks how
+    /// the server is, refused with [`Refusal::Unavailable`](crate::refusal::Refusal::Unavailable) otherwise, and the
+    /// last.
     pub fn turn_away(&mut self) {
         if let Stage::Http(requests) = &mut self.stage {
             requests.turn_away();

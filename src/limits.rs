@@ -198,8 +198,8 @@ pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 pub const SHARDS_PER_WORKER: usize = 32;
 /// Most shards altogether.
 pub const SHARDS_MAX: usize = 1024;
-/// Places for connections that each listener keeps for its own, so that a crowd at another one doesn't shut out its probes;
-/// fewer where there is little room.
+/// Places for connections that each listener keeps for its own, so that a crowd at another one doesn't shut out its
+/// probes; fewer where there is little room.
 pub const PLACES_PER_LISTENER: usize = 16;
 /// A server that has room for fewer connections warns of it at its start.
 pub const FEW_CONNECTIONS: usize = 512;

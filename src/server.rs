@@ -239,8 +239,8 @@ impl Shared {
         })
     }
 
-    /// A place for one more connection, accepted at this listener, to be given back by [`Shared::leave`]. `None`: it can't
-    /// even be turned away politely.
+    /// A place for one more connection, accepted at this listener, to be given back by [`Shared::leave`]. `None`: it
+    /// can't even be turned away politely.
     pub(crate) fn enter(&self, listener: usize) -> Option<Place> {
         self.places.enter(listener)
     }

@@ -70,8 +70,8 @@ impl Validity {
             .is_ok_and(|since| since >= Duration::from_secs(1))
     }
 
-    /// How near its end is. A week or a day isn't near for a certificate whose whole life isn't twice as long: it is renewed
-    /// within that anyway.
+    /// How near its end is. A week or a day isn't near for a certificate whose whole life isn't twice as long: it is
+    /// renewed within that anyway.
     #[must_use]
     pub fn remaining(&self, now: SystemTime) -> Remaining {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Variables of the environment that look like settings and are none: misspelt ones, and those that Kubernetes and Docker set for
-//! a service named npchat.
+//! Variables of the environment that look like settings and are none: misspelt ones, and those that Kubernetes and
+//! Docker set for a service named npchat.
 
 use std::ffi::OsStr;
 
@@ -31,8 +31,8 @@ fn warning(name: &str, value: &OsStr) -> Option<String> {
     let port = Key::Port.setting();
     if name == port.variable && is_service_address(value) {
         return Some(format!(
-            "{name}: ignored, for {} is the address of a service named npchat, which Kubernetes sets (enableServiceLinks: \
-             false in the pod turns that off), and no port: give the port with {} or NPCHAT_LISTEN",
+            "{name}: ignored, for {} is the address of a service named npchat, which Kubernetes sets \
+             (enableServiceLinks: false in the pod turns that off), and no port: give the port with {} or NPCHAT_LISTEN",
             Quoted(&value.to_string_lossy()),
             port.flag
         ));
@@ -50,8 +50,8 @@ fn warning(name: &str, value: &OsStr) -> Option<String> {
     Some(format!("{name:?}: there is no such setting{tip}"))
 }
 
-/// Whether it is one of the variables that go with the address of a service whose name begins with npchat: `npchat` itself,
-/// `npchat-web`.
+/// Whether it is one of the variables that go with the address of a service whose name begins with npchat, such as
+/// `npchat` itself or `npchat-web`.
 fn is_of_a_service(rest: &str, value: &OsStr) -> bool {
     let rest = format!("_{rest}");
     rest.ends_with("_SERVICE_HOST")

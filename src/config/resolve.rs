@@ -12,8 +12,8 @@ use super::{CertificateFiles, Config, ConfigError, Listen, values};
 impl Config {
     /// Takes what the flags and the environment say of each setting, and fills up with the defaults.
     ///
-    /// An empty variable counts as unset, and so does a port that is the address of a service. A flag that is given several
-    /// times comes as one text with commas.
+    /// An empty variable counts as unset, and so does a port that is the address of a service. A flag that is given
+    /// several times comes as one text with commas.
     ///
     /// # Errors
     ///

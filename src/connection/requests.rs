@@ -172,8 +172,8 @@ impl<S: Service> Requests<S> {
         self.give_up(CloseReason::Idle, turn)
     }
 
-    /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS handshake
-    /// could never be sent, and the connection ends for the reason `idle`.
+    /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS
+    /// handshake could never be sent, and the connection ends for the reason `idle`.
     fn give_up(&self, idle: CloseReason, turn: &mut Turn<'_>) -> CloseReason {
         if self.is_idle() {
             return idle;

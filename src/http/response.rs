@@ -21,9 +21,9 @@ const PREFLIGHT_MAX_AGE_SECONDS: u64 = 24 * 60 * 60;
 pub struct Reply<'d> {
     /// The current time.
     pub date: &'d HttpDate,
-    /// How many whole seconds the connection is kept after this answer if no request comes; `None` if it is closed. Told in
-    /// `Keep-Alive: timeout=`, so that a proxy can be the first to close, and never sends a request into a connection that
-    /// is just being closed.
+    /// How many whole seconds the connection is kept after this answer if no request comes; `None` if it is closed. It
+    /// goes into `Keep-Alive: timeout=`, so that a proxy can be the first to close, and never sends a request into a
+    /// connection that is just being closed.
     pub kept_seconds: Option<u64>,
     /// Whether the method was HEAD: the answer ends after its head.
     pub head_only: bool,

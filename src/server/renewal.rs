@@ -177,8 +177,8 @@ impl Watch {
     fn announce_start(&self, now: SystemTime) {
         if !self.validity.has_begun(now) {
             tracing::warn!(
-                "the certificate is not valid before {}: until then clients refuse it, unless the clock of this machine is \
-                 slow",
+                "the certificate is not valid before {}: until then clients refuse it, unless the clock of this \
+                 machine is slow",
                 humantime::format_rfc3339_seconds(self.validity.not_before)
             );
         }

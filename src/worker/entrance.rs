@@ -63,8 +63,8 @@ impl Entrance {
         listener.map(|listener| listener.pending = true).is_some()
     }
 
-    /// The next connection that waits, at a listener for TLS only if `takes_tls`, and which listener that is. `None`: there is
-    /// none now, or accepting pauses.
+    /// The next connection that waits, at a listener for TLS only if `takes_tls`, and which listener that is. `None`:
+    /// there is none now, or accepting pauses.
     pub(super) fn next(&mut self, takes_tls: bool, now: Instant) -> Option<(Transport, usize)> {
         loop {
             let (socket, place) = self.accept(takes_tls, now)?;

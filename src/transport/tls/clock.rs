@@ -1,5 +1,5 @@
-//! The time of day as rustls asks for it, which may be before 1970 on a machine whose clock is set so: rustls' own way to ask
-//! for it panics then, once for each connection.
+//! The time of day as rustls asks for it, which may be before 1970 on a machine whose clock is set so: rustls' own way
+//! to ask for it panics then, once for each connection.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -104,8 +104,8 @@ impl Process {
     }
 }
 
-/// Port and socket of a row of `/proc/<pid>/net/tcp` that is of a listener:
-/// "<number>: <address>:<port> <remote> <state> <queues> <timer> <retransmits> <user> <timeout> <socket> …", in hexadecimal.
+/// Port and socket of a row of `/proc/<pid>/net/tcp` that is of a listener: "<number>: <address>:<port> <remote>
+/// <state> <queues> <timer> <retransmits> <user> <timeout> <socket> …", in hexadecimal.
 fn listener(row: &str) -> Option<(u16, &str)> {
     const LISTEN: &str = "0A";
     let fields: Vec<_> = row.split_ascii_whitespace().collect();

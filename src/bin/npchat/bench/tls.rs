@@ -188,8 +188,9 @@ impl ClientSessionStore for Tickets {
     }
 }
 
-/// Takes certificates that authorities have issued for the server's name, and those in the file itself, whatever is in them:
-/// what `openssl req -x509` makes by default is an authority's own (RFC 5280 §4.2.1.9), which no server may show otherwise.
+/// Takes certificates that authorities have issued for the server's name, and those in the file itself, whatever is in
+/// them: what `openssl req -x509` makes by default is an authority's own (RFC 5280 §4.2.1.9), which no server may show
+/// otherwise.
 #[derive(Debug)]
 struct Vouched {
     trusted: Vec<CertificateDer<'static>>,
