@@ -399,7 +399,7 @@ fn a_server_that_nobody_vouches_for_is_not_talked_to() {
 /// The fixture is an authority's certificate, as `openssl req -x509` makes them, and for another name than the address.
 #[test]
 fn a_self_signed_certificate_is_taken_if_the_file_has_the_very_same() {
-    let server = start(|config| config.certificate = Some(common::certificate_files("one")));
+    let server = start(|config| config.certificate = Some(certificate_files("one")));
     let visit = |name: &str| {
         let file = CA.replace("ca.cert", &format!("{name}.cert"));
         let url = format!("https://{}", address(&server));
