@@ -12,7 +12,7 @@ use allocation_counter::{AllocationInfo, measure};
 use npchat::config::Config;
 use npchat::connection::Connection;
 use npchat::identity::RecipientId;
-use npchat::limits::{DEADLINE_TICK_MILLIS, PING_AFTER_MESSAGE_MILLIS, PING_SPACING_MILLIS};
+use npchat::limits::PING_SPACING_MILLIS;
 use npchat::relay::Wish;
 
 use common::{Frame, Identity, Lent, Opcode, post_request};
@@ -80,29 +80,21 @@ fn a_post_that_is_not_stored_allocates_nothing_that_stays() {
     assert_eq!((taken.count_current, taken.bytes_current), (0, 0));
 }
 
-/// Delivers a message, and what its ping and its pong take.
-fn deliver(lent: &mut Lent, connection: &mut Connection, id: &str) -> [AllocationInfo; 3] {
+/// Delivers a message with its ping, and what that and its pong take.
+fn deliver(lent: &mut Lent, connection: &mut Connection, id: &str) -> [AllocationInfo; 2] {
     const PING_HEADER: [u8; 2] = [0x80 | Opcode::PING, 4];
-    lent.now += Duration::from_millis(2 * PING_SPACING_MILLIS);
+    lent.now += Duration::from_millis(PING_SPACING_MILLIS);
     post(lent, id);
-    let message = measure(|| {
-        let length = lent.visit(connection, Connection::note_mail, <[u8]>::len);
-        assert_eq!(length, 4 + MESSAGE.len());
-    });
-    lent.now += Duration::from_millis(PING_AFTER_MESSAGE_MILLIS + DEADLINE_TICK_MILLIS);
     let mut payload = [0; 4];
-    let ping = measure(|| {
-        lent.visit(
-            connection,
-            |connection, turn| connection.reach_deadline(true, turn),
-            |sent| {
-                payload.copy_from_slice(sent.strip_prefix(&PING_HEADER).unwrap());
-            },
-        );
+    let message = measure(|| {
+        lent.visit(connection, Connection::note_mail, |sent| {
+            let ping = sent[4 + MESSAGE.len()..].strip_prefix(&PING_HEADER).unwrap();
+            payload.copy_from_slice(ping);
+        });
     });
     let answer = Frame::new(Opcode::PONG, payload).masked();
     let answer = measure(|| assert!(say(lent, connection, &answer, b"")));
-    [message, ping, answer]
+    [message, answer]
 }
 
 #[test]
@@ -111,8 +103,8 @@ fn a_delivery_its_ping_and_its_pong_allocate_nothing() {
     let mut connection = lent.log_in(&identity);
     let used = lent.relay.memory_used();
     deliver(&mut lent, &mut connection, &identity.id);
-    let [message, ping, answer] = deliver(&mut lent, &mut connection, &identity.id);
-    assert_eq!((message, ping), (AllocationInfo::default(), AllocationInfo::default()));
+    let [message, answer] = deliver(&mut lent, &mut connection, &identity.id);
+    assert_eq!(message, AllocationInfo::default());
     assert_eq!((answer.count_current, answer.bytes_current), (0, 0));
     assert_eq!(lent.relay.memory_used(), used, "the message is gone");
 }

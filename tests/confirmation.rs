@@ -98,6 +98,21 @@ fn a_message_without_its_pong_comes_again() {
 }
 
 #[test]
+fn what_was_read_before_an_orderly_close_does_not_come_again() {
+    let server = start(|_| {});
+    let alice = Identity::generate();
+    let mut socket = RawWebSocket::log_in(address(&server), &alice);
+    post_numbers(address(&server), &alice, 0..1);
+    assert_eq!(socket.read_frame(), Frame::text("0"));
+    let pong = read_ping(&mut socket).pong();
+    let last_words = [pong.masked(), Frame::close(1000, "").masked()].concat();
+    socket.client().send(last_words);
+    assert_eq!(socket.expect_close(), 1000);
+    assert_eq!((server.stats().messages, server.totals().delivered), (0, 1));
+    expect_numbers(&server, &alice, 0..0);
+}
+
+#[test]
 fn a_client_that_never_answers_is_closed_and_its_mail_comes_to_the_next_login_in_order() {
     const CAP: u32 = 50;
     let server = start(|config| {

@@ -11,7 +11,7 @@ use criterion::Criterion;
 use npchat::config::Config;
 use npchat::connection::Connection;
 use npchat::identity::{ID_TEXT_BYTES, RecipientId};
-use npchat::limits::{DEADLINE_TICK_MILLIS, PING_AFTER_MESSAGE_MILLIS, PING_SPACING_MILLIS};
+use npchat::limits::PING_SPACING_MILLIS;
 use npchat::relay::Wish;
 
 use crate::MESSAGE_BYTES;
@@ -35,7 +35,7 @@ pub(crate) fn benches(criterion: &mut Criterion<CpuTime>) {
         let poster = poster.get_or_insert_with(Poster::new);
         bencher.iter_custom(|posts| poster.time(posts, true));
     });
-    // Each session gets 500 messages a second: a ping follows about 270 of them.
+    // Each session gets 500 messages a second: a ping follows each 50 of them.
     let busy = Duration::from_millis(2);
     let mut receivers = None;
     group.bench_function("delivery to a busy session", |bencher| {
@@ -171,23 +171,20 @@ impl Receivers {
         spent
     }
 
-    /// The same with so much time between two messages that each is asked for with a ping of its own, at its deadline.
+    /// The same with so much time between two messages that each is asked for with a ping of its own, in the same write.
     fn time_alone(&mut self, deliveries: u64) -> Duration {
         let mut spent = Duration::ZERO;
         let mut left = usize::try_from(deliveries).unwrap();
         while left > 0 {
             let round = left.min(SESSIONS);
-            self.lent.now += Duration::from_millis(2 * PING_SPACING_MILLIS);
+            self.lent.now += Duration::from_millis(PING_SPACING_MILLIS);
             self.post(round);
             let begun = cpu_time();
             for receiver in &mut self.receivers[..round] {
                 receiver.deliver(&mut self.lent);
             }
-            self.lent.now += Duration::from_millis(PING_AFTER_MESSAGE_MILLIS + DEADLINE_TICK_MILLIS);
             for receiver in &mut self.receivers[..round] {
-                receiver.reach_deadline(&mut self.lent);
-            }
-            for receiver in &mut self.receivers[..round] {
+                assert!(receiver.pong.is_some());
                 receiver.answer_ping(&mut self.lent);
             }
             spent += cpu_time().saturating_sub(begun);
@@ -215,18 +212,6 @@ impl Receiver {
         });
         assert!(length == FRAME_BYTES || ping.is_some());
         self.pong = ping.or(self.pong.take());
-        black_box(self.connection.deadline(&lent.timeouts));
-    }
-
-    fn reach_deadline(&mut self, lent: &mut Lent) {
-        let pong = lent.visit(
-            &mut self.connection,
-            |connection, turn| connection.reach_deadline(true, turn),
-            |sent| pong_to(black_box(sent)),
-        );
-        // A session that got nothing for long was asked as soon as it got something.
-        self.pong = pong.or(self.pong.take());
-        assert!(self.pong.is_some());
         black_box(self.connection.deadline(&lent.timeouts));
     }
 

@@ -8,8 +8,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    PING_AFTER_MESSAGE_MILLIS, PING_SPACING_MILLIS, PONG_QUICK_MILLIS, PONG_SLOW_MILLIS, WINDOW_MAX_BYTES,
-    WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES,
+    PING_SPACING_MILLIS, PONG_QUICK_MILLIS, PONG_SLOW_MILLIS, WINDOW_MAX_BYTES, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES,
 };
 use crate::mailboxes::{Room, Sequence};
 
@@ -86,12 +85,14 @@ impl Window {
     }
 
     /// A message with a body of so many bytes has been written into the stream.
+    ///
+    /// Its ping is due at once, in the same write, unless the last one is too recent. So a client that ends the session in
+    /// order soon after it has read the message has acknowledged it, and isn't sent it again at its next login.
     pub(super) fn note_message(&mut self, sequence: Sequence, bytes: usize, now: Instant) {
         self.fresh.messages += 1;
         self.fresh.bytes += bytes;
         self.last = Some(sequence);
-        let soon = now + Duration::from_millis(PING_AFTER_MESSAGE_MILLIS);
-        self.next_ping_at = self.next_ping_at.min(soon.max(self.spaced_until));
+        self.next_ping_at = self.next_ping_at.min(now.max(self.spaced_until));
     }
 
     /// Whether a ping is to follow what has been written, at once.
@@ -185,20 +186,18 @@ mod tests {
     use super::*;
 
     const PAUSE: Duration = Duration::from_secs(30);
-    const PONG: Duration = Duration::from_secs(20);
-    const SOON: Duration = Duration::from_millis(PING_AFTER_MESSAGE_MILLIS);
+    const PONG: Duration = Duration::from_secs(75);
     const SPACING: Duration = Duration::from_millis(PING_SPACING_MILLIS);
 
     #[test]
-    fn a_lone_message_is_asked_for_soon_and_its_pong_confirms_it() {
+    fn a_lone_message_is_asked_for_at_once_and_its_pong_confirms_it() {
         let start = Instant::now();
         let mut window = Window::new(start, PAUSE);
         let now = start + Duration::from_secs(5);
-        window.note_message(Sequence(7), 100, now);
         assert!(!window.is_ping_due(now));
-        assert_eq!(window.deadline(PONG), Some(now + SOON));
-        assert!(window.is_ping_due(now + SOON));
-        let payload = window.ping(now + SOON);
+        window.note_message(Sequence(7), 100, now);
+        assert!(window.is_ping_due(now));
+        let payload = window.ping(now);
         assert_eq!(window.deadline(PONG), None, "it has not left");
         window.note_flushed(now + SPACING);
         window.note_flushed(now + 2 * SPACING);
@@ -218,17 +217,33 @@ mod tests {
         let now = Instant::now();
         let mut window = Window::new(now, PAUSE);
         window.note_message(Sequence(1), 10, now);
-        let payload = window.ping(now + SOON);
-        window.note_message(Sequence(2), 10, now + SOON);
+        let payload = window.ping(now);
+        window.note_message(Sequence(2), 10, now);
         assert!(!window.is_ping_due(now + PAUSE), "one is under way");
-        let confirmed = window.pong(&payload, now + 2 * SOON, PAUSE).unwrap();
+        let confirmed = window.pong(&payload, now + SPACING / 2, PAUSE).unwrap();
         assert_eq!((confirmed.messages, confirmed.upto), (1, Some(Sequence(1))));
-        assert_eq!(
-            window.deadline(PONG),
-            Some(now + SOON + SPACING),
-            "no more than one a second"
-        );
+        assert!(!window.is_ping_due(now + SPACING / 2));
+        assert_eq!(window.deadline(PONG), Some(now + SPACING), "they keep their distance");
         assert_eq!(window.unconfirmed(), Room { messages: 1, bytes: 10 });
+    }
+
+    #[test]
+    fn what_follows_a_ping_that_was_answered_keeps_the_distance_from_it_and_no_more() {
+        let now = Instant::now();
+        let mut window = Window::new(now, PAUSE);
+        window.note_message(Sequence(1), 10, now);
+        let payload = window.ping(now);
+        assert!(window.pong(&payload, now, PAUSE).is_some());
+        window.note_message(Sequence(2), 10, now + SPACING / 2);
+        assert!(!window.is_ping_due(now + SPACING / 2));
+        assert_eq!(window.deadline(PONG), Some(now + SPACING));
+        let payload = window.ping(now + SPACING);
+        window.note_message(Sequence(3), 10, now + SPACING);
+        let _ = window.pong(&payload, now + 3 * SPACING, PAUSE).unwrap();
+        assert!(
+            window.is_ping_due(now + 3 * SPACING),
+            "its pong took longer than the distance"
+        );
     }
 
     #[test]

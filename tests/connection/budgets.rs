@@ -104,7 +104,7 @@ fn a_session_that_waits_to_log_in_again_still_gets_its_mail() {
     endpoint.lent.login_steps_per_turn = 0;
     endpoint.visit(|connection, turn| connection.receive(&Frame::text(r#"{"get":"challenge"}"#).masked(), turn));
     endpoint.post(&identity.id, b"mail");
-    assert_eq!(endpoint.sent, Frame::text("mail").unmasked());
+    assert!(endpoint.sent.starts_with(&Frame::text("mail").unmasked()));
     assert!(endpoint.connection.awaits_login_step());
 }
 

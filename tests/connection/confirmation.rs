@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use npchat::config::Config;
 use npchat::connection::Connection;
-use npchat::limits::{
-    CONTROL_FRAMES_BURST, PING_AFTER_MESSAGE_MILLIS, PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES,
-};
+use npchat::limits::{CONTROL_FRAMES_BURST, PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
 use npchat::refusal::CloseReason;
 
 use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;
 
-const SOON: Duration = Duration::from_millis(PING_AFTER_MESSAGE_MILLIS);
 const SPACING: Duration = Duration::from_millis(PING_SPACING_MILLIS);
 const TICK: Duration = Duration::from_millis(1);
 
@@ -21,6 +18,17 @@ fn silent_session(identity: &Identity) -> Endpoint {
     let mut endpoint = Endpoint::new();
     endpoint.log_in(identity);
     endpoint.answers_pings = false;
+    endpoint
+}
+
+/// The same just after a ping that it has answered: the next one isn't due yet.
+fn session_just_asked(identity: &Identity) -> Endpoint {
+    let mut endpoint = silent_session(identity);
+    endpoint.post(&identity.id, b"asked for");
+    let ping = take_ping(&mut endpoint);
+    endpoint.receive(&ping.pong().masked());
+    assert_eq!(endpoint.stats().messages, 0);
+    endpoint.sent.clear();
     endpoint
 }
 
@@ -52,20 +60,57 @@ fn post_many_unsent(endpoint: &mut Endpoint, identity: &Identity, count: usize, 
 }
 
 #[test]
-fn a_lone_message_is_followed_by_a_ping_and_freed_by_its_pong() {
+fn a_lone_message_is_followed_by_a_ping_in_the_same_write_and_freed_by_its_pong() {
+    let identity = Identity::generate();
+    let mut endpoint = session_just_asked(&identity);
+    endpoint.pass(SPACING);
+    endpoint.post(&identity.id, b"alone");
+    let ping = take_ping(&mut endpoint);
+    assert_eq!(
+        endpoint.sent,
+        [Frame::text("alone").unmasked(), ping.unmasked()].concat()
+    );
+    assert_eq!((endpoint.stats().messages, endpoint.totals().delivered), (1, 1));
+    endpoint.receive_all(ping.pong().masked().chunks(1));
+    assert_eq!((endpoint.stats().messages, endpoint.totals().delivered), (0, 2));
+}
+
+#[test]
+fn a_message_soon_after_a_ping_is_asked_for_as_soon_as_pings_have_their_distance() {
+    let identity = Identity::generate();
+    let mut endpoint = session_just_asked(&identity);
+    endpoint.pass(SPACING / 2);
+    endpoint.post(&identity.id, b"soon after");
+    assert_eq!(endpoint.time_left(), Some(SPACING / 2));
+    endpoint.pass((SPACING / 2).saturating_sub(TICK));
+    assert!(endpoint.take_pings().is_empty());
+    endpoint.pass(TICK);
+    take_ping(&mut endpoint);
+}
+
+#[test]
+fn what_was_sent_while_a_ping_was_under_way_is_asked_for_when_its_pong_comes() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);
-    endpoint.pass(5 * SPACING);
-    endpoint.post(&identity.id, b"alone");
-    assert_eq!(endpoint.time_left(), Some(SOON));
-    endpoint.pass(SOON.saturating_sub(TICK));
-    assert_eq!(endpoint.sent, Frame::text("alone").unmasked());
-    endpoint.pass(TICK);
+    endpoint.post(&identity.id, b"before");
     let ping = take_ping(&mut endpoint);
-    assert_eq!((endpoint.stats().messages, endpoint.totals().delivered), (1, 0));
-    endpoint.receive_all(ping.pong().masked().chunks(1));
-    assert_eq!((endpoint.stats().messages, endpoint.totals().delivered), (0, 1));
-    assert_eq!(endpoint.stats().messages, 0);
+    endpoint.pass(SPACING / 2);
+    endpoint.post(&identity.id, b"after");
+    endpoint.pass(5 * SPACING);
+    assert!(endpoint.take_pings().is_empty(), "one is under way");
+    endpoint.receive(&ping.pong().masked());
+    take_ping(&mut endpoint);
+}
+
+#[test]
+fn what_a_client_acknowledges_ahead_of_its_close_does_not_come_again() {
+    let identity = Identity::generate();
+    let mut endpoint = silent_session(&identity);
+    endpoint.post(&identity.id, b"read");
+    let ping = take_ping(&mut endpoint);
+    endpoint.post(&identity.id, b"perhaps not");
+    endpoint.receive(&[ping.pong().masked(), Frame::close(1000, "").masked()].concat());
+    assert_eq!((endpoint.stats().messages, endpoint.totals().delivered), (1, 1));
 }
 
 #[test]
@@ -73,7 +118,6 @@ fn a_pong_that_may_be_in_input_that_has_not_been_read_is_not_too_late() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);
     endpoint.post(&identity.id, b"unconfirmed");
-    endpoint.pass(SOON);
     let ping = take_ping(&mut endpoint);
     endpoint.lent.now += endpoint.lent.timeouts.pong;
     endpoint.visit(|connection, turn| connection.reach_deadline(false, turn));
@@ -90,7 +134,6 @@ fn a_message_without_a_pong_stays_and_the_session_ends_in_time() {
     let mut endpoint = silent_session(&identity);
     let pong = endpoint.lent.timeouts.pong;
     endpoint.post(&identity.id, b"unconfirmed");
-    endpoint.pass(SOON);
     assert_eq!(endpoint.time_left(), Some(pong));
     endpoint.pass(pong.saturating_sub(TICK));
     assert!(!endpoint.half_closed);
@@ -103,29 +146,32 @@ fn a_message_without_a_pong_stays_and_the_session_ends_in_time() {
 }
 
 #[test]
-fn a_steady_load_is_pinged_once_a_second() {
+fn a_steady_load_is_pinged_ten_times_a_second() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);
     let start = endpoint.lent.now;
     let mut pinged_at = Vec::new();
-    for _ in 0..500 {
-        endpoint.post(&identity.id, b"one of many");
-        endpoint.pass(10 * TICK);
+    for number in 0..1000 {
+        if number % 2 == 0 {
+            endpoint.post(&identity.id, b"one of many");
+        } else {
+            endpoint.pass(10 * TICK);
+        }
         for ping in endpoint.take_pings() {
             pinged_at.push(endpoint.lent.now - start);
             endpoint.receive(&ping.pong().masked());
         }
     }
-    let expected: Vec<_> = (0..5).map(|second| SOON + second * SPACING).collect();
+    let expected: Vec<_> = (0..=50).map(|number| number * SPACING).collect();
     assert_eq!(pinged_at, expected);
-    assert!(endpoint.stats().messages <= 100, "{:?}", endpoint.stats());
+    assert!(endpoint.stats().messages <= 10, "{:?}", endpoint.stats());
 }
 
 #[test]
 fn half_a_window_is_asked_for_at_once() {
     for (count, length) in [(WINDOW_MAX_MESSAGES / 2, 0), (4, WINDOW_MIN_BYTES / 8)] {
         let identity = Identity::generate();
-        let mut endpoint = silent_session(&identity);
+        let mut endpoint = session_just_asked(&identity);
         post_many(&mut endpoint, &identity, count - 1, length);
         assert!(endpoint.take_pings().is_empty());
         post_many(&mut endpoint, &identity, 1, length);
@@ -142,7 +188,7 @@ fn half_a_window_is_asked_for_at_once() {
 fn a_full_window_stops_the_mail_until_the_pong() {
     const MORE: usize = 100;
     let identity = Identity::generate();
-    let mut endpoint = silent_session(&identity);
+    let mut endpoint = session_just_asked(&identity);
     post_many(&mut endpoint, &identity, WINDOW_MAX_MESSAGES + MORE, 1);
     assert_eq!(messages_sent(&endpoint), WINDOW_MAX_MESSAGES);
     assert!(
@@ -205,12 +251,7 @@ fn the_time_for_a_pong_begins_when_the_kernel_has_taken_the_ping() {
     assert!(patience < stall);
     endpoint.set_send_size(0);
     endpoint.post(&identity.id, b"mail");
-    endpoint.pass(SOON);
-    assert_eq!(
-        endpoint.time_left(),
-        Some(stall.saturating_sub(SOON)),
-        "blocked output is no missing pong"
-    );
+    assert_eq!(endpoint.time_left(), Some(stall), "blocked output is no missing pong");
     endpoint.pass(patience + SPACING);
     assert_eq!((endpoint.freed, endpoint.half_closed), (None, false));
     endpoint.set_send_size(usize::MAX);
@@ -226,10 +267,9 @@ fn a_pong_that_answers_no_ping_or_an_earlier_one_confirms_nothing() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);
     let pong = |payload: &[u8]| Frame::new(Opcode::PONG, payload).masked();
-    endpoint.post(&identity.id, b"one");
     endpoint.receive(&pong(&1_u32.to_be_bytes()));
-    assert_eq!(endpoint.stats().messages, 1, "before its ping has left");
-    endpoint.pass(SOON);
+    endpoint.post(&identity.id, b"one");
+    assert_eq!(endpoint.stats().messages, 1, "it came before its ping had left");
     let first = take_ping(&mut endpoint).payload;
     for payload in [&b""[..], b"hello", &2_u32.to_be_bytes(), &[&first[..], b"x"].concat()] {
         endpoint.receive(&pong(payload));
@@ -252,7 +292,6 @@ fn what_was_sent_after_the_ping_is_not_confirmed_by_its_pong() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);
     endpoint.post(&identity.id, b"before");
-    endpoint.pass(SOON);
     let ping = take_ping(&mut endpoint);
     endpoint.post(&identity.id, b"after");
     endpoint.receive(&ping.pong().masked());
@@ -268,8 +307,8 @@ fn pongs_that_were_asked_for_are_no_flood_and_others_are() {
     const WINDOWS: usize = 200;
     assert!(WINDOWS > CONTROL_FRAMES_BURST as usize);
     let identity = Identity::generate();
-    let mut endpoint = Endpoint::new();
-    endpoint.log_in(&identity);
+    let mut endpoint = session_just_asked(&identity);
+    endpoint.answers_pings = true;
     for _ in 0..WINDOWS {
         post_many(&mut endpoint, &identity, WINDOW_MAX_MESSAGES / 2, 1);
         assert_eq!((endpoint.stats().messages, endpoint.half_closed), (0, false));
@@ -303,20 +342,17 @@ fn an_idle_session_is_asked_now_and_then_and_stays_as_long_as_it_answers() {
 }
 
 #[test]
-fn a_message_in_a_silence_is_not_kept_waiting_for_the_ping_of_the_silence() {
+fn the_ping_of_a_message_in_a_silence_takes_the_place_of_the_ping_of_the_silence() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);
     let pause = endpoint.time_left().unwrap();
     endpoint.pass(pause.saturating_sub(TICK));
     endpoint.post(&identity.id, b"late");
-    endpoint.pass(TICK);
     let ping = take_ping(&mut endpoint);
     endpoint.receive(&ping.pong().masked());
-    assert_eq!(
-        endpoint.stats().messages,
-        0,
-        "the ping that was due anyway is for the message too"
-    );
+    assert_eq!(endpoint.stats().messages, 0);
+    endpoint.pass(pause / 2);
+    assert!(endpoint.take_pings().is_empty());
 }
 
 #[test]
@@ -344,7 +380,6 @@ fn a_drain_while_a_ping_is_under_way_leaves_what_is_unconfirmed_where_it_is() {
     let identity = Identity::generate();
     let mut endpoint = silent_session(&identity);
     endpoint.post(&identity.id, b"mail");
-    endpoint.pass(SOON);
     let ping = take_ping(&mut endpoint);
     endpoint.lent.relay.start_draining();
     endpoint.visit(Connection::drain);
@@ -380,7 +415,6 @@ fn a_pong_that_is_not_read_because_output_is_blocked_is_not_missing() {
     endpoint.log_in(&identity);
     endpoint.post(&identity.id, b"small");
     endpoint.answers_pings = false;
-    endpoint.pass(SOON);
     endpoint.set_send_size(10_000);
     endpoint.post(&identity.id, &vec![b'x'; 1 << 20]);
     // The peer answers, and takes ten times the lowest rate.

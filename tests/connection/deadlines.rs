@@ -138,7 +138,7 @@ fn a_login_is_due_at_a_fixed_time_after_the_upgrade_and_lasts_as_long_as_pings_a
     endpoint.pass(30 * 24 * 3600 * SECOND);
     endpoint.sent.clear();
     endpoint.post(&identity.id, b"still there");
-    assert_eq!(endpoint.sent, Frame::text("still there").unmasked());
+    assert!(endpoint.sent.starts_with(&Frame::text("still there").unmasked()));
 }
 
 #[test]

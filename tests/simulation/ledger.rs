@@ -8,9 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use npchat::config::Timeouts;
-use npchat::limits::{
-    PING_AFTER_MESSAGE_MILLIS, PING_SPACING_MILLIS, WINDOW_MAX_BYTES, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES,
-};
+use npchat::limits::{PING_SPACING_MILLIS, WINDOW_MAX_BYTES, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
 
 use crate::sightings::{Sight, saw};
 
@@ -211,11 +209,8 @@ impl Ledger {
             !self.is_half_full(WINDOW_MAX_BYTES),
             "half of the window is full, and no ping is under way"
         );
-        let soon = self
-            .unasked_since
-            .map(|at| at + Duration::from_millis(PING_AFTER_MESSAGE_MILLIS));
         let spaced = self.pinged_at.map(|at| at + Duration::from_millis(PING_SPACING_MILLIS));
-        let is_unasked = soon.is_some_and(|soon| now >= spaced.map_or(soon, |spaced| spaced.max(soon)));
+        let is_unasked = self.unasked_since.is_some() && spaced.is_none_or(|spaced| now >= spaced);
         assert!(!is_unasked, "no ping follows a message");
         let is_forgotten = self.idle_since.is_some_and(|at| now >= at + timeouts.ping);
         assert!(!is_forgotten, "an idle session isn't asked whether it is there");

@@ -34,7 +34,7 @@ const SETTLING_ROUNDS: usize = 5_000;
 /// Later than any deadline of a connection whose peer does nothing.
 const LONGEST_END: Duration = Duration::from_secs(300);
 /// A ping follows a message within this time, unless an earlier one is under way.
-const LONGEST_TO_PING: Duration = Duration::from_millis(1_100);
+const LONGEST_TO_PING: Duration = Duration::from_millis(150);
 /// In so many times of that everything that was sent is confirmed by those who answer.
 const PINGS_TO_CONFIRM_ALL: usize = 4;
 /// The model and the mailboxes are compared once in so many steps.
