@@ -191,6 +191,11 @@ pub const LINGER_AFTER_FLOOD_MAX_BYTES: usize = 256 * 1024;
 
 /// Tick of a worker's deadlines.
 pub const DEADLINE_TICK_MILLIS: u64 = 50;
+/// A worker that runs later than it should by more than this was kept from running, by a signal or a machine that stood still:
+/// of such a time only so much counts against connections. No turn takes so long.
+pub const STALL_MIN_MILLIS: u64 = 1000;
+/// Each worker logs such a time once in so long at most.
+pub const STALL_LOG_SECONDS: u64 = 60;
 /// A busy worker looks for expired messages this often.
 pub const EXPIRY_TICK_MILLIS: u64 = 1000;
 /// How long accepting pauses when the process is out of files or memory.

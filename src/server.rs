@@ -11,7 +11,7 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use std::{error, fmt, io};
 
 use aws_lc_rs::rand;
@@ -34,7 +34,7 @@ use crate::metrics::{Counters, Totals};
 use crate::relay::Relay;
 use crate::service::{Npchat, Service};
 use crate::transport::tls::Acceptor;
-use crate::worker::{INBOX, Inbox, Worker};
+use crate::worker::{Epoch, INBOX, Inbox, Worker};
 
 /// A running server. Dropping it stops it at once.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Server {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) relay: Relay,
+    /// What the time of mail counts from.
+    pub(crate) epoch: Epoch,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) counters: Vec<Counters>,
     places: Places,
@@ -227,8 +229,10 @@ impl Shared {
             .map_err(|error| StartError::System("make a waker", error))?;
         let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let room = files.saturating_sub(RESERVED_FILES).max(1);
+        let epoch = Epoch::now();
         Ok(Self {
-            relay: Relay::new(config, random_secret()?, Instant::now(), &started),
+            relay: Relay::new(config, random_secret()?, epoch.instant, &started),
+            epoch,
             counters: polls.iter().map(|_| Counters::default()).collect(),
             inboxes,
             places: Places::new(usize::try_from(room).unwrap_or(usize::MAX), listeners),

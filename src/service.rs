@@ -139,7 +139,7 @@ impl Service for Npchat {
     }
 
     fn post(post: &Posting, body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        let ttl_seconds = turn.relay.post(&post.id, body, post.wish, turn.now, turn.wake)?;
+        let ttl_seconds = turn.relay.post(&post.id, body, post.wish, turn.mail_now, turn.wake)?;
         turn.counters.posted.add(1);
         reply.sent(turn.out, u64::from(ttl_seconds));
         Ok(())

@@ -151,7 +151,7 @@ impl Session {
     fn welcome(&self, turn: &mut Turn<'_>) {
         write_frame(turn.out, Opcode::Text, handshake::DONE);
         let live = self.live.as_ref();
-        let lost = live.map_or(0, |live| live.attachment.take_lost(turn.now));
+        let lost = live.map_or(0, |live| live.attachment.take_lost(turn.mail_now));
         if self.is_npchat_2 && lost > 0 {
             let mut text = Vec::with_capacity(48);
             handshake::write_lost(&mut text, lost);
@@ -222,7 +222,7 @@ impl Conversation for Session {
         let is_all_acknowledged = live.window.is_all_acknowledged();
         let taken = live
             .attachment
-            .take(turn.now, room, is_all_acknowledged, turn.deliveries);
+            .take(turn.mail_now, room, is_all_acknowledged, turn.deliveries);
         self.mail_waits = matches!(taken, Taken::More | Taken::AwaitsAcknowledgement);
         self.is_held = taken == Taken::AwaitsAcknowledgement;
         for delivery in turn.deliveries.iter() {

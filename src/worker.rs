@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 
 use self::clock::Clock;
+pub(crate) use self::clock::Epoch;
 use self::entrance::Entrance;
 use self::expiry::Sweep;
 pub(crate) use self::inbox::Inbox;
@@ -89,7 +90,7 @@ impl<S: Service> Worker<S> {
         doors: Vec<Door>,
         signer: ChallengeSigner,
     ) -> io::Result<Self> {
-        let clock = Clock::start();
+        let clock = Clock::start(shared.epoch);
         let workers = shared.inboxes.len();
         Ok(Self {
             index,
@@ -102,7 +103,7 @@ impl<S: Service> Worker<S> {
             requests: REQUESTS_PER_VISIT,
             deadlines: Wheel::new(0),
             next_deadline: u32::MAX,
-            sweep: Sweep::new(index as usize, workers, shared.clean_period, clock.now),
+            sweep: Sweep::new(index as usize, workers, shared.clean_period, clock.mail_now),
             signer,
             scratch: Scratch::new(),
             outboxes: vec![Vec::new(); workers],
@@ -123,6 +124,9 @@ impl<S: Service> Worker<S> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         while !self.is_over() {
             let timeout = self.sleep_at_most();
+            if !timeout.is_zero() {
+                self.clock.sleep(timeout);
+            }
             self.poll(&mut events, timeout)?;
             self.read_inbox();
             self.begin_turn();
@@ -140,8 +144,8 @@ impl<S: Service> Worker<S> {
         Ok(())
     }
 
-    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(events, timeout) {
+    fn poll(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
+        match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             Err(_) => events.clear(),
             Ok(()) => {}
@@ -207,6 +211,7 @@ impl<S: Service> Worker<S> {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let mut turn = Turn {
             now: self.clock.now,
+            mail_now: self.clock.mail_now,
             date: &self.clock.date,
             address: SessionAddress {
                 worker: self.index,
@@ -306,7 +311,7 @@ impl<S: Service> Worker<S> {
     }
 
     fn expire_messages(&mut self) {
-        self.sweep.run(self.shared.relay.mailboxes(), self.clock.now);
+        self.sweep.run(self.shared.relay.mailboxes(), self.clock.mail_now);
     }
 
     /// No accept any more; every connection is told. Idle ones get a last look at what has come for them.
@@ -334,13 +339,13 @@ impl<S: Service> Worker<S> {
     }
 
     /// How long there is nothing to do unless somebody wakes this worker, which from now on they know how to do.
-    fn sleep_at_most(&self) -> Option<Duration> {
+    fn sleep_at_most(&self) -> Duration {
         let timeout = self.poll_timeout();
-        let can_sleep = timeout != Some(Duration::ZERO)
+        let can_sleep = !timeout.is_zero()
             && self.shared.inboxes[self.index as usize].fall_asleep()
             // After that, so that who sets them sees that this worker must be woken.
             && !self.is_told_to_end();
-        if can_sleep { timeout } else { Some(Duration::ZERO) }
+        if can_sleep { timeout } else { Duration::ZERO }
     }
 
     /// Whether a drain is to begin, or all is to end at once.
@@ -349,26 +354,20 @@ impl<S: Service> Worker<S> {
         must_drain || self.shared.halt.load(Ordering::Acquire)
     }
 
-    fn poll_timeout(&self) -> Option<Duration> {
+    fn poll_timeout(&self) -> Duration {
         if !self.rounds.is_empty()
             || !self.logins.is_empty()
             || !self.handshakes.is_empty()
             || self.sweep.is_under_way()
             || self.entrance.is_pending()
         {
-            return Some(Duration::ZERO);
+            return Duration::ZERO;
         }
         let deadline = (self.next_deadline != u32::MAX).then(|| self.clock.instant_of(self.next_deadline));
-        let next = [
-            deadline,
-            self.entrance.paused_until(),
-            self.drain_until,
-            Some(self.sweep.latest_start()),
-        ];
-        next.into_iter()
-            .flatten()
-            .min()
-            .map(|at| at.saturating_duration_since(self.clock.now))
+        let next = [deadline, self.entrance.paused_until(), self.drain_until];
+        let next = next.into_iter().flatten().min();
+        let sweep = self.sweep.latest_start().saturating_duration_since(self.clock.mail_now);
+        next.map_or(sweep, |at| at.saturating_duration_since(self.clock.now).min(sweep))
     }
 }
 

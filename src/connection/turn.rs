@@ -15,8 +15,10 @@ use crate::token::SessionAddress;
 /// What a connection is given for one turn.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    /// The moment of this turn.
+    /// The moment of this turn. The time for which the worker was kept from running is left out.
     pub now: Instant,
+    /// The same for mail, whose time goes on while the process is stopped and while the machine sleeps.
+    pub mail_now: Instant,
     /// The `Date` of this second.
     pub date: &'a HttpDate,
     /// Where the connection lives.

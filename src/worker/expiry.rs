@@ -40,7 +40,7 @@ impl Sweep {
         self.started + self.longest_pause
     }
 
-    /// Frees expired messages, if it is time.
+    /// Frees expired messages, if it is time, which is that of mail.
     pub(super) fn run(&mut self, mailboxes: &Mailboxes, now: Instant) {
         if self.at.is_none() {
             if now < self.started + Duration::from_millis(EXPIRY_TICK_MILLIS) {

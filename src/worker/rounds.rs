@@ -64,7 +64,7 @@ impl<S: Service> Worker<S> {
             if count < EVENTS_PER_POLL || self.rounds.news.len() >= EVENTS_PER_POLL {
                 return Ok(());
             }
-            self.poll(events, Some(Duration::ZERO))?;
+            self.poll(events, Duration::ZERO)?;
         }
         self.note_events(events);
         Ok(())
@@ -132,7 +132,7 @@ impl<S: Service> Worker<S> {
         }
         let least = Duration::from_micros(NEWCOMERS_MIN_MICROS);
         let most = Duration::from_micros(NEWCOMERS_MAX_MICROS);
-        let time = self.clock.now.elapsed().clamp(least, most);
+        let time = self.clock.turn_began.elapsed().clamp(least, most);
         // One at least, however many wait: who asks whether this server is well may come by a door of its own.
         self.accept();
         self.serve_for(time, Self::serve_handshake);

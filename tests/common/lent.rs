@@ -1,6 +1,6 @@
 //! What a worker owns and lends to a connection for a turn, and a visit as it makes one, without a socket.
 
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use npchat::auth::ChallengeSigner;
 use npchat::config::{Config, Timeouts};
@@ -18,6 +18,8 @@ use super::websocket::{Frame, upgrade_request};
 /// One worker's belongings.
 pub(crate) struct Lent {
     pub(crate) now: Instant,
+    /// How much older mail has become: the machine slept for so long, or the worker was kept from running.
+    pub(crate) asleep: Duration,
     pub(crate) relay: Relay,
     pub(crate) timeouts: Timeouts,
     /// What other logins leave to this connection in a turn.
@@ -34,6 +36,7 @@ impl Lent {
     pub(crate) fn new(config: &Config, now: Instant) -> Self {
         Self {
             now,
+            asleep: Duration::ZERO,
             relay: Relay::new(config, [1, 2], now, "1970-01-01T00:00:00Z"),
             timeouts: config.timeouts,
             login_steps_per_turn: LOGIN_STEPS_PER_TURN,
@@ -49,6 +52,7 @@ impl Lent {
     pub(crate) fn turn(&mut self) -> Turn<'_> {
         Turn {
             now: self.now,
+            mail_now: self.now + self.asleep,
             date: &self.date,
             address: SessionAddress {
                 worker: 0,

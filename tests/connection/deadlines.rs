@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use npchat::config::Config;
 use npchat::limits::{LINGER_MAX_BYTES, MIN_RATE_BYTES_PER_SECOND};
 use npchat::mailboxes::Stats;
 use npchat::refusal::{CloseReason, Refusal};
@@ -139,6 +140,21 @@ fn a_login_is_due_at_a_fixed_time_after_the_upgrade_and_lasts_as_long_as_pings_a
     endpoint.sent.clear();
     endpoint.post(&identity.id, b"still there");
     assert!(endpoint.sent.starts_with(&Frame::text("still there").unmasked()));
+}
+
+#[test]
+fn mail_grows_older_while_the_machine_sleeps_and_connections_do_not() {
+    let identity = Identity::generate();
+    let mut endpoint = Endpoint::new();
+    endpoint.post(&identity.id, b"before the sleep");
+    endpoint.upgrade(&identity);
+    let left = endpoint.time_left();
+    endpoint.lent.asleep = Config::default().message_ttl;
+    assert_eq!(endpoint.time_left(), left);
+    endpoint.log_in_after_upgrade(&identity);
+    assert!(endpoint.sent.is_empty(), "{:?}", Frame::parse_all(&endpoint.sent));
+    endpoint.post(&identity.id, b"after it");
+    assert!(endpoint.sent.starts_with(&Frame::text("after it").unmasked()));
 }
 
 #[test]

@@ -152,8 +152,9 @@ impl Endpoint {
     /// Somebody else posts to this id; a session of this connection is told, as its worker would.
     pub(crate) fn post(&mut self, id: &str, body: &[u8]) {
         let id = RecipientId::parse(id.as_bytes()).unwrap();
-        let Lent { relay, now, wake, .. } = &mut self.lent;
-        relay.post(&id, body, Wish::Default, *now, wake).unwrap();
+        let mail_now = self.lent.now + self.lent.asleep;
+        let Lent { relay, wake, .. } = &mut self.lent;
+        relay.post(&id, body, Wish::Default, mail_now, wake).unwrap();
         if !mem::take(wake).is_empty() {
             self.visit(Connection::note_mail);
         }
@@ -200,6 +201,11 @@ impl Endpoint {
     /// Upgrades and logs in.
     pub(crate) fn log_in(&mut self, identity: &Identity) {
         self.upgrade(identity);
+        self.log_in_after_upgrade(identity);
+    }
+
+    /// Logs in, before any mail.
+    pub(crate) fn log_in_after_upgrade(&mut self, identity: &Identity) {
         self.receive(&Frame::text(r#"{"get":"challenge"}"#).masked());
         self.settle();
         let challenge = self.last_challenge();

@@ -1,5 +1,7 @@
 //! What must have become of each message, from what clients see alone: answers and frames.
 //!
+//! It is given the time as connections see it. Mail is older than that by all that the relay was kept from running.
+//!
 //! A message is *confirmed* once the server has read the pong of a ping that followed it in the stream, on a session that was
 //! not over. Which pong that is, and when it has been read, is the ledger's to say; here is what follows from it.
 
@@ -37,6 +39,8 @@ pub(crate) struct Model {
     spent_at: Option<usize>,
     /// Counts what matters for order: messages taken, confirmed, and logins.
     moment: u64,
+    /// For so long the relay was kept from running, which counts for mail and not for connections.
+    pub(crate) kept_from_running: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) counts: Counts,
 }
@@ -68,6 +72,7 @@ impl Model {
             is_tight: config.memory < AMPLE_BYTES,
             spent_at: None,
             moment: 0,
+            kept_from_running: Duration::ZERO,
             timeouts: config.timeouts,
             counts: Counts::default(),
         }
@@ -103,6 +108,7 @@ impl Model {
 
     /// The relay has answered that it took the message, for so many seconds.
     pub(crate) fn accept(&mut self, message: usize, ttl_seconds: u64, now: Instant) {
+        let now = now + self.kept_from_running;
         let live_only = ttl_seconds == 0;
         let seconds = if live_only {
             u64::from(LIVE_ONLY_HOLD_SECONDS)
@@ -133,6 +139,7 @@ impl Model {
 
     /// The relay has answered that it did not take the message.
     pub(crate) fn refuse(&mut self, message: usize, why: Refused, now: Instant) {
+        let now = now + self.kept_from_running;
         let (identity, length) = (self.messages[message].identity, self.messages[message].body.len());
         let fate = std::mem::replace(&mut self.messages[message].fate, Fate::Refused);
         assert_eq!(fate, Fate::Posted, "answered twice");
@@ -156,6 +163,7 @@ impl Model {
 
     /// A session has been told that it is logged in; its number.
     pub(crate) fn log_in(&mut self, identity: usize, now: Instant) -> usize {
+        let now = now + self.kept_from_running;
         let session = Session {
             identity,
             since: self.next_moment(),
@@ -181,6 +189,7 @@ impl Model {
 
     /// A session was sent a frame of mail. Returns the message that it is.
     pub(crate) fn deliver(&mut self, session: usize, body: &[u8], now: Instant) -> usize {
+        let now = now + self.kept_from_running;
         let number = if body.is_empty() {
             self.lines[self.sessions[session].identity].empty
         } else {
@@ -211,6 +220,7 @@ impl Model {
 
     /// A session has confirmed a message.
     pub(crate) fn confirm(&mut self, session: usize, message: usize, now: Instant) {
+        let now = now + self.kept_from_running;
         self.counts.delivered += 1;
         let moment = self.next_moment();
         let session = &mut self.sessions[session];
@@ -233,6 +243,7 @@ impl Model {
     /// A session is over, with what it was sent and has not confirmed: the first of that may be what it ended with, or what
     /// comes after it if its time is over.
     pub(crate) fn leave(&mut self, session: usize, now: Instant) {
+        let now = now + self.kept_from_running;
         let session = &mut self.sessions[session];
         session.is_over = true;
         for place in session.unconfirmed.drain(..) {
@@ -269,6 +280,7 @@ impl Model {
 
     /// The session takes what it is sent, and nothing is on its way: it must have been given all that is its own.
     pub(crate) fn check_has_all(&self, session: usize, now: Instant) {
+        let now = now + self.kept_from_running;
         let missing = self.next_due(&self.sessions[session], now);
         if missing.is_some_and(|missing| self.may_wait(&self.sessions[session], missing)) {
             return;
@@ -283,6 +295,7 @@ impl Model {
     ///
     /// Memory may be taken by more than messages as long as there are connections.
     pub(crate) fn check_held(&self, count: u64, bytes: u64, has_connections: bool, now: Instant) {
+        let now = now + self.kept_from_running;
         let (mut most, mut least) = ((0, 0), (0, 0));
         for identity in 0..self.lines.len() {
             let held = self.held_at_most(identity, now);

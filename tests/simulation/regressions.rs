@@ -70,6 +70,7 @@ impl Stage {
     ) -> String {
         let mut turn = Turn {
             now,
+            mail_now: now,
             date: &HttpDate::at(SystemTime::UNIX_EPOCH),
             address: SessionAddress {
                 worker: 0,

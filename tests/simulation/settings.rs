@@ -1,11 +1,23 @@
-//! The settings of a run.
+//! The settings of a run, and how long things may take in it.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use npchat::config::Config;
 use npchat::limits::SEGMENT_MIN_BYTES;
 
 use crate::random::Random;
+
+/// Rounds in which everything that can move must have moved.
+pub(crate) const SETTLING_ROUNDS: usize = 5_000;
+/// Later than any deadline of a connection whose peer does nothing.
+pub(crate) const LONGEST_END: Duration = Duration::from_secs(300);
+/// A ping follows a message within this time, unless an earlier one is under way.
+pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150);
+/// In so many times of that everything that was sent is confirmed by those who answer.
+pub(crate) const PINGS_TO_CONFIRM_ALL: usize = 4;
+/// Later than any session is closed that doesn't answer, but for one that doesn't take what it is sent either.
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(110);
 
 /// Small limits, so that runs come to them.
 pub(crate) fn any(random: &mut Random) -> Config {
@@ -43,4 +55,10 @@ pub(crate) fn crowded(random: &mut Random) -> Config {
         max_ttl: Duration::from_secs(longest),
         ..any(random)
     }
+}
+
+/// When every run begins, of which only the differences matter.
+pub(crate) fn beginning() -> Instant {
+    static BEGINNING: OnceLock<Instant> = OnceLock::new();
+    *BEGINNING.get_or_init(Instant::now)
 }

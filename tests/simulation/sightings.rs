@@ -87,6 +87,8 @@ sights! {
     SuspectDeliveredLast,
     /// A message came that was sent before to a session which was closed for want of a pong.
     DeliveredAfterPongTimeout,
+    /// The relay was kept from running with mail in it, which is older by that.
+    KeptFromRunningWithMail,
     /// A client that answers waited for its mail to be confirmed.
     WaitedForPing,
 }

@@ -25,6 +25,7 @@ use crate::trace::Trace;
 /// What all workers of a run share, lent for a turn.
 pub(crate) struct Shared<'a> {
     pub(crate) now: Instant,
+    pub(crate) mail_now: Instant,
     pub(crate) date: &'a HttpDate,
     pub(crate) relay: &'a Relay,
     pub(crate) timeouts: &'a Timeouts,
@@ -227,6 +228,7 @@ impl Worker {
         };
         let mut turn = Turn {
             now: shared.now,
+            mail_now: shared.mail_now,
             date: shared.date,
             address: SessionAddress {
                 worker: self.index,

@@ -2,14 +2,14 @@
 //!
 //! It knows no protocol: peers speak it, the model judges it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use npchat::auth::ChallengeSigner;
 use npchat::config::Config;
 use npchat::http::HttpDate;
 use npchat::identity::RecipientId;
-use npchat::limits::MESSAGES_PER_TAKE;
+use npchat::limits::{MESSAGES_PER_TAKE, STALL_MIN_MILLIS};
 use npchat::mailboxes::Stats;
 use npchat::metrics::Totals;
 use npchat::refusal::Refusal;
@@ -23,24 +23,16 @@ use crate::pongs::Answering;
 use crate::poster::{Poster, Terms};
 use crate::random::Random;
 use crate::receiver::{Manner, Receiver};
-use crate::settings;
+use crate::settings::{
+    self, LONGEST_END, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_TO_CONFIRM_ALL, SETTLING_ROUNDS, beginning,
+};
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
 use crate::trace::Trace;
 use crate::worker::{Shared, Worker};
 
-/// Rounds in which everything that can move must have moved.
-const SETTLING_ROUNDS: usize = 5_000;
-/// Later than any deadline of a connection whose peer does nothing.
-const LONGEST_END: Duration = Duration::from_secs(300);
-/// A ping follows a message within this time, unless an earlier one is under way.
-const LONGEST_TO_PING: Duration = Duration::from_millis(150);
-/// In so many times of that everything that was sent is confirmed by those who answer.
-const PINGS_TO_CONFIRM_ALL: usize = 4;
 /// The model and the mailboxes are compared once in so many steps.
 const HELD_CHECKED_ONCE_IN: usize = 24;
-/// Later than any session is closed that doesn't answer, but for one that doesn't take what it is sent either.
-const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// A few messages of this length fill a window.
 const LONG_MESSAGE_BYTES: usize = 40_000;
 /// One run in so many has mailboxes with many hundreds of messages, which take their time.
@@ -146,7 +138,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(33) {
+        match self.random.below(34) {
             0..14 if !self.peers.is_empty() => {
                 let peer = self.random.below(self.peers.len());
                 self.trace.note("peer acts", [peer, 0, 0]);
@@ -166,7 +158,8 @@ impl World {
             }
             29 => self.expire(),
             30 => self.misdirect_wake_ups(),
-            31 if self.is_crowded || (self.has_long_messages() && self.random.once_in(3)) => self.flood(),
+            31 if self.random.once_in(8) => self.keep_from_running(),
+            32 if self.is_crowded || (self.has_long_messages() && self.random.once_in(3)) => self.flood(),
             _ if self.peers_to_come > 0 => {
                 self.peers_to_come -= 1;
                 self.add_any_peer();
@@ -194,6 +187,23 @@ impl World {
         self.trace.set_time(since_start);
     }
 
+    /// The process is stopped for a while, or the machine sleeps.
+    fn keep_from_running(&mut self) {
+        let millis = self.random.within(1_000, 60_000);
+        self.trace.note("kept from running for milliseconds", [millis, 0, 0]);
+        self.model.kept_from_running += Duration::from_millis(millis as u64);
+        if self.random.once_in(2) {
+            self.pass_for(Duration::from_millis(STALL_MIN_MILLIS));
+        }
+        if self.relay.mailboxes().stats().messages > 0 {
+            saw(Sight::KeptFromRunningWithMail);
+        }
+    }
+
+    fn mail_now(&self) -> Instant {
+        self.now + self.model.kept_from_running
+    }
+
     fn take_turn(&mut self, index: usize, is_patient: bool) {
         let (random, worker) = (&mut self.random, &mut self.workers[index]);
         self.in_flight.retain(|address| {
@@ -213,6 +223,7 @@ impl World {
     fn with_worker(&mut self, index: usize, is_patient: bool, act: impl FnOnce(&mut Worker, &mut Shared<'_>)) {
         let mut shared = Shared {
             now: self.now,
+            mail_now: self.now + self.model.kept_from_running,
             date: &self.date,
             relay: &self.relay,
             timeouts: &self.config.timeouts,
@@ -250,6 +261,7 @@ impl World {
         } else {
             (8, self.terms.max_message_bytes)
         };
+        let now = self.mail_now();
         let (count, waiting) = (self.random.within(1, most), self.in_flight.len());
         for _ in 0..count {
             let wish = if self.random.once_in(10) {
@@ -260,7 +272,7 @@ impl World {
             let length = self.random.below(longest + 1);
             let message = self.model.write(identity, length, &mut self.random);
             let body = self.model.body(message);
-            match self.relay.post(&id, body, wish, self.now, &mut self.in_flight) {
+            match self.relay.post(&id, body, wish, now, &mut self.in_flight) {
                 Ok(ttl_seconds) => {
                     self.workers[0].counters.posted.add(1);
                     self.model.accept(message, ttl_seconds.into(), self.now);
@@ -281,7 +293,7 @@ impl World {
         let before = self.relay.mailboxes().stats().messages;
         for shard in 0..self.relay.mailboxes().shards() {
             let mut budget = self.random.below(3);
-            let _ = self.relay.mailboxes().expire(shard, self.now, &mut budget);
+            let _ = self.relay.mailboxes().expire(shard, self.mail_now(), &mut budget);
         }
         if self.relay.mailboxes().stats().messages < before {
             saw(Sight::ExpiredUnasked);
@@ -463,13 +475,10 @@ impl World {
 
     fn expire_all(&mut self) {
         self.now += self.config.max_ttl + Duration::from_secs(60);
+        let now = self.mail_now();
         for shard in 0..self.relay.mailboxes().shards() {
             let mut steps = 0;
-            while self
-                .relay
-                .mailboxes()
-                .expire(shard, self.now, &mut self.random.within(1, 5))
-            {
+            while self.relay.mailboxes().expire(shard, now, &mut self.random.within(1, 5)) {
                 steps += 1;
                 assert!(steps < 100_000, "expiring never ends");
             }
@@ -488,10 +497,4 @@ impl World {
         assert_eq!(totals.open, 0, "a connection that was accepted has not ended");
         totals
     }
-}
-
-/// When every run begins, of which only the differences matter.
-fn beginning() -> Instant {
-    static BEGINNING: OnceLock<Instant> = OnceLock::new();
-    *BEGINNING.get_or_init(Instant::now)
 }

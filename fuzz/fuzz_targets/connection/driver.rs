@@ -359,6 +359,7 @@ impl Driver {
         let (mut out, mut wake, mut deliveries) = (Vec::new(), Vec::new(), Deliveries::new());
         let mut turn = Turn {
             now: self.now,
+            mail_now: self.now,
             date: &self.date,
             address: ADDRESS,
             relay: &self.relay,
