@@ -24,7 +24,9 @@ use crate::service::{Conversation, Npchat, Service};
 /// Calling contract:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
 ///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out` is empty, or
-///    [`Connection::break_off`]. Before all of them [`Connection::turn_away`] may be called once.
+///    [`Connection::break_off`]. Before all of them [`Connection::turn_away`] may be called once. Before
+///    [`Connection::reach_deadline`], input that is there has been given and output sent as far as it goes, so that nothing
+///    ends for what waits in the kernel.
 /// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],

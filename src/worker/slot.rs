@@ -1,5 +1,8 @@
 //! One connection with its socket, and what happens when the worker visits it.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::time::Instant;
 
@@ -171,15 +174,23 @@ impl<S: Service> Slot<S> {
         // The last look, before a drain, needs no edge, and no step where only a handshake's end is missing: a request may
         // be with it.
         let is_last = visit == Visit::Drain;
-        self.edges.readable |= is_last;
-        if self.may_read() && (self.takes_step(lent) || is_last && self.has_begun_handshake) {
+        let is_late = visit == Visit::Deadline && self.is_late(turn);
+        // Nor does the look before a deadline, which must end nothing for input or room in the kernel that we haven't seen.
+        self.edges.readable |= is_last || is_late;
+        self.edges.writable |= is_late;
+        if self.may_read() && (self.takes_step(lent) || is_late || is_last && self.has_begun_handshake) {
             self.read(turn, lent)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);
         }
         match visit {
             Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep => {}
-            Visit::Deadline => self.connection.reach_deadline(!self.edges.readable, turn),
+            Visit::Deadline => {
+                if is_late {
+                    self.flush(turn, lent)?;
+                }
+                self.connection.reach_deadline(!self.edges.readable, turn);
+            }
             // What has come of a request in a record that isn't whole is under way too.
             Visit::Drain if self.transport.has_partial() && self.connection.is_http() => {}
             Visit::Drain => self.connection.drain(turn),
@@ -198,6 +209,11 @@ impl<S: Service> Slot<S> {
                 }
             }
         }
+    }
+
+    fn is_late(&self, turn: &Turn<'_>) -> bool {
+        let deadline = self.connection.deadline(turn.timeouts);
+        deadline.is_some_and(|deadline| turn.now >= deadline)
     }
 
     /// Whether there is output that could go. A connection's own can't before the end of a handshake, whose last step sends it.

@@ -39,8 +39,8 @@ pub(crate) struct Ledger {
     understood_before: usize,
     /// Messages that the server counts as confirmed in the turn at hand, and that are not yet told apart.
     uncounted: usize,
-    /// So many have come to it, and wait only because it doesn't listen.
-    unheard: usize,
+    /// So many have come to it, whether it has read them or not.
+    arrived: usize,
 }
 
 struct Ping {
@@ -163,9 +163,9 @@ impl Ledger {
         confirmed.into_iter().map(|(message, _)| message).collect()
     }
 
-    /// So many of the client's bytes have come, and the server doesn't listen now.
-    pub(crate) fn note_unheard(&mut self, arrived: usize) {
-        self.unheard = arrived;
+    /// So many of the client's bytes have come to the server's kernel.
+    pub(crate) fn note_arrived(&mut self, arrived: usize) {
+        self.arrived = arrived;
     }
 
     /// The turn is over, and the session is not.
@@ -186,7 +186,7 @@ impl Ledger {
         let is_late = left_at.is_some_and(|at| now >= at + timeouts.pong);
         assert!(is_late, "a session is closed before its pong is late");
         if let Some(ping) = &self.ping {
-            let is_there = self.is_answered(ping.certain_after, self.given.max(self.unheard));
+            let is_there = self.is_answered(ping.certain_after, self.given.max(self.arrived));
             assert!(
                 !is_there,
                 "a session is closed for want of a pong that is there and was not looked at"

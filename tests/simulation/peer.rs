@@ -166,9 +166,7 @@ impl Peer {
                 // A reset has thrown away what was on its way, and the server doesn't know of it yet.
                 let is_cut = !self.to_send.is_empty() || !self.socket.is_drained() || self.socket.was_reset();
                 receiver.misbehaves |= is_cut && fresh.ends_with(b"message_timeout");
-                if !self.is_heard {
-                    receiver.note_unheard(self.socket.arrived());
-                }
+                receiver.note_arrived(self.socket.arrived());
                 receiver.hear(fresh, heard, is_draining, now, model);
             }
         }

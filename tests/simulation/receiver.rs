@@ -254,9 +254,9 @@ impl Receiver {
         }
     }
 
-    /// The first `arrived` bytes could have been read, but the server listens only once more of its output has gone.
-    pub(crate) fn note_unheard(&mut self, arrived: usize) {
-        self.ledger.note_unheard(arrived);
+    /// The first `arrived` bytes have come, whether the server has read them or not.
+    pub(crate) fn note_arrived(&mut self, arrived: usize) {
+        self.ledger.note_arrived(arrived);
     }
 
     /// The server has done what it does in one turn, and may or may not look at this connection again without news.

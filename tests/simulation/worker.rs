@@ -287,10 +287,19 @@ impl Slot {
         random: &mut Random,
     ) -> Result<Option<CloseReason>, WasReset> {
         let confirmed_before = turn.counters.delivered.get();
+        let deadline = self.connection.deadline(turn.timeouts);
+        let is_late = visit == Visit::Deadline && deadline.is_some_and(|deadline| turn.now >= deadline);
+        self.edges.readable |= is_late;
+        self.edges.writable |= is_late;
         if (self.edges.readable || visit == Visit::Drain) && self.connection.wants_input() {
             self.read(peer, scratch, turn, model)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);
+        }
+        let confirmed = usize::try_from(turn.counters.delivered.get() - confirmed_before).unwrap_or(usize::MAX);
+        peer.note_heard(self.connection.wants_input(), confirmed, turn.now, model);
+        if is_late {
+            self.flush(peer, turn, model, random)?;
         }
         match visit {
             Visit::Ordinary => {}
@@ -300,8 +309,6 @@ impl Slot {
         if std::mem::take(&mut self.has_mail) {
             self.connection.note_mail(turn);
         }
-        let confirmed = usize::try_from(turn.counters.delivered.get() - confirmed_before).unwrap_or(usize::MAX);
-        peer.note_heard(self.connection.wants_input(), confirmed, turn.now, model);
         self.flush(peer, turn, model, random)?;
         loop {
             match self.connection.next_step(turn) {
