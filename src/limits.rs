@@ -164,8 +164,9 @@ pub const MIN_RATE_BYTES_PER_SECOND: u64 = 1024;
 pub const KEEP_ALIVE_SECONDS: u64 = 75;
 /// From the upgrade to the login.
 pub const LOGIN_DEADLINE_SECONDS: u64 = 10;
-/// Output that the kernel doesn't take may wait this long before its rate counts.
-pub const WRITE_STALL_SECONDS: u64 = 30;
+/// Output that the kernel doesn't take may wait this long before its rate counts. As long as a pong, and for the same reason:
+/// the kernel takes none while nothing of what it has sent is acknowledged.
+pub const WRITE_STALL_SECONDS: u64 = PONG_TIMEOUT_SECONDS;
 /// A connection that is silent for so long is asked by the kernel whether its peer is still there (RFC 9293 §3.8.4),
 pub const TCP_KEEPALIVE_IDLE_SECONDS: u64 = 60;
 /// again after this,
@@ -174,8 +175,17 @@ pub const TCP_KEEPALIVE_INTERVAL_SECONDS: u64 = 15;
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// A session that has nothing to confirm is pinged this often, or a little more often.
 pub const PING_INTERVAL_SECONDS: u64 = 30;
+/// A network that is silent for so long, and then goes on, ends no session.
+pub const SILENCE_SURVIVED_SECONDS: u64 = 30;
+/// The longest time after which a segment that nobody acknowledges is sent again for the first time: a second where nothing is
+/// known of the path, three where its first segments were lost (RFC 6298 §2.1, §5.7).
+pub const FIRST_RETRANSMISSION_MAX_SECONDS: u64 = 3;
 /// The pong of a ping that has left must have come after this.
-pub const PONG_TIMEOUT_SECONDS: u64 = 20;
+///
+/// TCP doubles its pauses between retransmissions (RFC 6298 §5.5): after a first one of `r` seconds it sends at `r`, `3 r`,
+/// `7 r` and so on. So of a silence of `s` seconds that begins as a ping or its pong leaves, the kernel of either end sees the
+/// end by `2 s + r` at the latest. What is left of the 75 seconds is for the way itself, and for an answer that comes slowly.
+pub const PONG_TIMEOUT_SECONDS: u64 = 75;
 /// What the kernel has sent and no peer has acknowledged for so long ends the connection (RFC 5482).
 /// As long as the questions of a silent connection take, whose number it would overrule otherwise.
 pub const TCP_USER_TIMEOUT_SECONDS: u64 =
@@ -238,6 +248,9 @@ const _: () = {
     assert!(LINGER_SECONDS <= WRITE_STALL_SECONDS);
     assert!(PING_SPACING_MILLIS + DEADLINE_TICK_MILLIS <= 150);
     assert!(WINDOW_MIN_BYTES < WINDOW_MAX_BYTES);
+    assert!(2 * SILENCE_SURVIVED_SECONDS + FIRST_RETRANSMISSION_MAX_SECONDS + 10 <= PONG_TIMEOUT_SECONDS);
+    // Or the kernel would end the session first, and for no reason that anybody is told.
+    assert!(PONG_TIMEOUT_SECONDS < TCP_USER_TIMEOUT_SECONDS);
     // A line that just keeps up with the quick ones isn't slow with twice as much.
     assert!(2 * PONG_QUICK_MILLIS < PONG_SLOW_MILLIS && PONG_SLOW_MILLIS < PONG_TIMEOUT_SECONDS * 1000);
     assert!(DEADLINE_TICK_MILLIS <= EXPIRY_TICK_MILLIS);

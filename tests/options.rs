@@ -304,7 +304,7 @@ fn check_tells_the_defaults_with_their_units() {
         "mailbox-bytes = 8MiB",
         "keep-alive = 75s",
         "ping = 30s",
-        "pong-timeout = 20s",
+        "pong-timeout = 75s",
         "drain = 10s",
         "log = info",
     ] {

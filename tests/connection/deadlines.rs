@@ -179,7 +179,7 @@ fn a_session_that_takes_nothing_is_ended_and_its_mail_is_still_there() {
 fn a_session_that_takes_too_little_is_ended_and_one_at_the_lowest_rate_is_not() {
     let identity = Identity::generate();
     for (bytes_per_second, survives) in [
-        (MIN_RATE_BYTES_PER_SECOND / 2, false),
+        (MIN_RATE_BYTES_PER_SECOND / 4, false),
         (MIN_RATE_BYTES_PER_SECOND, true),
     ] {
         let mut endpoint = Endpoint::new();
@@ -187,7 +187,7 @@ fn a_session_that_takes_too_little_is_ended_and_one_at_the_lowest_rate_is_not() 
         endpoint.set_send_size(0);
         endpoint.post(&identity.id, &vec![b'x'; 60_000]);
         endpoint.set_send_size(usize::try_from(bytes_per_second).unwrap());
-        for _ in 0..90 {
+        for _ in 0..150 {
             endpoint.pass(SECOND);
             endpoint.visit(|_, _| {});
         }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use npchat::config::Config;
+use npchat::config::{Config, Timeouts};
 use npchat::limits::SEGMENT_MIN_BYTES;
 
 use crate::random::Random;
@@ -17,7 +17,7 @@ pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150);
 /// In so many times of that everything that was sent is confirmed by those who answer.
 pub(crate) const PINGS_TO_CONFIRM_ALL: usize = 4;
 /// Later than any session is closed that doesn't answer, but for one that doesn't take what it is sent either.
-pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(110);
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
 /// Small limits, so that runs come to them.
 pub(crate) fn any(random: &mut Random) -> Config {
@@ -38,6 +38,11 @@ pub(crate) fn any(random: &mut Random) -> Config {
         mailbox_messages: random.pick(&[2, 8, 64, 600, 600]),
         mailbox_bytes: narrow(max_message * random.pick(&[1, 4, 200])),
         memory: memory as u64,
+        timeouts: Timeouts {
+            // Less than the default, so that runs come to it more often.
+            pong: Duration::from_secs(20),
+            ..Timeouts::default()
+        },
         ..Config::default()
     }
 }

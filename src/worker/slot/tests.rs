@@ -12,7 +12,7 @@ use super::*;
 use crate::auth::ChallengeSigner;
 use crate::config::Config;
 use crate::http::{HttpDate, Reply, RequestHead};
-use crate::mailboxes::Delivery;
+use crate::mailboxes::Deliveries;
 use crate::metrics::Counters;
 use crate::refusal::Refusal;
 use crate::relay::Relay;
@@ -85,7 +85,7 @@ impl Scene {
         let transport = Transport::accepted(socket, None).unwrap();
         let (config, now) = (Config::default(), Instant::now());
         Self {
-            slot: Slot::new(transport, Place::Served, now, &config.timeouts),
+            slot: Slot::new(transport, Place::Common, now, &config.timeouts),
             client,
             end,
             now,
@@ -122,7 +122,7 @@ impl Scene {
             counters: &counters,
             out: &mut Vec::new(),
             wake: &mut Vec::new(),
-            deliveries: &mut Vec::<Delivery>::new(),
+            deliveries: &mut Deliveries::new(),
         };
         self.slot.visit(visit, &mut turn, &mut self.lent)
     }
