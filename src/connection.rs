@@ -7,6 +7,7 @@ mod requests;
 mod turn;
 mod upgraded;
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use self::closing::{Closing, write_farewell};
@@ -69,6 +70,8 @@ enum Advance<S: Service> {
     BudgetSpent,
     /// The stage is over; the next one goes on with the rest of the input.
     Become(Stage<S>),
+    /// The stage is to be closed for this reason.
+    Close(CloseReason),
 }
 
 impl<S: Service> Connection<S> {
@@ -101,7 +104,7 @@ impl<S: Service> Connection<S> {
     pub fn end_input(&mut self, turn: &mut Turn<'_>) {
         match &mut self.stage {
             Stage::Http(requests) => {
-                let reason = requests.end_input(turn);
+                let reason = requests.end_input(&self.unread, turn);
                 self.close_after_end(reason, turn);
             }
             Stage::WebSocket(_) => self.close_after_end(CloseReason::Reset, turn),
@@ -112,7 +115,8 @@ impl<S: Service> Connection<S> {
     /// Nothing that the peer sends can be understood any more, and nothing more can be said to it.
     pub fn break_off(&mut self, reason: CloseReason) {
         self.outbound = Outbound::default();
-        self.become_closing(reason);
+        self.stage = Stage::Closing(Closing::after_output(reason));
+        self.forget_input();
     }
 
     /// Goes on with what a budget or a full socket left over.
@@ -146,12 +150,13 @@ impl<S: Service> Connection<S> {
 
     /// The server is stopping: what is under way is answered, nothing new begins.
     pub fn drain(&mut self, turn: &mut Turn<'_>) {
-        match &self.stage {
+        match &mut self.stage {
             Stage::Http(requests) if requests.is_idle() && self.unread.is_empty() => {
                 self.close(CloseReason::Restart, turn);
             }
             Stage::WebSocket(_) => self.close(CloseReason::Restart, turn),
-            Stage::Http(_) | Stage::Closing(_) => {}
+            Stage::Http(_) => {}
+            Stage::Closing(closing) => closing.drain(turn.now),
         }
     }
 
@@ -201,7 +206,7 @@ impl<S: Service> Connection<S> {
             // It takes nothing, so it can't be told either.
             _ if stalled => self.stage = Stage::Closing(Closing::over(CloseReason::Stalled)),
             Stage::Http(requests) => {
-                let reason = requests.reach_deadline(turn);
+                let reason = requests.reach_deadline(&self.unread, turn);
                 self.close(reason, turn);
             }
             Stage::WebSocket(upgraded) => {
@@ -274,7 +279,7 @@ impl<S: Service> Connection<S> {
     pub fn next_step(&mut self, turn: &Turn<'_>) -> Step {
         match &mut self.stage {
             Stage::Http(_) | Stage::WebSocket(_) => Step::Wait,
-            Stage::Closing(closing) => closing.next_step(self.outbound.is_empty(), turn.now, turn.timeouts),
+            Stage::Closing(closing) => closing.next_step(self.outbound.is_empty(), turn),
         }
     }
 
@@ -300,7 +305,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn advance_unread(&mut self, turn: &mut Turn<'_>) {
-        let mut unread = std::mem::take(&mut self.unread);
+        let mut unread = mem::take(&mut self.unread);
         let consumed = self.advance(&unread, turn);
         if consumed < unread.len() && !matches!(self.stage, Stage::Closing(_)) {
             unread.drain(..consumed);
@@ -317,7 +322,7 @@ impl<S: Service> Connection<S> {
                 Stage::Http(requests) => advance_http(requests, &mut rest, turn),
                 Stage::WebSocket(upgraded) => upgraded.advance(&mut rest, turn),
                 Stage::Closing(closing) => {
-                    closing.discard(rest.len());
+                    closing.discard(rest);
                     rest = &[];
                     Advance::NeedsInput
                 }
@@ -329,6 +334,7 @@ impl<S: Service> Connection<S> {
                     break;
                 }
                 Advance::Become(stage) => self.stage = stage,
+                Advance::Close(reason) => self.close(reason, turn),
             }
         }
         self.deliver(turn);
@@ -349,15 +355,21 @@ impl<S: Service> Connection<S> {
 
     /// Says what is to be said on closing, and begins to close.
     fn close(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
-        // Who went without a Close gets none.
-        if matches!(self.stage, Stage::WebSocket(_)) && reason != CloseReason::Reset {
+        let stage = mem::replace(&mut self.stage, Stage::Closing(Closing::after_output(reason)));
+        // A client that went without a Close gets none.
+        if let Stage::WebSocket(upgraded) = stage
+            && reason != CloseReason::Reset
+        {
             write_farewell(turn.out, reason);
+            let mut closing = Closing::after_close(reason, upgraded.socket.into_close_finder());
+            // Its Close may have come already.
+            closing.discard(&self.unread);
+            self.stage = Stage::Closing(closing);
         }
-        self.become_closing(reason);
+        self.forget_input();
     }
 
-    fn become_closing(&mut self, reason: CloseReason) {
-        self.stage = Stage::Closing(Closing::after_output(reason));
+    fn forget_input(&mut self) {
         (self.unread, self.runnable) = (Vec::new(), false);
     }
 

@@ -12,6 +12,6 @@ mod fields;
 
 pub use body::{BodyDecoder, Decoded, Progress};
 pub use head::{Framing, HeadScanner, Method, RequestHead};
-pub use response::{HttpDate, Reply};
+pub use response::{Detail, HttpDate, Reply};
 pub use target::Target;
 pub use upgrade::Upgrade;

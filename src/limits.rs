@@ -9,6 +9,8 @@ pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
 pub const HEAD_MAX_BYTES: usize = 8 * 1024;
 /// Most header fields in one request.
 pub const HEAD_MAX_FIELDS: usize = 64;
+/// Longest method. A longer one is none that anybody has registered.
+pub const METHOD_MAX_BYTES: usize = 32;
 /// Longest request target.
 pub const TARGET_MAX_BYTES: usize = 256;
 /// Most bytes of chunk extensions in one body (RFC 9112 §7.1.1 asks for a limit on their total).
@@ -194,6 +196,8 @@ pub const TCP_USER_TIMEOUT_SECONDS: u64 =
 pub const TCP_NOTSENT_LOWAT_BYTES: u32 = 32 * 1024;
 /// From the last byte sent to the end of a closing connection.
 pub const LINGER_SECONDS: u64 = 5;
+/// The same while the server stops: clients that are asleep must not hold up its end.
+pub const DRAIN_LINGER_SECONDS: u64 = 1;
 /// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.
 pub const LINGER_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The same after a flood of frames, whose sender is owed no such care: what it has under way would cost more than all else.
@@ -246,6 +250,7 @@ const _: () = {
     assert!(LOST_RECORDS_MAX * LOST_RECORD_BYTES <= 6 * 1024 * 1024);
     assert!(SESSIONS_PER_MAILBOX <= u8::MAX as usize);
     assert!(LINGER_SECONDS <= WRITE_STALL_SECONDS);
+    assert!(DRAIN_LINGER_SECONDS <= LINGER_SECONDS);
     assert!(PING_SPACING_MILLIS + DEADLINE_TICK_MILLIS <= 150);
     assert!(WINDOW_MIN_BYTES < WINDOW_MAX_BYTES);
     assert!(2 * SILENCE_SURVIVED_SECONDS + FIRST_RETRANSMISSION_MAX_SECONDS + 10 <= PONG_TIMEOUT_SECONDS);

@@ -2,6 +2,17 @@
 //!
 //! Each has a stable code that clients may rely on, and a counter in [`crate::metrics`].
 
+use crate::limits::{
+    CHUNK_EXTENSION_MAX_BYTES, HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES, TRAILER_MAX_BYTES,
+};
+
+// The sentences name these.
+const _: () = {
+    assert!(HEAD_MAX_BYTES == 8192 && HEAD_MAX_FIELDS == 64 && TARGET_MAX_BYTES == 256);
+    assert!(CHUNK_EXTENSION_MAX_BYTES == 256 && TRAILER_MAX_BYTES == 1024);
+    assert!(METHOD_MAX_BYTES < TARGET_MAX_BYTES);
+};
+
 /// Why a request is refused (PROTOCOL.md part 1, ACCEPTANCE.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -9,8 +20,11 @@ pub enum Refusal {
     MalformedHead,
     /// `Host` is missing, doubled or not an authority (RFC 9112 §3.2).
     BadHost,
-    /// Content-Length and Transfer-Encoding contradict each other or themselves (RFC 9112 §6.3).
+    /// Content-Length and Transfer-Encoding contradict each other or themselves, or the last coding is not chunked
+    /// (RFC 9112 §6.3).
     BadFraming,
+    /// `Content-Length` is not a number, or none that 64 bits hold (RFC 9112 §6.3).
+    BadLength,
     /// A chunk header, chunk end or trailer is malformed (RFC 9112 §7.1).
     BadChunk,
     /// The path isn't an id in its canonical spelling.
@@ -31,11 +45,13 @@ pub enum Refusal {
     HeadTooLarge,
     /// An `Expect` other than `100-continue` (RFC 9110 §10.1.1).
     ExpectationFailed,
-    /// A transfer coding other than chunked.
+    /// A transfer coding before chunked.
     UnsupportedCoding,
-    /// A version other than HTTP/1.0 and 1.1.
+    /// A method that is neither one of RFC 9110 §9 nor PATCH, or longer than [`METHOD_MAX_BYTES`].
+    UnknownMethod,
+    /// A major version other than 1.
     UnsupportedVersion,
-    /// A method that this path doesn't have.
+    /// A known method that this path doesn't have.
     MethodNotAllowed,
     /// A plain GET for an id: only a WebSocket may receive.
     UpgradeRequired,
@@ -51,10 +67,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::MalformedHead,
         Self::BadHost,
         Self::BadFraming,
+        Self::BadLength,
         Self::BadChunk,
         Self::BadId,
         Self::BadTtl,
@@ -66,6 +83,7 @@ impl Refusal {
         Self::HeadTooLarge,
         Self::ExpectationFailed,
         Self::UnsupportedCoding,
+        Self::UnknownMethod,
         Self::UnsupportedVersion,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
@@ -82,6 +100,7 @@ impl Refusal {
             Self::MalformedHead
             | Self::BadHost
             | Self::BadFraming
+            | Self::BadLength
             | Self::BadChunk
             | Self::BadId
             | Self::BadTtl
@@ -94,7 +113,7 @@ impl Refusal {
             Self::ExpectationFailed => 417,
             Self::UpgradeRequired | Self::UnsupportedWebSocketVersion => 426,
             Self::HeadTooLarge => 431,
-            Self::UnsupportedCoding => 501,
+            Self::UnsupportedCoding | Self::UnknownMethod => 501,
             Self::RelayFull | Self::Unavailable => 503,
             Self::UnsupportedVersion => 505,
             Self::MailboxFull => 507,
@@ -108,6 +127,7 @@ impl Refusal {
             Self::MalformedHead => "malformed_head",
             Self::BadHost => "bad_host",
             Self::BadFraming => "bad_framing",
+            Self::BadLength => "bad_length",
             Self::BadChunk => "bad_chunk",
             Self::BadId => "bad_id",
             Self::BadTtl => "bad_ttl",
@@ -119,6 +139,7 @@ impl Refusal {
             Self::HeadTooLarge => "head_too_large",
             Self::ExpectationFailed => "expectation_failed",
             Self::UnsupportedCoding => "unsupported_coding",
+            Self::UnknownMethod => "unknown_method",
             Self::UnsupportedVersion => "unsupported_version",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
@@ -136,18 +157,20 @@ impl Refusal {
             Self::MalformedHead => "The request head is malformed.",
             Self::BadHost => "A request needs exactly one valid Host.",
             Self::BadFraming => "The length of the body is ambiguous.",
-            Self::BadChunk => "The chunked body is malformed.",
+            Self::BadLength => "Content-Length is not a number of bytes below 2^64.",
+            Self::BadChunk => "The chunked body is malformed, or has over 256 bytes of extensions or 1024 of trailers.",
             Self::BadId => "The path is not an id: 43 characters of canonical base64url.",
             Self::BadTtl => "TTL is not a number of seconds.",
             Self::BadUpgrade => "The WebSocket upgrade is malformed.",
             Self::RequestTimeout => "The request did not arrive in time.",
             Self::LengthRequired => "A message needs a Content-Length or chunked coding.",
             Self::MessageTooLarge => "The message is too large.",
-            Self::TargetTooLong => "The request target is too long.",
-            Self::HeadTooLarge => "The request head is too large.",
+            Self::TargetTooLong => "The request target is over 256 bytes.",
+            Self::HeadTooLarge => "The request head is over 8192 bytes or 64 fields.",
             Self::ExpectationFailed => "The only expectation met here is 100-continue.",
             Self::UnsupportedCoding => "The only transfer coding taken here is chunked.",
-            Self::UnsupportedVersion => "HTTP/1.1 and HTTP/1.0 are spoken here.",
+            Self::UnknownMethod => "The method is not known here.",
+            Self::UnsupportedVersion => "The versions spoken here are those of HTTP/1.",
             Self::MethodNotAllowed => "This path does not have that method.",
             Self::UpgradeRequired => "Receiving takes a WebSocket upgrade.",
             Self::UnsupportedWebSocketVersion => "The WebSocket version spoken here is 13.",
@@ -312,7 +335,7 @@ impl CloseReason {
         }
     }
 
-    /// Whether this is a failed login, which is told in a text frame before the Close (PROTOCOL.md part 1).
+    /// Whether this is a failed login, which is reported in a text frame before the Close (PROTOCOL.md part 1).
     #[must_use]
     pub const fn is_login_failure(self) -> bool {
         matches!(
@@ -325,6 +348,7 @@ impl CloseReason {
                 | Self::WrongSolution
                 | Self::TooManyChallenges
                 | Self::TooManySessions
+                | Self::UnexpectedBinary
         )
     }
 }

@@ -13,7 +13,7 @@ use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use self::frame::{CONTROL_PAYLOAD_MAX_BYTES, FrameMeter, Piece};
-pub use self::frame::{Opcode, write_close, write_frame};
+pub use self::frame::{CloseFinder, Opcode, write_close, write_frame};
 use crate::limits::{
     CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND, HANDSHAKE_MAX_BYTES, WEBSOCKET_READ_BUFFER_BYTES,
 };
@@ -43,7 +43,8 @@ pub enum Event {
 /// Calling contract:
 /// 1. [`WebSocket::receive`] is called with the unread input until there is no event left in it; it takes what it has
 ///    understood off the front.
-/// 2. An error is final: the caller writes the Close ([`write_close`]) and reads no more.
+/// 2. An error is final: the caller writes the Close ([`write_close`]) and only looks for the client's
+///    ([`WebSocket::into_close_finder`]).
 /// 3. [`WebSocket::settle`] is called at the end of the turn: between messages it gives the context's memory back.
 /// 4. A message that is under way must be whole, or have come on, by [`WebSocket::deadline`].
 #[derive(Debug)]
@@ -94,16 +95,16 @@ impl WebSocket {
     /// no further frame may begin in this turn.
     ///
     /// # Errors
-    /// The reason to close, with the status of RFC 6455 §7.4.1.
+    /// The reason to close, with the status of RFC 6455 §7.4.1. What is wrong has been taken off the front.
     pub fn receive(&mut self, input: &mut &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, CloseReason> {
         while !input.is_empty() && *lent.frames_left > 0 {
             let piece = self.meter.next_piece(input, self.message_max_bytes)?;
+            let (bytes, rest) = input.split_at(piece.length);
+            *input = rest;
             if piece.starts {
                 *lent.frames_left -= 1;
                 self.admit(&piece, lent)?;
             }
-            let (bytes, rest) = input.split_at(piece.length);
-            *input = rest;
             if !piece.is_control {
                 self.incoming(lent.now).pace.progress(bytes.len(), lent.now);
             }
@@ -112,6 +113,12 @@ impl WebSocket {
             }
         }
         Ok(None)
+    }
+
+    /// What finds the client's Close after ours has been written: in the input after all that has been taken.
+    #[must_use]
+    pub fn into_close_finder(self) -> CloseFinder {
+        self.meter.into_close_finder()
     }
 
     /// When the message that is under way is too slow, if one is: `grace`, and then its rate counts.
@@ -184,6 +191,7 @@ impl WebSocket {
 
     /// Gives the context one frame or a piece of one. It can't want more than that to finish, nor leave any of it.
     fn feed(&mut self, piece: &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, CloseReason> {
+        let close_code = self.meter.close_code();
         let incoming = self.incoming(lent.now);
         let mut stream = Memory {
             input: piece,
@@ -194,6 +202,11 @@ impl WebSocket {
             Ok(Message::Binary(bytes)) => Event::Binary(bytes),
             Ok(Message::Ping(_)) => Event::Ping,
             Ok(Message::Pong(payload)) => Event::Pong(payload),
+            // Registered since (RFC 6455 §11.7), and not known to the context, which would answer 1002.
+            Ok(Message::Close(_)) if close_code == BAD_GATEWAY => {
+                write_frame(stream.out, Opcode::Close, &BAD_GATEWAY.to_be_bytes());
+                return Ok(Some(Event::Close));
+            }
             // A code that may not be sent is answered with 1002 by the context itself, any other with its like.
             Ok(Message::Close(_)) => Event::Close,
             Ok(Message::Frame(_)) => return Ok(None),
@@ -211,6 +224,8 @@ impl WebSocket {
         }
     }
 }
+
+const BAD_GATEWAY: u16 = 1014;
 
 fn config(message_max_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()

@@ -1,16 +1,16 @@
 //! How a connection ends: its last output goes out, our side is ended, the peer's rest is read and discarded, bounded.
 //!
 //! Closing a socket with unread input makes the kernel send a reset, which can destroy the last answer on its way to the
-//! peer (RFC 9112 §9.6).
+//! peer (RFC 9112 §9.6). Over a WebSocket the peer's Close ends that, and before it our side isn't ended either: a client that
+//! sees the end of the stream while it still has its Close to send reports a failure (RFC 6455 §7.1.1).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Step;
-use crate::config::Timeouts;
-use crate::limits::{LINGER_AFTER_FLOOD_MAX_BYTES, LINGER_MAX_BYTES};
+use super::{Step, Turn};
+use crate::limits::{DRAIN_LINGER_SECONDS, LINGER_AFTER_FLOOD_MAX_BYTES, LINGER_MAX_BYTES};
 use crate::refusal::CloseReason;
 use crate::session::write_failure;
-use crate::websocket::write_close;
+use crate::websocket::{CloseFinder, write_close};
 
 /// The last stage of a connection.
 #[derive(Debug)]
@@ -20,13 +20,15 @@ pub(super) struct Closing {
     discarded_bytes: usize,
     /// The peer has ended its side, or said that nothing more will come: there is nothing to linger for.
     input_ended: bool,
+    /// Over a WebSocket that we close first: what finds the peer's Close.
+    peer_close: Option<CloseFinder>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// The last output goes out; the write stall bounds it.
     Flush,
-    /// Our side has ended; the peer may take note.
+    /// Our side has ended, or our Close has gone; the peer may take note.
     Linger { until: Instant },
     /// Nothing more is to be done.
     Over,
@@ -40,6 +42,15 @@ impl Closing {
             phase: Phase::Flush,
             discarded_bytes: 0,
             input_ended: false,
+            peer_close: None,
+        }
+    }
+
+    /// Closes once all output, whose last is our Close, is taken and the peer's Close has come.
+    pub(super) fn after_close(reason: CloseReason, peer_close: CloseFinder) -> Self {
+        Self {
+            peer_close: Some(peer_close),
+            ..Self::after_output(reason)
         }
     }
 
@@ -59,6 +70,14 @@ impl Closing {
             phase: Phase::Over,
             discarded_bytes: 0,
             input_ended: true,
+            peer_close: None,
+        }
+    }
+
+    /// The server is stopping: the peer has less time left.
+    pub(super) fn drain(&mut self, now: Instant) {
+        if let Phase::Linger { until } = &mut self.phase {
+            *until = (*until).min(now + DRAIN_LINGER);
         }
     }
 
@@ -73,8 +92,8 @@ impl Closing {
         self.phase = Phase::Over;
     }
 
-    pub(super) fn discard(&mut self, bytes: usize) {
-        self.discarded_bytes = self.discarded_bytes.saturating_add(bytes);
+    pub(super) fn discard(&mut self, input: &[u8]) {
+        self.discarded_bytes = self.discarded_bytes.saturating_add(input.len());
         let most = if self.reason == CloseReason::FrameFlood {
             LINGER_AFTER_FLOOD_MAX_BYTES
         } else {
@@ -82,6 +101,8 @@ impl Closing {
         };
         if self.discarded_bytes > most {
             self.phase = Phase::Over;
+        } else if self.peer_close.as_mut().is_some_and(|finder| finder.find(input)) {
+            self.end_input();
         }
     }
 
@@ -100,21 +121,29 @@ impl Closing {
         }
     }
 
-    pub(super) fn next_step(&mut self, all_sent: bool, now: Instant, timeouts: &Timeouts) -> Step {
+    pub(super) fn next_step(&mut self, all_sent: bool, turn: &Turn<'_>) -> Step {
         match self.phase {
             Phase::Flush if !all_sent => Step::Wait,
             Phase::Flush if self.input_ended => Step::Free(self.reason),
             Phase::Flush => {
+                let is_draining = turn.relay.is_draining();
+                let most = if is_draining { DRAIN_LINGER } else { Duration::MAX };
                 self.phase = Phase::Linger {
-                    until: now + timeouts.linger,
+                    until: turn.now + turn.timeouts.linger.min(most),
                 };
-                Step::HalfClose
+                if self.peer_close.is_some() {
+                    Step::Wait
+                } else {
+                    Step::HalfClose
+                }
             }
             Phase::Linger { .. } => Step::Wait,
             Phase::Over => Step::Free(self.reason),
         }
     }
 }
+
+const DRAIN_LINGER: Duration = Duration::from_secs(DRAIN_LINGER_SECONDS);
 
 /// Says the last words over a WebSocket.
 pub(super) fn write_farewell(out: &mut Vec<u8>, reason: CloseReason) {

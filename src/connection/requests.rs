@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Turn;
 use crate::config::Timeouts;
 use crate::http::response::continue_100;
-use crate::http::{BodyDecoder, Framing, HeadScanner, Method, Reply, RequestHead, Target};
+use crate::http::{BodyDecoder, Detail, Framing, HeadScanner, Method, Reply, RequestHead, Target};
 use crate::limits::{BODY_FIRST_CHARGE_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::mailboxes::Charge;
 use crate::outbound::Pace;
@@ -77,8 +77,17 @@ enum Answer {
     Info,
     Health,
     Ready,
-    Preflight,
-    Refused(Refusal, Option<&'static str>),
+    Preflight(&'static str),
+    Refused(Refusal, Detail),
+}
+
+/// A refusal after which the connection can't go on.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    refusal: Refusal,
+    detail: Detail,
+    /// The answer has no body.
+    head_only: bool,
 }
 
 /// How the client wants to be answered.
@@ -145,12 +154,11 @@ impl<S: Service> Requests<S> {
             if turn.out.len() >= OUTBOUND_HIGH_WATER_BYTES {
                 return Progress::BudgetSpent;
             }
-            let head_only = self.is_head(rest);
             match self.next_request(rest, turn) {
                 Ok(None) => {}
                 Ok(Some(progress)) => return progress,
-                Err(refusal) => {
-                    write_refusal(refusal, head_only, turn);
+                Err(fault) => {
+                    fault.write(turn);
                     return Progress::Close(CloseReason::Answered);
                 }
             }
@@ -162,37 +170,34 @@ impl<S: Service> Requests<S> {
         }
     }
 
-    /// The peer has ended its side: a request that it hasn't finished will never be whole.
-    pub(super) fn end_input(&mut self, turn: &mut Turn<'_>) -> CloseReason {
-        self.give_up(CloseReason::Done, turn)
+    /// The peer has ended its side: a request that it hasn't finished, with `unread` of its head, will never be whole.
+    pub(super) fn end_input(&mut self, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
+        self.give_up(CloseReason::Done, unread, turn)
     }
 
-    /// Tells a client that is too late, unless it has never begun.
-    pub(super) fn reach_deadline(&mut self, turn: &mut Turn<'_>) -> CloseReason {
-        self.give_up(CloseReason::Idle, turn)
+    /// Refuses a request that is too late, with `unread` of its head, unless it has never begun.
+    pub(super) fn reach_deadline(&mut self, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
+        self.give_up(CloseReason::Idle, unread, turn)
     }
 
     /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS
     /// handshake could never be sent, and the connection ends for the reason `idle`.
-    fn give_up(&self, idle: CloseReason, turn: &mut Turn<'_>) -> CloseReason {
+    fn give_up(&self, idle: CloseReason, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
         if self.is_idle() {
             return idle;
         }
+        let head_only = match &self.phase {
+            Phase::Body(receiving) => receiving.manner.head_only,
+            Phase::Head(scanner) => scanner.is_head(unread),
+            Phase::Fresh | Phase::Idle => false,
+        };
         let refusal = if self.is_turned_away {
             Refusal::Unavailable
         } else {
             Refusal::RequestTimeout
         };
-        write_refusal(refusal, false, turn);
+        Fault::new(refusal, head_only).write(turn);
         CloseReason::Answered
-    }
-
-    /// Whether the request at hand is a HEAD, whose answer has no body even if it is a refusal (RFC 9110 §9.3.2).
-    fn is_head(&self, rest: &[u8]) -> bool {
-        match &self.phase {
-            Phase::Body(receiving) => receiving.manner.head_only,
-            Phase::Fresh | Phase::Idle | Phase::Head(_) => rest.starts_with(b"HEAD "),
-        }
     }
 
     /// One request, or as much of it as there is. `None`: it is answered, and the next may follow.
@@ -200,10 +205,13 @@ impl<S: Service> Requests<S> {
         &mut self,
         rest: &mut &[u8],
         turn: &mut Turn<'_>,
-    ) -> Result<Option<Progress<S::Conversation>>, Refusal> {
+    ) -> Result<Option<Progress<S::Conversation>>, Fault> {
         if let Phase::Body(receiving) = &mut self.phase {
             receiving.make_room(rest.len());
-            let progress = receiving.decoder.append(rest, &mut receiving.body)?;
+            let progress = receiving
+                .decoder
+                .append(rest, &mut receiving.body)
+                .map_err(|refusal| Fault::of_body(refusal, receiving.max_bytes, receiving.manner))?;
             receiving.pace.progress(progress.consumed, turn.now);
             if let Purpose::Answer(_) = receiving.purpose {
                 receiving.body.clear();
@@ -226,32 +234,33 @@ impl<S: Service> Requests<S> {
         let Some(length) = self.scan_head(rest, turn)? else {
             return Ok(Some(Progress::NeedsInput));
         };
-        let (head, after) = rest.split_at(length);
+        let (bytes, after) = rest.split_at(length);
         *rest = after;
-        let head = RequestHead::parse(head)?;
-        if self.is_turned_away && !is_probe(&head) {
-            return Err(Refusal::Unavailable);
-        }
+        let head = RequestHead::parse(bytes).map_err(|refusal| Fault::new(refusal, is_head(bytes)))?;
         let manner = Manner {
             keep_alive: head.keep_alive && !self.is_turned_away,
             ..Manner::of(&head)
         };
+        let fault = |refusal| Fault::new(refusal, manner.head_only);
+        if self.is_turned_away && !is_probe(&head) {
+            return Err(fault(Refusal::Unavailable));
+        }
         if let Some(upgrade) = &head.upgrade
             && let Some(conversation) = S::open(&head, turn.relay)
         {
-            let accept_key = upgrade.accept_key()?;
+            let accept_key = upgrade.accept_key().map_err(fault)?;
             if turn.relay.is_draining() {
-                return Err(Refusal::Unavailable);
+                return Err(fault(Refusal::Unavailable));
             }
             let subprotocol = conversation.subprotocol();
             manner.reply(turn).switching(turn.out, &accept_key, subprotocol);
             return Ok(Some(Progress::Upgrade(Box::new(conversation))));
         }
-        let purpose = purpose_of(&head)?;
+        let purpose = purpose_of(&head).map_err(fault)?;
         self.take_body(&head, purpose, manner, rest, turn)
     }
 
-    fn scan_head(&mut self, rest: &[u8], turn: &Turn<'_>) -> Result<Option<usize>, Refusal> {
+    fn scan_head(&mut self, rest: &[u8], turn: &Turn<'_>) -> Result<Option<usize>, Fault> {
         if rest.is_empty() {
             return Ok(None);
         }
@@ -259,7 +268,8 @@ impl<S: Service> Requests<S> {
             Phase::Head(scanner) => scanner.clone(),
             Phase::Fresh | Phase::Idle | Phase::Body(_) => HeadScanner::default(),
         };
-        let end = scanner.scan(rest)?;
+        let end = scanner.scan(rest);
+        let end = end.map_err(|refusal| Fault::new(refusal, scanner.is_head(rest)))?;
         if end.is_none() {
             if let Phase::Idle = self.phase {
                 // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle time.
@@ -277,13 +287,14 @@ impl<S: Service> Requests<S> {
         manner: Manner,
         rest: &mut &[u8],
         turn: &mut Turn<'_>,
-    ) -> Result<Option<Progress<S::Conversation>>, Refusal> {
+    ) -> Result<Option<Progress<S::Conversation>>, Fault> {
         let max_bytes = match purpose {
             Purpose::Post(_) => u64::from(turn.relay.max_message_bytes()),
             Purpose::Answer(_) => DISCARDED_BODY_MAX_BYTES,
         };
-        let mut decoder = BodyDecoder::new(head.framing, max_bytes)?;
-        let piece = decoder.decode(rest)?;
+        let fault = |refusal| Fault::of_body(refusal, max_bytes, manner);
+        let mut decoder = BodyDecoder::new(head.framing, max_bytes).map_err(fault)?;
+        let piece = decoder.decode(rest).map_err(fault)?;
         if piece.is_done {
             *rest = &rest[piece.consumed..];
             let next = finish(&purpose, manner, piece.data, turn);
@@ -350,7 +361,7 @@ impl<S: Service> Receiving<S> {
                 .saturating_sub(self.body.len());
             self.body.reserve_exact(more);
         } else {
-            self.purpose = Purpose::Answer(Answer::Refused(Refusal::RelayFull, None));
+            self.purpose = Purpose::Answer(Answer::Refused(Refusal::RelayFull, Detail::None));
             self.charge = None;
             self.body = Vec::new();
         }
@@ -385,10 +396,10 @@ impl Answer {
             Self::Ready if turn.relay.is_draining() => reply.unready(out, JSON, r#"{"status":"draining"}"#),
             Self::Ready if turn.relay.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
             Self::Ready => reply.unready(out, JSON, r#"{"status":"full"}"#),
-            Self::Preflight => reply.preflight(out),
-            Self::Refused(refusal, allow) => {
+            Self::Preflight(methods) => reply.preflight(out, methods),
+            Self::Refused(refusal, detail) => {
                 note_refusal(refusal, turn);
-                reply.refused(turn.out, refusal, allow);
+                reply.refused(turn.out, refusal, detail);
             }
         }
     }
@@ -404,23 +415,24 @@ fn is_probe(head: &RequestHead<'_>) -> bool {
 
 /// What the request is for. Refusals that keep the connection are answers; the others are errors.
 fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal> {
-    let allow = match head.target {
+    let methods = match head.target {
         Target::Root | Target::Info | Target::Health | Target::Ready => PAGE_METHODS,
         Target::Mailbox { .. } | Target::Asterisk | Target::BadId => MAILBOX_METHODS,
     };
     let answer = match (head.method, head.target) {
-        (Method::Options, _) => Answer::Preflight,
-        (Method::Other, _) => Answer::Refused(Refusal::MethodNotAllowed, Some(allow)),
+        (Method::Unknown, _) => return Err(Refusal::UnknownMethod),
+        (Method::Options, _) => Answer::Preflight(methods),
+        (Method::Other, _) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
         (Method::Post, _) => match S::admit(head) {
             Ok(post) => return Ok(Purpose::Post(post)),
-            Err(Refusal::MethodNotAllowed) => Answer::Refused(Refusal::MethodNotAllowed, Some(allow)),
+            Err(Refusal::MethodNotAllowed) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
             Err(refusal) => return Err(refusal),
         },
         (_, Target::Root) => Answer::Welcome,
         (_, Target::Info) => Answer::Info,
         (_, Target::Health) => Answer::Health,
         (_, Target::Ready) => Answer::Ready,
-        (_, Target::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, None),
+        (_, Target::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, Detail::None),
         (_, Target::BadId | Target::Asterisk) => return Err(Refusal::BadId),
     };
     Ok(Purpose::Answer(answer))
@@ -440,7 +452,7 @@ fn set_memory_aside<S: Service>(
     let bytes = (piece_bytes as u64).max(BODY_FIRST_CHARGE_BYTES).min(max_bytes);
     match turn.relay.reserve(bytes) {
         Ok(charge) => (purpose, Some(charge)),
-        Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, None)), None),
+        Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, Detail::None)), None),
     }
 }
 
@@ -455,21 +467,48 @@ fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], turn: &
         Purpose::Answer(answer) => answer.write(manner, turn),
         Purpose::Post(post) => {
             if let Err(refusal) = S::post(post, body, &manner.reply(turn), turn) {
-                Answer::Refused(refusal, None).write(manner, turn);
+                Answer::Refused(refusal, Detail::None).write(manner, turn);
             }
         }
     }
     manner.keep_alive
 }
 
-/// Writes a refusal after which the connection can't go on.
-pub(super) fn write_refusal(refusal: Refusal, head_only: bool, turn: &mut Turn<'_>) {
-    note_refusal(refusal, turn);
-    let manner = Manner {
-        keep_alive: false,
-        head_only,
-    };
-    manner.reply(turn).refused(turn.out, refusal, None);
+/// Whether the head that these bytes are is one of a HEAD, as [`HeadScanner::is_head`] has it.
+fn is_head(head: &[u8]) -> bool {
+    let start = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
+    head.get(start..).unwrap_or_default().starts_with(b"HEAD ")
+}
+
+impl Fault {
+    const fn new(refusal: Refusal, head_only: bool) -> Self {
+        Self {
+            refusal,
+            detail: Detail::None,
+            head_only,
+        }
+    }
+
+    fn of_body(refusal: Refusal, max_bytes: u64, manner: Manner) -> Self {
+        let fault = Self::new(refusal, manner.head_only);
+        match refusal {
+            Refusal::MessageTooLarge => Self {
+                detail: Detail::MaxBytes(max_bytes),
+                ..fault
+            },
+            _ => fault,
+        }
+    }
+
+    /// Writes the refusal, which says that the connection ends.
+    fn write(self, turn: &mut Turn<'_>) {
+        note_refusal(self.refusal, turn);
+        let manner = Manner {
+            keep_alive: false,
+            head_only: self.head_only,
+        };
+        manner.reply(turn).refused(turn.out, self.refusal, self.detail);
+    }
 }
 
 fn note_refusal(refusal: Refusal, turn: &Turn<'_>) {

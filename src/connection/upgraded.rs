@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::closing::{Closing, write_farewell};
+use super::closing::Closing;
 use super::{Advance, Stage, Turn};
 use crate::config::Timeouts;
 use crate::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
@@ -15,7 +15,7 @@ use crate::websocket::{Event, Lent, WebSocket};
 /// One client's WebSocket.
 #[derive(Debug)]
 pub(super) struct Upgraded<C> {
-    socket: WebSocket,
+    pub(super) socket: WebSocket,
     pub(super) conversation: C,
     /// What the conversation hears next: the upgrade, or what takes a step of a login until there is one for it.
     postponed: Option<Box<Event>>,
@@ -63,10 +63,7 @@ impl<C: Conversation> Upgraded<C> {
                 Ok(Hearing::Ends) => {
                     return Advance::Become(Stage::Closing(Closing::after_last_word(CloseReason::Done)));
                 }
-                Err(reason) => {
-                    write_farewell(turn.out, reason);
-                    return Advance::Become(Stage::Closing(Closing::after_output(reason)));
-                }
+                Err(reason) => return Advance::Close(reason),
             }
         };
         self.socket.settle();

@@ -3,7 +3,7 @@
 //! Strict where others are lenient, since what two readers see differently can smuggle a request past one of them.
 //! Extensions and trailers are checked and thrown away.
 
-use super::head::Framing;
+use super::head::{Framing, is_token_byte};
 use crate::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
 use crate::refusal::Refusal;
 
@@ -109,16 +109,58 @@ struct ChunkDecoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
     Size { size: u64, digits: u8 },
-    Extension { size: u64 },
+    Extension { size: u64, part: ExtensionPart },
     SizeLineFeed { size: u64 },
     Data { remaining: u64 },
     DataCarriageReturn,
     DataLineFeed,
     TrailerLineStart,
-    TrailerLine,
+    TrailerName,
+    TrailerValue,
     TrailerLineFeed,
     LastLineFeed,
     Done,
+}
+
+/// What the next byte of chunk extensions belongs to (RFC 9112 §7.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ExtensionPart {
+    /// White space, after which another extension must begin.
+    Gap,
+    BeforeName,
+    Name,
+    AfterName,
+    BeforeValue,
+    Value,
+    Quoted,
+    QuotedPair,
+    AfterQuoted,
+}
+
+impl ExtensionPart {
+    /// The part that follows, or `None` for a byte that may not stand here.
+    fn after(self, byte: u8) -> Option<Self> {
+        match (self, byte) {
+            (Self::Quoted, b'"') => Some(Self::AfterQuoted),
+            (Self::Quoted, b'\\') => Some(Self::QuotedPair),
+            (Self::Quoted | Self::QuotedPair, _) => is_field_byte(byte).then_some(Self::Quoted),
+            (Self::BeforeName | Self::BeforeValue | Self::Gap | Self::AfterName, b' ' | b'\t') => Some(self),
+            (Self::Name, b' ' | b'\t') => Some(Self::AfterName),
+            (Self::Value | Self::AfterQuoted, b' ' | b'\t') => Some(Self::Gap),
+            (Self::Gap | Self::Name | Self::AfterName | Self::Value | Self::AfterQuoted, b';') => {
+                Some(Self::BeforeName)
+            }
+            (Self::Name | Self::AfterName, b'=') => Some(Self::BeforeValue),
+            (Self::BeforeValue, b'"') => Some(Self::Quoted),
+            (Self::BeforeName | Self::Name, _) => is_token_byte(byte).then_some(Self::Name),
+            (Self::BeforeValue | Self::Value, _) => is_token_byte(byte).then_some(Self::Value),
+            (Self::Gap | Self::AfterName | Self::AfterQuoted, _) => None,
+        }
+    }
+
+    fn may_end(self) -> bool {
+        matches!(self, Self::Name | Self::Value | Self::AfterQuoted)
+    }
 }
 
 impl ChunkDecoder {
@@ -160,12 +202,15 @@ impl ChunkDecoder {
 
     fn after(&mut self, byte: u8) -> Result<ChunkState, Refusal> {
         match (self.state, byte) {
-            (ChunkState::Size { size, digits }, b'\r' | b';') if digits > 0 => self.after_size(size, byte),
+            (ChunkState::Size { size, digits }, b'\r' | b';' | b' ' | b'\t') if digits > 0 => {
+                self.after_size(size, byte)
+            }
             (ChunkState::Size { size, digits }, _) => longer_size(size, digits, byte),
-            (ChunkState::Extension { size }, b'\r') => Ok(ChunkState::SizeLineFeed { size }),
-            (ChunkState::Extension { size }, _) if is_field_byte(byte) => {
+            (ChunkState::Extension { size, part }, b'\r') if part.may_end() => Ok(ChunkState::SizeLineFeed { size }),
+            (ChunkState::Extension { size, part }, _) => {
                 spend(&mut self.extension_bytes_left, 1)?;
-                Ok(ChunkState::Extension { size })
+                let part = part.after(byte).ok_or(Refusal::BadChunk)?;
+                Ok(ChunkState::Extension { size, part })
             }
             (ChunkState::SizeLineFeed { size: 0 } | ChunkState::TrailerLineFeed, b'\n') => {
                 Ok(ChunkState::TrailerLineStart)
@@ -174,14 +219,15 @@ impl ChunkDecoder {
             (ChunkState::DataCarriageReturn, b'\r') => Ok(ChunkState::DataLineFeed),
             (ChunkState::DataLineFeed, b'\n') => Ok(ChunkState::Size { size: 0, digits: 0 }),
             (ChunkState::TrailerLineStart, b'\r') => Ok(ChunkState::LastLineFeed),
-            (ChunkState::TrailerLine, b'\r') => {
+            (ChunkState::TrailerValue, b'\r') => {
                 spend(&mut self.trailer_bytes_left, 2)?;
                 Ok(ChunkState::TrailerLineFeed)
             }
-            (ChunkState::TrailerLineStart | ChunkState::TrailerLine, _) if is_field_byte(byte) => {
-                spend(&mut self.trailer_bytes_left, 1)?;
-                Ok(ChunkState::TrailerLine)
+            (ChunkState::TrailerLineStart | ChunkState::TrailerName, _) if is_token_byte(byte) => {
+                self.after_trailer_byte(ChunkState::TrailerName)
             }
+            (ChunkState::TrailerName, b':') => self.after_trailer_byte(ChunkState::TrailerValue),
+            (ChunkState::TrailerValue, _) if is_field_byte(byte) => self.after_trailer_byte(ChunkState::TrailerValue),
             (ChunkState::LastLineFeed, b'\n') => Ok(ChunkState::Done),
             _ => Err(Refusal::BadChunk),
         }
@@ -196,7 +242,17 @@ impl ChunkDecoder {
             return Ok(ChunkState::SizeLineFeed { size });
         }
         spend(&mut self.extension_bytes_left, 1)?;
-        Ok(ChunkState::Extension { size })
+        let part = if byte == b';' {
+            ExtensionPart::BeforeName
+        } else {
+            ExtensionPart::Gap
+        };
+        Ok(ChunkState::Extension { size, part })
+    }
+
+    fn after_trailer_byte(&mut self, next: ChunkState) -> Result<ChunkState, Refusal> {
+        spend(&mut self.trailer_bytes_left, 1)?;
+        Ok(next)
     }
 }
 

@@ -56,7 +56,14 @@ impl<'b> Fields<'b> {
     pub(super) fn framing(&self, is_http_10: bool) -> Result<Framing, Refusal> {
         match (self.coding, self.content_length) {
             (Coding::Absent, Once::Absent) => Ok(Framing::None),
-            (Coding::Absent, Once::Value(text)) => decimal(text).map(Framing::Length).map_err(|_| Refusal::BadFraming),
+            (Coding::Absent, Once::Value(text)) => decimal(text).map(Framing::Length).map_err(|_| {
+                // A list is two lengths, if they are equal or not.
+                if text.contains(&b',') {
+                    Refusal::BadFraming
+                } else {
+                    Refusal::BadLength
+                }
+            }),
             (Coding::Chunked, Once::Absent) if !is_http_10 => Ok(Framing::Chunked),
             (Coding::Unsupported, Once::Absent) if !is_http_10 => Err(Refusal::UnsupportedCoding),
             _ => Err(Refusal::BadFraming),
@@ -125,20 +132,24 @@ enum Coding {
     #[default]
     Absent,
     Chunked,
-    /// Chunked twice, or a list with an empty element: readers differ about it.
-    Ambiguous,
+    /// Others, and chunked as the last one: the body's end is known.
     Unsupported,
+    /// Others, none of them chunked: a request's body has no end that is known.
+    Endless,
+    /// Something after chunked, or a list with an empty element: readers differ about it.
+    Ambiguous,
 }
 
 impl Coding {
     fn add(&mut self, value: &[u8]) {
         for name in elements(value) {
+            let is_chunked = name.eq_ignore_ascii_case(b"chunked");
             *self = match self {
-                Self::Unsupported => Self::Unsupported,
                 _ if name.is_empty() => Self::Ambiguous,
-                _ if !name.eq_ignore_ascii_case(b"chunked") => Self::Unsupported,
-                Self::Absent => Self::Chunked,
-                Self::Chunked | Self::Ambiguous => Self::Ambiguous,
+                Self::Absent if is_chunked => Self::Chunked,
+                Self::Endless if is_chunked => Self::Unsupported,
+                Self::Absent | Self::Endless => Self::Endless,
+                Self::Chunked | Self::Unsupported | Self::Ambiguous => Self::Ambiguous,
             };
         }
     }

@@ -6,12 +6,12 @@
 use std::mem::MaybeUninit;
 
 use httparse::Status;
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::fields::Fields;
 use super::target::{self, Target};
 use super::upgrade::Upgrade;
-use crate::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, TARGET_MAX_BYTES};
+use crate::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES};
 use crate::refusal::Refusal;
 
 /// Finds the end of a head in input that comes in pieces, looking at each byte once.
@@ -23,6 +23,8 @@ use crate::refusal::Refusal;
 pub struct HeadScanner {
     scanned: usize,
     line_start: usize,
+    /// Where the request line begins, after any empty lines.
+    request_line_start: usize,
     request_line_ended: bool,
 }
 
@@ -34,12 +36,13 @@ impl HeadScanner {
     ///
     /// # Errors
     /// [`Refusal::MalformedHead`] for a bare CR or LF, a first byte that begins no method, and a request line without a
-    /// version; [`Refusal::UnsupportedVersion`] for a version other than 1.0 and 1.1; when [`HEAD_MAX_BYTES`] hold no
+    /// version; [`Refusal::UnsupportedVersion`] for a major version other than 1; [`Refusal::UnknownMethod`] for a method over
+    /// [`METHOD_MAX_BYTES`]; when [`HEAD_MAX_BYTES`] hold no
     /// end, [`Refusal::TargetTooLong`] if the request line hasn't ended either, else [`Refusal::HeadTooLarge`].
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         let window = bytes.get(..HEAD_MAX_BYTES).unwrap_or(bytes);
         loop {
-            self.check_first_byte(window)?;
+            self.check_start(window)?;
             let Some(line) = self.next_line(window)? else { break };
             match (self.request_line_ended, line.is_empty()) {
                 (true, true) => return Ok(Some(self.scanned)),
@@ -47,7 +50,8 @@ impl HeadScanner {
                     check_version(line)?;
                     self.request_line_ended = true;
                 }
-                (true, false) | (false, true) => {}
+                (false, true) => self.request_line_start = self.line_start,
+                (true, false) => {}
             }
         }
         if bytes.len() < HEAD_MAX_BYTES {
@@ -59,13 +63,27 @@ impl HeadScanner {
         }
     }
 
+    /// Whether the head that begins with these bytes is one of a HEAD, whose answer has no body even if it is a refusal
+    /// (RFC 9110 §9.3.2). `bytes` is what was given to [`HeadScanner::scan`] last.
+    #[must_use]
+    pub fn is_head(&self, bytes: &[u8]) -> bool {
+        let request_line = bytes.get(self.request_line_start..).unwrap_or_default();
+        request_line.starts_with(b"HEAD ")
+    }
+
     /// A TLS client that got the wrong port never sends a line end: its first byte must be enough.
-    fn check_first_byte(&self, window: &[u8]) -> Result<(), Refusal> {
-        match window.get(self.line_start) {
-            Some(first) if !self.request_line_ended && *first != b'\r' && !is_token_byte(*first) => {
-                Err(Refusal::MalformedHead)
-            }
-            _ => Ok(()),
+    fn check_start(&self, window: &[u8]) -> Result<(), Refusal> {
+        if self.request_line_ended {
+            return Ok(());
+        }
+        match window.get(self.line_start..).unwrap_or_default() {
+            [first, ..] if *first != b'\r' && !is_token_byte(*first) => Err(Refusal::MalformedHead),
+            // Most methods have three or four letters, which is quicker to see.
+            [_, _, _, b' ', ..] | [_, _, _, _, b' ', ..] => Ok(()),
+            [start @ ..] => match start.get(..=METHOD_MAX_BYTES) {
+                Some(method) if method.iter().copied().all(is_token_byte) => Err(Refusal::UnknownMethod),
+                _ => Ok(()),
+            },
         }
     }
 
@@ -98,7 +116,7 @@ pub struct RequestHead<'b> {
     pub method: Method,
     /// What the request target names.
     pub target: Target,
-    /// Whether the client is at HTTP/1.0: no chunks, no 100, and it must be told when the connection is kept.
+    /// Whether the client is at HTTP/1.0, and not at 1.1 or a later 1: no chunks, no 100, and it must be told when the connection is kept.
     pub is_http_10: bool,
     /// The authority that the client means: that of an absolute target, else of `Host`. Only HTTP/1.0 may have none.
     pub host: Option<&'b [u8]>,
@@ -128,21 +146,55 @@ impl<'b> RequestHead<'b> {
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(head, &mut slots) {
             Ok(Status::Complete(length)) if length == head.len() => {}
-            Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
-            Ok(_) | Err(_) => return Err(Refusal::MalformedHead),
+            Err(httparse::Error::Version) => return Self::parse_later_minor(head),
+            Err(error) => return Err(refusal_of(error)),
+            Ok(_) => return Err(Refusal::MalformedHead),
         }
         let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
             return Err(Refusal::MalformedHead);
         };
+        Self::of(method, target, minor_version == 0, request.headers)
+    }
+
+    /// A head of HTTP/1.2 to 1.9, which means what one of 1.1 does (RFC 9110 §2.5) and which httparse doesn't take.
+    fn parse_later_minor(head: &'b [u8]) -> Result<Self, Refusal> {
+        let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+        let length = memchr(b'\r', &head[start..]).ok_or(Refusal::MalformedHead)?;
+        let (line, fields) = head[start..].split_at(length);
+        let known = [line.get(..length - 1).unwrap_or_default(), b"1\r\n\r\n"].concat();
+        let mut request = httparse::Request::new(&mut []);
+        let status = request.parse(&known).map_err(refusal_of)?;
+        let (Status::Complete(_), Some(method), Some(target)) = (status, request.method, request.path) else {
+            return Err(Refusal::MalformedHead);
+        };
+        // What they are is the same in the line that came.
+        let (method, rest) = line.split_at(method.len());
+        let target = rest.get(1..=target.len()).unwrap_or_default();
+        let (Ok(method), Ok(target)) = (str::from_utf8(method), str::from_utf8(target)) else {
+            return Err(Refusal::MalformedHead);
+        };
+        let mut slots = [httparse::EMPTY_HEADER; HEAD_MAX_FIELDS];
+        let fields = fields.strip_prefix(b"\r\n").unwrap_or_default();
+        match httparse::parse_headers(fields, &mut slots).map_err(refusal_of)? {
+            Status::Complete((length, headers)) if length == fields.len() => Self::of(method, target, false, headers),
+            _ => Err(Refusal::MalformedHead),
+        }
+    }
+
+    fn of(
+        method: &'b str,
+        target: &'b str,
+        is_http_10: bool,
+        headers: &[httparse::Header<'b>],
+    ) -> Result<Self, Refusal> {
         let method = Method::from_token(method);
-        let is_http_10 = minor_version == 0;
         if target.len() > TARGET_MAX_BYTES {
             return Err(Refusal::TargetTooLong);
         }
         let (target, target_authority) = target::parse(target.as_bytes(), method)?;
 
         let mut fields = Fields::default();
-        for field in &*request.headers {
+        for field in headers {
             fields.add(field.name.as_bytes(), field.value);
         }
         let host = fields.host(is_http_10)?;
@@ -175,8 +227,10 @@ pub enum Method {
     Post,
     /// `OPTIONS`
     Options,
-    /// Any other token.
+    /// Any other one of RFC 9110 §9, or PATCH (RFC 5789): no path here has it.
     Other,
+    /// Any other token.
+    Unknown,
 }
 
 impl Method {
@@ -186,7 +240,8 @@ impl Method {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
             "OPTIONS" => Self::Options,
-            _ => Self::Other,
+            "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Self::Other,
+            _ => Self::Unknown,
         }
     }
 }
@@ -217,14 +272,21 @@ impl Framing {
 /// httparse tells any wrong version from the right ones, but not a real version from garbage.
 fn check_version(request_line: &[u8]) -> Result<(), Refusal> {
     match request_line.last_chunk() {
-        Some(b" HTTP/1.1" | b" HTTP/1.0") => Ok(()),
+        Some(b" HTTP/1.1" | b" HTTP/1.0" | [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9']) => Ok(()),
         Some([b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => Err(Refusal::UnsupportedVersion),
         _ => Err(Refusal::MalformedHead),
     }
 }
 
+fn refusal_of(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::TooManyHeaders => Refusal::HeadTooLarge,
+        _ => Refusal::MalformedHead,
+    }
+}
+
 /// RFC 9110 §5.6.2, `tchar`.
-const fn is_token_byte(byte: u8) -> bool {
+pub(super) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

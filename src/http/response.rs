@@ -6,12 +6,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::refusal::Refusal;
 
-/// Methods that some path has, for `Allow` and the preflight.
-const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 /// When a client may try again that was refused for want of room.
 const RETRY_AFTER_SECONDS: u64 = 5;
 /// How long a browser may remember a preflight's answer.
 const PREFLIGHT_MAX_AGE_SECONDS: u64 = 24 * 60 * 60;
+
+/// What a refusal says beside its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// The path's methods, for [`Refusal::MethodNotAllowed`].
+    Allow(&'static str),
+    /// Most bytes that a body may have, for [`Refusal::MessageTooLarge`].
+    MaxBytes(u64),
+}
 
 /// What the answers to one request have in common. Each method appends one whole answer to `out`.
 ///
@@ -35,7 +44,7 @@ impl Reply<'_> {
         const HEAD: &str = concat!(
             "HTTP/1.1 200 OK\r\n",
             "Access-Control-Allow-Origin: *\r\n",
-            "Access-Control-Expose-Headers: TTL\r\n",
+            "Access-Control-Expose-Headers: Retry-After, TTL\r\n",
             "Content-Type: application/json\r\n",
             "Content-Length: 18\r\n",
             "Date: ",
@@ -55,9 +64,8 @@ impl Reply<'_> {
     }
 
     /// A refusal, with its JSON body and the fields that its status asks for. It says that the connection closes if
-    /// [`Refusal::closes`], whatever `kept_seconds` is. `allow` lists the path's methods for
-    /// [`Refusal::MethodNotAllowed`].
-    pub fn refused(&self, out: &mut Vec<u8>, refusal: Refusal, allow: Option<&str>) {
+    /// [`Refusal::closes`], whatever `kept_seconds` is.
+    pub fn refused(&self, out: &mut Vec<u8>, refusal: Refusal, detail: Detail) {
         let reply = Self {
             kept_seconds: self.kept_seconds.filter(|_| !refusal.closes()),
             ..*self
@@ -71,29 +79,41 @@ impl Reply<'_> {
         if refusal == Refusal::UnsupportedWebSocketVersion {
             put_field(out, "Sec-WebSocket-Version", "13");
         }
-        if refusal.status() == 503 {
+        if matches!(refusal.status(), 503 | 507) {
             put_number_field(out, "Retry-After", RETRY_AFTER_SECONDS);
+            put_field(out, "Access-Control-Expose-Headers", "Retry-After");
         }
-        if let Some(methods) = allow {
-            put_field(out, "Allow", methods);
+        let mut number = itoa::Buffer::new();
+        let mut sentence = [refusal.sentence(), "", ""];
+        match detail {
+            Detail::None => {}
+            Detail::Allow(methods) => put_field(out, "Allow", methods),
+            Detail::MaxBytes(max_bytes) => {
+                sentence = ["A body may have at most ", number.format(max_bytes), " bytes here."];
+            }
         }
+        let [start, middle, end] = sentence;
         let json = [
             r#"{"error":""#,
             refusal.code(),
             r#"","message":""#,
-            refusal.sentence(),
+            start,
+            middle,
+            end,
             r#""}"#,
         ];
         reply.put_body(out, "application/json", &json.map(str::as_bytes));
     }
 
-    /// The answer to OPTIONS: what a browser asks before it lets a page send a message (PROTOCOL.md part 1).
-    pub fn preflight(&self, out: &mut Vec<u8>) {
+    /// The answer to OPTIONS: what a browser asks before it lets a page send a message (PROTOCOL.md part 1). `methods` are the
+    /// path's.
+    pub fn preflight(&self, out: &mut Vec<u8>, methods: &str) {
         self.put_start(out, 204);
         self.put_connection(out, None);
-        put_field(out, "Allow", METHODS);
-        put_field(out, "Access-Control-Allow-Methods", METHODS);
-        put_field(out, "Access-Control-Allow-Headers", "Content-Type, TTL");
+        put_field(out, "Allow", methods);
+        put_field(out, "Access-Control-Allow-Methods", methods);
+        // The asterisk is for the fields that tracing libraries add. It doesn't cover all (Fetch §3.3.3), so the others are named.
+        put_field(out, "Access-Control-Allow-Headers", "Content-Type, TTL, *");
         put_number_field(out, "Access-Control-Max-Age", PREFLIGHT_MAX_AGE_SECONDS);
         put(out, "\r\n");
     }

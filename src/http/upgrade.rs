@@ -3,7 +3,8 @@
 //! Extensions are never taken, so none is read. The WebSocket itself is [`crate::websocket`].
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use tungstenite::handshake::derive_accept_key;
 
 use super::fields::Once;
@@ -27,7 +28,7 @@ impl Upgrade<'_> {
     ///
     /// # Errors
     /// [`Refusal::UnsupportedWebSocketVersion`] unless there is exactly one version and it is 13; then
-    /// [`Refusal::BadUpgrade`] unless there is exactly one key, the canonical base64 of 16 bytes, and no body.
+    /// [`Refusal::BadUpgrade`] unless there is exactly one key, 24 characters of base64 for 16 bytes, and no body.
     pub fn accept_key(&self) -> Result<String, Refusal> {
         let Once::Value(b"13") = self.version else {
             return Err(Refusal::UnsupportedWebSocketVersion);
@@ -39,7 +40,13 @@ impl Upgrade<'_> {
     }
 }
 
+/// Base64 whose last character may have stray bits, as the example of RFC 6455 §1.3 and keys made of random characters have.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
 fn is_nonce(key: &[u8]) -> bool {
     // 24 characters can be the base64 of up to 18 bytes.
-    key.len() == 24 && STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
+    key.len() == 24 && LENIENT.decode_slice(key, &mut [0; 18]) == Ok(16)
 }

@@ -78,7 +78,13 @@ pub struct Tls {
     /// How many bytes of the plaintext that is to be sent are in `sealed`.
     sealed_plaintext: usize,
     has_peer_ended: bool,
+    /// The peer has been sent something of the handshake, so that there may be keys.
+    has_answered: bool,
 }
+
+/// A fatal alert before there are any keys (RFC 8446 §6): the `ClientHello` is longer than it may be. rustls makes alerts only
+/// for what it refuses itself.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// The bytes are no TLS that is spoken here, or what was agreed on is broken.
 #[derive(Debug)]
@@ -96,6 +102,7 @@ impl Tls {
             sealed: Vec::new(),
             sealed_plaintext: 0,
             has_peer_ended: false,
+            has_answered: false,
         })
     }
 
@@ -131,6 +138,9 @@ impl Tls {
             return Ok(());
         }
         if partial.len() > TLS_PARTIAL_MAX_BYTES {
+            if !self.has_answered {
+                self.sealed.extend_from_slice(&DECODE_ERROR);
+            }
             return Err(TlsError(rustls::Error::PeerSentOversizedRecord));
         }
         self.partial = partial.to_vec();
@@ -217,7 +227,10 @@ impl Tls {
                         discard += record.discard;
                     }
                 }
-                ConnectionState::EncodeTlsData(data) => encode(data, &mut self.sealed)?,
+                ConnectionState::EncodeTlsData(data) => {
+                    self.has_answered = true;
+                    encode(data, &mut self.sealed)?;
+                }
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed => self.has_peer_ended = true,
                 ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) | ConnectionState::Closed => {

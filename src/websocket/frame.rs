@@ -61,6 +61,18 @@ pub(super) struct FrameMeter {
     is_binary: bool,
     /// The current frame, if one is under way, is a control frame.
     is_control: bool,
+    /// The first two bytes of a control frame's payload, unmasked: a Close's code.
+    code: u16,
+}
+
+/// Looks for the peer's Close in a stream in which nothing else counts any more.
+///
+/// It reads headers only, and takes those that break the rules for what they say: the stream is being given up, maybe for
+/// one of them.
+#[derive(Debug)]
+pub struct CloseFinder {
+    partial: PartialHeader,
+    payload_left: u64,
 }
 
 /// Input that belongs to one frame.
@@ -95,30 +107,72 @@ impl FrameMeter {
     /// Says how much of the non-empty `input` to give on: to the end of the current frame, or all.
     ///
     /// # Errors
-    /// The frame breaks RFC 6455 §5 or a limit. Known from the header alone, before any memory is spent on its payload.
-    pub(super) fn next_piece(&mut self, input: &[u8], message_max_bytes: u32) -> Result<Piece, CloseReason> {
+    /// The frame breaks RFC 6455 §5 or a limit. Known from the header alone, before any memory is spent on its payload. Of
+    /// `input` only the header has been read then, whose bytes are off its front.
+    pub(super) fn next_piece(&mut self, input: &mut &[u8], message_max_bytes: u32) -> Result<Piece, CloseReason> {
         let mut length = 0;
         let starts = self.payload_left == 0;
         if starts {
-            let Some(header) = self.partial.complete(input, &mut length)? else {
-                return Ok(Piece {
-                    length,
-                    starts: false,
-                    is_control: false,
-                });
-            };
-            self.is_control = header.is_control();
-            self.admit(&header, message_max_bytes)?;
+            match self.begin(input, &mut length, message_max_bytes) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Ok(Piece {
+                        length,
+                        starts: false,
+                        is_control: false,
+                    });
+                }
+                Err(reason) => {
+                    *input = input.get(length..).unwrap_or_default();
+                    return Err(reason);
+                }
+            }
         }
         let payload = usize::try_from(self.payload_left)
             .unwrap_or(usize::MAX)
             .min(input.len() - length);
+        if self.is_control {
+            self.read_code(&input[length..length + payload]);
+        }
         self.payload_left -= payload as u64;
         Ok(Piece {
             length: length + payload,
             starts,
             is_control: self.is_control,
         })
+    }
+
+    /// The code of the Close that has just come whole, if it has one.
+    pub(super) fn close_code(&self) -> u16 {
+        self.code
+    }
+
+    /// Looks for a Close in what comes after all that has been given so far.
+    pub(super) fn into_close_finder(self) -> CloseFinder {
+        CloseFinder {
+            partial: self.partial,
+            payload_left: self.payload_left,
+        }
+    }
+
+    /// Reads a header. Returns whether it is whole, and a frame that may begin.
+    fn begin(&mut self, input: &[u8], taken: &mut usize, message_max_bytes: u32) -> Result<bool, CloseReason> {
+        let Some(header) = self.partial.complete(input, taken)? else {
+            return Ok(false);
+        };
+        (self.is_control, self.code) = (header.is_control(), 0);
+        self.payload_left = header.payload;
+        self.admit(&header, message_max_bytes)?;
+        Ok(true)
+    }
+
+    /// Takes note of the first two bytes of a control frame, which end in this part of its payload or don't.
+    fn read_code(&mut self, payload: &[u8]) {
+        let [_, length, mask @ ..] = &self.partial.bytes;
+        let before = usize::from(length & 0x7f) - usize::try_from(self.payload_left).unwrap_or_default();
+        for (byte, mask) in payload.iter().zip(mask.iter().take(2).skip(before)) {
+            self.code = self.code << 8 | u16::from(byte ^ mask);
+        }
     }
 
     /// Whether no frame and no fragmented message is under way.
@@ -161,12 +215,51 @@ impl FrameMeter {
             }
             self.in_message = !header.fin;
         }
-        self.payload_left = header.payload;
         Ok(())
     }
 }
 
+impl CloseFinder {
+    /// Whether the header of a Close is in this input, which follows what was given before.
+    pub fn find(&mut self, input: &[u8]) -> bool {
+        let mut rest = input;
+        loop {
+            let skipped = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(rest.len());
+            self.payload_left -= skipped as u64;
+            rest = rest.get(skipped..).unwrap_or_default();
+            let mut taken = 0;
+            if !self.partial.gather(rest, &mut taken) {
+                return false;
+            }
+            let header = self.partial.read();
+            if header.opcode == Opcode::Close as u8 {
+                return true;
+            }
+            (self.partial.length, self.payload_left) = (0, header.payload);
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+    }
+}
+
 impl PartialHeader {
+    /// Adds input until the header is whole, whatever it says; `taken` counts what it took. Returns whether it is whole.
+    fn gather(&mut self, input: &[u8], taken: &mut usize) -> bool {
+        loop {
+            let have = usize::from(self.length);
+            let wanted = if have < 2 { 2 } else { self.wanted() };
+            if have >= 2 && have >= wanted {
+                return true;
+            }
+            let count = (wanted - have).min(input.len() - *taken);
+            if count == 0 {
+                return false;
+            }
+            self.bytes[have..have + count].copy_from_slice(&input[*taken..*taken + count]);
+            *taken += count;
+            self.length += u8::try_from(count).unwrap_or(0);
+        }
+    }
+
     /// Adds input until the header is whole; `taken` counts what it took.
     fn complete(&mut self, input: &[u8], taken: &mut usize) -> Result<Option<Header>, CloseReason> {
         loop {
@@ -193,8 +286,7 @@ impl PartialHeader {
     fn check_first_bytes(&self) -> Result<(), CloseReason> {
         const RESERVED_BITS: u8 = 0x70;
         let known_opcode = matches!(self.bytes[0] & 0x0f, 0x0..=0x2 | 0x8..=0xa);
-        let masked = self.bytes[1] & 0x80 != 0;
-        if self.bytes[0] & RESERVED_BITS != 0 || !known_opcode || !masked {
+        if self.bytes[0] & RESERVED_BITS != 0 || !known_opcode || !self.is_masked() {
             return Err(CloseReason::ProtocolError);
         }
         Ok(())
@@ -208,28 +300,38 @@ impl PartialHeader {
         }
     }
 
+    fn is_masked(&self) -> bool {
+        self.bytes[1] & 0x80 != 0
+    }
+
     fn wanted(&self) -> usize {
         const MASK_BYTES: usize = 4;
-        2 + self.length_bytes() + MASK_BYTES
+        2 + self.length_bytes() + if self.is_masked() { MASK_BYTES } else { 0 }
     }
 
     fn parse(&self) -> Result<Header, CloseReason> {
-        let short = u64::from(self.bytes[1] & 0x7f);
+        let header = self.read();
+        // "The minimal number of bytes MUST be used to encode the length" (§5.2).
+        match self.length_bytes() {
+            2 if header.payload < 126 => Err(CloseReason::ProtocolError),
+            8 if u16::try_from(header.payload).is_ok() => Err(CloseReason::ProtocolError),
+            _ => Ok(header),
+        }
+    }
+
+    /// What a header that is whole says.
+    fn read(&self) -> Header {
         let long = self.bytes[2..2 + self.length_bytes()]
             .iter()
             .fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
-        let payload = match short {
-            // "The minimal number of bytes MUST be used to encode the length" (§5.2).
-            126 if long < 126 => return Err(CloseReason::ProtocolError),
-            127 if u16::try_from(long).is_ok() => return Err(CloseReason::ProtocolError),
-            126 | 127 => long,
-            _ => short,
-        };
-        Ok(Header {
+        Header {
             fin: self.bytes[0] & 0x80 != 0,
             opcode: self.bytes[0] & 0x0f,
-            payload,
-        })
+            payload: match self.length_bytes() {
+                0 => u64::from(self.bytes[1] & 0x7f),
+                _ => long,
+            },
+        }
     }
 }
 

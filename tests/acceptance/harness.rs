@@ -199,6 +199,8 @@ pub(crate) fn expect_close(socket: &mut RawWebSocket, code: u16, error: Option<&
     assert_eq!(frame.opcode, Opcode::CLOSE, "{frame:?}");
     let told = frame.payload.first_chunk().copied().map(u16::from_be_bytes);
     assert_eq!(told, Some(code), "{frame:?}");
+    // The server waits for a Close, or for the end of the stream.
+    socket.client().finish();
     assert_eq!(socket.client().read_to_end(), b"", "nothing follows a Close");
 }
 

@@ -138,7 +138,7 @@ fn row_14_another_method_is_405_and_told_those_allowed() {
     let server = start(|_| {});
     let body = "Content-Length: 4\r\n";
     let mailbox = refused(405, "method_not_allowed").with("Allow", "GET, HEAD, POST, OPTIONS");
-    for method in ["PUT", "DELETE", "PATCH", "TRACE", "post", "BREW"] {
+    for method in ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT"] {
         let line = format!("{method} /{ID}");
         run_all(
             &server,
@@ -155,6 +155,11 @@ fn row_14_another_method_is_405_and_told_those_allowed() {
             [(path, request(&line, "", "")), (path, request(&line, body, "body"))],
         );
     }
+    let long = "M".repeat(33);
+    let unknown = ["post", "BREW", &long].map(|method| (method, request(&format!("{method} /{ID}"), body, "body")));
+    run_refused(refused(501, "unknown_method"), unknown);
+    let endless = ("a method without an end", "M".repeat(9 * 1024).into_bytes());
+    run_refused(refused(501, "unknown_method"), [endless]);
     assert_eq!(server.stats().messages, 0);
 }
 
@@ -174,7 +179,10 @@ fn row_14_a_preflight_is_204_and_told_what_a_page_may_send() {
             let list = response.header(name).unwrap_or_default();
             list.split(", ").any(|element| element.eq_ignore_ascii_case(wanted))
         };
-        assert!(lists("Access-Control-Allow-Methods", "POST"), "{response:?}");
+        for list in ["Access-Control-Allow-Methods", "Allow"] {
+            assert_eq!(lists(list, "POST"), target != "/", "{response:?}");
+        }
+        assert!(lists("Access-Control-Allow-Headers", "*"), "{response:?}");
         assert!(lists("Access-Control-Allow-Headers", "Content-Type"), "{response:?}");
         assert!(lists("Access-Control-Allow-Headers", "TTL"), "{response:?}");
         expect_ending(&mut client, &response);

@@ -30,11 +30,11 @@ fn row_31_a_binary_frame_before_the_login_is_close_1003_and_ignored_after_it() {
         let binary = Frame::new(Opcode::BINARY, payload);
         let mut socket = connect(&server);
         socket.send(&binary);
-        expect_close(&mut socket, 1003, None);
+        expect_close(&mut socket, 1003, Some("unexpected_binary"));
         let mut socket = connect(&server);
         socket.challenge();
         socket.send(&binary);
-        expect_close(&mut socket, 1003, None);
+        expect_close(&mut socket, 1003, Some("unexpected_binary"));
 
         let identity = Identity::generate();
         let mut socket = RawWebSocket::log_in(address(&server), &identity);

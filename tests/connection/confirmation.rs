@@ -121,10 +121,10 @@ fn a_pong_that_may_be_in_input_that_has_not_been_read_is_not_too_late() {
     let ping = take_ping(&mut endpoint);
     endpoint.lent.now += endpoint.lent.timeouts.pong;
     endpoint.visit(|connection, turn| connection.reach_deadline(false, turn));
-    assert!(!endpoint.half_closed);
+    assert!(!endpoint.is_closing());
     endpoint.receive_all([&ping.pong().masked()[..]]);
     endpoint.visit(|connection, turn| connection.reach_deadline(true, turn));
-    assert!(!endpoint.half_closed);
+    assert!(!endpoint.is_closing());
     assert_eq!(endpoint.totals().delivered, 1);
 }
 
@@ -136,10 +136,10 @@ fn a_message_without_a_pong_stays_and_the_session_ends_in_time() {
     endpoint.post(&identity.id, b"unconfirmed");
     assert_eq!(endpoint.time_left(), Some(pong));
     endpoint.pass(pong.saturating_sub(TICK));
-    assert!(!endpoint.half_closed);
+    assert!(!endpoint.is_closing());
     endpoint.pass(TICK);
     assert!(endpoint.sent.ends_with(&Frame::close(1008, "pong_timeout").unmasked()));
-    assert!(endpoint.half_closed);
+    assert!(endpoint.is_closing());
     endpoint.end_input();
     assert_eq!(endpoint.freed, Some(CloseReason::PongTimeout));
     assert_eq!((endpoint.stats().messages, endpoint.stats().sessions), (1, 0));
@@ -254,7 +254,7 @@ fn the_time_for_a_pong_begins_when_the_kernel_has_taken_the_ping() {
     endpoint.post(&identity.id, b"mail");
     assert_eq!(endpoint.time_left(), Some(stall), "blocked output is no missing pong");
     endpoint.pass(patience + SPACING);
-    assert_eq!((endpoint.freed, endpoint.half_closed), (None, false));
+    assert_eq!((endpoint.freed, endpoint.is_closing()), (None, false));
     endpoint.set_send_size(usize::MAX);
     endpoint.settle();
     assert_eq!(endpoint.time_left(), Some(patience));
@@ -312,12 +312,12 @@ fn pongs_that_were_asked_for_are_no_flood_and_others_are() {
     endpoint.answers_pings = true;
     for _ in 0..WINDOWS {
         post_many(&mut endpoint, &identity, WINDOW_MAX_MESSAGES / 2, 1);
-        assert_eq!((endpoint.stats().messages, endpoint.half_closed), (0, false));
+        assert_eq!((endpoint.stats().messages, endpoint.is_closing()), (0, false));
     }
     let unasked = Frame::new(Opcode::PONG, "alive").masked();
     for _ in 0..CONTROL_FRAMES_BURST {
         endpoint.receive(&unasked);
-        assert!(!endpoint.half_closed);
+        assert!(!endpoint.is_closing());
     }
     endpoint.receive(&unasked);
     let reason = CloseReason::FrameFlood;
@@ -335,10 +335,10 @@ fn an_idle_session_is_asked_now_and_then_and_stays_as_long_as_it_answers() {
         let ping = take_ping(&mut endpoint);
         endpoint.pass(patience.saturating_sub(TICK));
         endpoint.receive(&ping.pong().masked());
-        assert!(!endpoint.half_closed);
+        assert!(!endpoint.is_closing());
     }
     endpoint.pass(interval + patience);
-    assert!(endpoint.half_closed);
+    assert!(endpoint.is_closing());
     assert_eq!(endpoint.stats().sessions, 0);
 }
 

@@ -2,7 +2,10 @@
 //!
 //! That a worker tells its connections of it, and stops to accept, is tested with a real server.
 
+use std::time::Duration;
+
 use npchat::connection::Connection;
+use npchat::limits::DRAIN_LINGER_SECONDS;
 use npchat::refusal::CloseReason;
 
 use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
@@ -67,7 +70,44 @@ fn a_websocket_is_told_to_come_again_and_its_mail_comes_first() {
     let mut frames = Frame::parse_all(&endpoint.sent);
     assert_eq!(frames.remove(1).opcode, Opcode::PING);
     assert_eq!(frames, [Frame::text("mail"), Frame::close(1012, "restart")]);
-    assert!(endpoint.half_closed);
+    assert_eq!(
+        (endpoint.half_closed, endpoint.freed),
+        (false, None),
+        "its Close hasn't come"
+    );
+    endpoint.receive(&Frame::text("late").masked());
+    assert_eq!(endpoint.freed, None);
+    endpoint.receive(&Frame::close(1012, "").masked());
+    assert_eq!(endpoint.freed, Some(CloseReason::Restart));
+}
+
+#[test]
+fn a_client_that_is_asleep_holds_up_the_end_for_a_second() {
+    let mut endpoint = Endpoint::new();
+    endpoint.log_in(&Identity::generate());
+    drain(&mut endpoint);
+    assert_eq!(endpoint.time_left(), Some(Duration::from_secs(DRAIN_LINGER_SECONDS)));
+    endpoint.pass(Duration::from_secs(DRAIN_LINGER_SECONDS));
+    assert_eq!(endpoint.freed, Some(CloseReason::Restart));
+}
+
+#[test]
+fn a_head_request_that_is_refused_gets_no_body_however_it_came() {
+    for request in [
+        "\r\nHEAD /x HTTP/1.1\r\nHost: x\r\n\r\n",
+        "HEAD /x HTTP/1.1\r\nHost: x\n",
+    ] {
+        for cut in 0..request.len() {
+            let mut endpoint = Endpoint::new();
+            let (first, second) = request.as_bytes().split_at(cut);
+            endpoint.receive_all([first, second]);
+            assert!(endpoint.sent.ends_with(b"\r\n\r\n"), "cut at {cut}");
+        }
+    }
+    let mut slow = Endpoint::new();
+    slow.receive_all([&b"\r\nHEAD /"[..], b"x"]);
+    slow.end_input();
+    assert!(slow.sent.starts_with(b"HTTP/1.1 408 ") && slow.sent.ends_with(b"\r\n\r\n"));
 }
 
 #[test]

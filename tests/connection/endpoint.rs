@@ -47,6 +47,8 @@ struct Peer {
     /// The start of a head or frame.
     unread: Vec<u8>,
     pings: Vec<Frame>,
+    /// A Close has come.
+    is_closed: bool,
 }
 
 impl Endpoint {
@@ -269,6 +271,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether our side has ended, or the peer has been sent a Close.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.half_closed || self.peer.is_closed
+    }
+
     /// Bytes that the kernel has not taken.
     pub(crate) fn unsent(&mut self) -> usize {
         self.connection.unsent(&mut Vec::new()).len()
@@ -298,6 +305,7 @@ impl Peer {
         let mut taken = 0;
         while let Some((frame, length)) = Frame::parse(&self.unread[taken..]) {
             taken += length;
+            self.is_closed |= frame.opcode == Opcode::CLOSE;
             if frame.opcode == Opcode::PING {
                 self.pings.push(frame);
             }

@@ -138,7 +138,7 @@ fn a_message_that_comes_whole_leaves_neither_charge_nor_deadline() {
     }
     assert_eq!(endpoint.lent.relay.memory_used(), used);
     endpoint.pass(10 * endpoint.lent.timeouts.message_grace);
-    assert!(!endpoint.half_closed);
+    assert!(!endpoint.is_closing());
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn the_first_challenge_counts_like_those_that_are_asked_for() {
     let most = usize::from(CHALLENGES_PER_CONNECTION);
     endpoint.receive(&ask.repeat(most - 1));
     endpoint.settle();
-    assert_eq!((challenges(&endpoint), endpoint.half_closed), (most, false));
+    assert_eq!((challenges(&endpoint), endpoint.is_closing()), (most, false));
     endpoint.receive(&ask);
     let reason = CloseReason::TooManyChallenges;
     assert!(endpoint.sent.ends_with(&Frame::close(1008, reason.code()).unmasked()));

@@ -55,7 +55,10 @@ fn good_chunks_make_the_body() {
         (b"5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n", b"hello, world"),
         (b"0000000000000005\r\nhello\r\n0\r\n\r\n", b"hello"),
         (b"a\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n\r\n\r\n\r\n"),
-        (b"A;name=\"a \t value\"\r\n0123456789\r\n0;last\r\n\r\n", b"0123456789"),
+        (
+            b"A ; name =\"a \t \\\" value\"\t;b= c\r\n0123456789\r\n0;last\r\n\r\n",
+            b"0123456789",
+        ),
         (b"1\r\nx\r\n0\r\nExpires: never\r\nX:\r\n\r\n", b"x"),
     ] {
         let with_next = [input, b"POST"].concat();
@@ -84,7 +87,19 @@ fn a_chunk_that_readers_might_differ_about_is_refused() {
         b";x\r\n",
         b" 5\r\n",
         b"5 \r\n",
-        b"5 ;x\r\n",
+        b"5 ; \r\n",
+        b"1;\r\n",
+        b"1;[]=()\r\n",
+        b"1;a=\r\n",
+        b"1;a=\"b\r\n",
+        b"1;a=\"b\"c\r\n",
+        b"1;a b\r\n",
+        b"1;a \r\n",
+        b"0\r\nGET /x HTTP/1.1\r\n",
+        b"0\r\n foo: bar\r\n",
+        b"0\r\n: x\r\n",
+        b"0\r\nfoo : x\r\n",
+        b"0\r\nfoo\r\n",
         b"0x5\r\n",
         b"+5\r\n",
         b"-0\r\n",
@@ -119,13 +134,13 @@ fn extensions_are_limited_over_the_whole_body() {
         chunked(one(CHUNK_EXTENSION_MAX_BYTES + 1).as_bytes()),
         Err(Refusal::BadChunk)
     );
-    let two = format!("1{}\r\nx\r\n1;\r\n", extension(CHUNK_EXTENSION_MAX_BYTES));
+    let two = format!("1{}\r\nx\r\n1;x\r\n", extension(CHUNK_EXTENSION_MAX_BYTES));
     assert_eq!(chunked(two.as_bytes()), Err(Refusal::BadChunk));
 }
 
 #[test]
 fn trailers_are_limited_with_their_line_ends() {
-    let line = format!("{}\r\n", "x".repeat(62));
+    let line = format!("x:{}\r\n", "x".repeat(60));
     let exact = format!("0\r\n{}\r\n", line.repeat(TRAILER_MAX_BYTES / line.len()));
     assert_eq!(chunked(exact.as_bytes()), Ok((Vec::new(), Some(exact.len()))));
     let over = format!("0\r\n{}x", line.repeat(TRAILER_MAX_BYTES / line.len()));
