@@ -80,7 +80,7 @@ impl HeadScanner {
             [first, ..] if *first != b'\r' && !is_token_byte(*first) => Err(Refusal::MalformedHead),
             // Most methods have three or four letters, which is quicker to see.
             [_, _, _, b' ', ..] | [_, _, _, _, b' ', ..] => Ok(()),
-            [start @ ..] => match start.get(..=METHOD_MAX_BYTES) {
+            start => match start.get(..=METHOD_MAX_BYTES) {
                 Some(method) if method.iter().copied().all(is_token_byte) => Err(Refusal::UnknownMethod),
                 _ => Ok(()),
             },
@@ -116,7 +116,7 @@ pub struct RequestHead<'b> {
     pub method: Method,
     /// What the request target names.
     pub target: Target,
-    /// Whether the client is at HTTP/1.0, and not at 1.1 or a later 1: no chunks, no 100, and it must be told when the connection is kept.
+    /// Whether the client is at HTTP/1.0, not 1.1 to 1.9: no chunks, no 100, and an answer says when the connection is kept.
     pub is_http_10: bool,
     /// The authority that the client means: that of an absolute target, else of `Host`. Only HTTP/1.0 may have none.
     pub host: Option<&'b [u8]>,

@@ -68,7 +68,7 @@ fn an_answer_says_what_becomes_of_the_connection_and_for_how_long() {
         for answer in [
             answer(alter, |reply, out| reply.sent(out, 1)),
             answer(alter, |reply, out| {
-                reply.refused(out, Refusal::MailboxFull, Detail::None)
+                reply.refused(out, Refusal::MailboxFull, Detail::None);
             }),
             answer(alter, preflight),
             answer(alter, |reply, out| reply.text(out, 200, "text/plain", "ok")),
