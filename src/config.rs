@@ -210,6 +210,17 @@ pub enum Address {
     },
 }
 
+impl Address {
+    /// The one address that it is, if it is one.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(address) => Some(*address),
+            Self::Any { .. } | Self::Named { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
