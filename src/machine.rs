@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io, thread};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// Memory in bytes that this process may use at most: the machine's, or what its control groups (cgroup v1 or v2) leave.
 ///
@@ -21,21 +21,44 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Raises the soft limit of open files to the hard limit, and returns what holds now; `u64::MAX` for no limit.
+/// What became of the soft limit of open files.
+#[derive(Debug)]
+pub struct FileLimit {
+    /// Files that the process may have open now; `u64::MAX` for no limit.
+    pub files: u64,
+    /// Why the limit could not be raised to the hard limit, if it couldn't: it is as it was then.
+    pub refused: Option<io::Error>,
+}
+
+/// Raises the soft limit of open files to the hard limit, if the system lets it.
+#[must_use]
+pub fn raise_file_limit() -> FileLimit {
+    let limit = getrlimit(Resource::Nofile);
+    raise(limit, |raised| Ok(setrlimit(Resource::Nofile, raised)?))
+}
+
+/// The same for a process that has this limit.
+fn raise(limit: Rlimit, set: impl FnOnce(Rlimit) -> io::Result<()>) -> FileLimit {
+    let Rlimit { current, maximum } = limit;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let refused = if current == maximum { None } else { set(raised).err() };
+    let held = if refused.is_some() { current } else { maximum };
+    FileLimit {
+        files: held.unwrap_or(u64::MAX),
+        refused,
+    }
+}
+
+/// Has the system write no core dump of this process, whose memory holds mail and keys, and keep other processes of
+/// its user from reading that memory. What `/proc` shows to all users of a process remains.
 ///
 /// # Errors
-///
-/// What the system says of it. The old limit goes on holding then.
-pub fn raise_file_limit() -> io::Result<u64> {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum {
-        let raised = Rlimit {
-            current: maximum,
-            maximum,
-        };
-        setrlimit(Resource::Nofile, raised)?;
-    }
-    Ok(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+/// The system refuses it, or has no such thing.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 /// The least of all limits found in the files of which `read` gives the text.
@@ -164,8 +187,30 @@ mod tests {
 
     #[test]
     fn the_file_limit_is_raised_to_the_hard_limit() {
-        let held = raise_file_limit().unwrap();
-        assert_eq!(held, getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX));
+        let FileLimit { files, refused } = raise_file_limit();
+        assert!(refused.is_none(), "{refused:?}");
+        let held = getrlimit(Resource::Nofile);
+        assert_eq!(held.current, held.maximum);
+        assert_eq!(files, held.maximum.unwrap_or(u64::MAX));
+    }
+
+    #[test]
+    fn a_file_limit_that_may_not_be_raised_stays_and_is_enough() {
+        let limit = |current, maximum| Rlimit { current, maximum };
+        let refuse = |_| Err(io::ErrorKind::PermissionDenied.into());
+        let held = raise(limit(Some(1024), Some(4096)), refuse);
+        assert_eq!(held.files, 1024);
+        assert_eq!(
+            held.refused.map(|error| error.kind()),
+            Some(io::ErrorKind::PermissionDenied)
+        );
+        let held = raise(limit(Some(1024), None), |raised| {
+            assert_eq!((raised.current, raised.maximum), (None, None));
+            Ok(())
+        });
+        assert_eq!((held.files, held.refused.is_none()), (u64::MAX, true));
+        let held = raise(limit(Some(4096), Some(4096)), refuse);
+        assert_eq!((held.files, held.refused.is_none()), (4096, true));
     }
 
     #[test]

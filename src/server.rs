@@ -28,7 +28,7 @@ use crate::auth::ChallengeSigner;
 use crate::certificate::{self, CertificateError, CurrentCertificate, Loaded};
 use crate::config::{CertificateFiles, Config, ConfigError, Timeouts};
 use crate::limits::{FEW_CONNECTIONS, RESERVED_FILES};
-use crate::machine;
+use crate::machine::{self, FileLimit};
 use crate::mailboxes::Stats;
 use crate::metrics::{Counters, Totals};
 use crate::relay::Relay;
@@ -92,7 +92,10 @@ impl Server {
     pub fn start_service<S: Service>(config: &Config) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
         let (acceptor, renewal) = secure(config)?.unzip();
-        let files = machine::raise_file_limit().map_err(|error| StartError::System("read the file limit", error))?;
+        let FileLimit { files, refused } = machine::raise_file_limit();
+        if let Some(error) = refused {
+            tracing::warn!(%error, "the limit of open files can't be raised: it stays at {files}");
+        }
         let bound = listeners::bind(&config.listen, config.workers, acceptor.is_some())?;
         let polls = (0..config.workers)
             .map(|_| Poll::new())

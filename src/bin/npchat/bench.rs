@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
-use npchat::machine;
+use npchat::machine::{self, FileLimit};
 
 use self::fleet::Manner;
 use self::options::Scenario;
@@ -130,7 +130,10 @@ pub(crate) fn main(options: &ArgMatches) -> ExitCode {
 
 /// Returns nothing from the children that other scenarios start.
 fn run(bench: &Bench, scenario: &Scenario) -> Result<Option<Report>, String> {
-    machine::raise_file_limit().map_err(|error| format!("the file limit: {error}"))?;
+    let FileLimit { files, refused } = machine::raise_file_limit();
+    if let Some(error) = refused {
+        eprintln!("npchat bench: the limit of open files can't be raised: it stays at {files}: {error}");
+    }
     let report = match scenario {
         Scenario::Traffic(traffic) => traffic::run(bench, traffic),
         Scenario::Login(storm) => login::run(bench, storm),

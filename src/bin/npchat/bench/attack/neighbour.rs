@@ -286,7 +286,8 @@ pub(super) fn say_under_way() {
 /// # Errors
 /// Those of the system.
 pub(super) fn serve(peer: &Peer, brief: &Brief) -> io::Result<()> {
-    machine::raise_file_limit()?;
+    // Its parent has raised the same limit, and reports if it can't be.
+    let _ = machine::raise_file_limit();
     nice(brief.nice)?;
     let counts = Arc::new(Counts::default());
     let told = Arc::clone(&counts);
