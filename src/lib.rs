@@ -59,12 +59,14 @@
 //! | [`identity`], [`auth`] | ids and public keys; challenges, the rotating signing key, verification |
 //! | [`host`] | the host that a login of npchat.2 is bound to, in its one spelling |
 //! | [`refusal`] | why a request is refused, why a connection ends |
+//! | [`log`] | the lines that wait for stderr, a thread that writes them, the limit of repeated ones |
 //! | [`metrics`], [`token`] | counters each worker owns; names of connections |
 //! | `sync` | the locks and atomics that a model checker takes the place of |
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`transport::tls`]. All else takes
+//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`transport::tls`]; [`log`]
+//!    has times of its own. All else takes
 //!    bytes and `now`, so that all of [`connection`] can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
@@ -72,7 +74,8 @@
 //!    own mutex, held for a map operation only. So the sender's answer is the truth without a round trip between workers.
 //! 4. A stage owns what it needs and nothing else. The upgrade consumes the HTTP stage, in place, in the same slot. An idle
 //!    connection owns no buffers: scratch belongs to the worker.
-//! 5. Every queue has a cap. The message that doesn't fit gets an honest refusal, nothing stored is evicted.
+//! 5. Every queue has a cap. The message that doesn't fit gets an honest refusal, nothing stored is evicted. A
+//!    line of the log that doesn't fit is dropped and counted: nothing waits for stderr.
 //! 6. Everything that may take long has a budget for one turn; what is left over goes on a list for the next turn, because
 //!    edge-triggered readiness comes once.
 //!    Who is in is served before newcomers, those who haven't been answered or logged in yet: a storm waits for itself.
@@ -114,6 +117,7 @@ pub mod host;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod log;
 pub mod machine;
 pub mod mailboxes;
 pub mod metrics;

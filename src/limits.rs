@@ -215,6 +215,20 @@ pub const EXPIRY_TICK_MILLIS: u64 = 1000;
 /// How long accepting pauses when the process is out of files or memory.
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 
+/// Lines of the log that wait to be written to stderr, past which they are dropped and counted.
+pub const LOG_QUEUE_BYTES: usize = 256 * 1024;
+/// Longest line of the log, with its end. Not more than what a pipe takes at once (`PIPE_BUF`), so that it isn't
+/// mixed with what other processes write there.
+pub const LOG_LINE_MAX_BYTES: usize = 4096;
+/// A line that clients can cause is logged once in this time, with how many were suppressed.
+pub const LOG_REPEAT_SECONDS: u64 = 60;
+/// Longest that the end of the process waits until its last lines have been written.
+pub const LOG_FLUSH_MILLIS: u64 = 1000;
+/// The same when it is to end at once.
+pub const LOG_LAST_FLUSH_MILLIS: u64 = 100;
+/// A stderr that doesn't wait and takes nothing now is tried again after this.
+pub const LOG_RETRY_MILLIS: u64 = 20;
+
 /// Shards of the mailbox map for each worker: enough that two workers seldom meet at one lock.
 pub const SHARDS_PER_WORKER: usize = 32;
 /// Most shards altogether.
@@ -249,6 +263,7 @@ const _: () = {
     assert!(SHARDS_MAX <= LOST_RECORDS_MAX && LOST_RECORDS_MAX < u32::MAX as usize);
     assert!(LOST_RECORDS_MAX * LOST_RECORD_BYTES <= 6 * 1024 * 1024);
     assert!(SESSIONS_PER_MAILBOX <= u8::MAX as usize);
+    assert!(2 * LOG_LINE_MAX_BYTES <= LOG_QUEUE_BYTES);
     assert!(LINGER_SECONDS <= WRITE_STALL_SECONDS);
     assert!(DRAIN_LINGER_SECONDS <= LINGER_SECONDS);
     assert!(PING_SPACING_MILLIS + DEADLINE_TICK_MILLIS <= 150);

@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::identity::RecipientId;
 use crate::limits::{LOST_RECORDS_MAX, SHARDS_MAX};
+use crate::log;
 use crate::sync::{Mutex, MutexGuard};
 use crate::token::SessionAddress;
 
@@ -394,6 +395,7 @@ impl<T> Padded<Mutex<T>> {
     fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(|_| {
             tracing::error!("a shard of the mailboxes is in an unknown state: the process ends");
+            log::flush();
             process::abort()
         })
     }

@@ -7,7 +7,6 @@ mod places;
 mod renewal;
 
 use std::net::SocketAddr;
-use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -27,7 +26,8 @@ use self::renewal::Renewal;
 use crate::auth::ChallengeSigner;
 use crate::certificate::{self, CertificateError, CurrentCertificate, Loaded};
 use crate::config::{CertificateFiles, Config, ConfigError, Timeouts};
-use crate::limits::{FEW_CONNECTIONS, RESERVED_FILES};
+use crate::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES};
+use crate::log;
 use crate::machine::{self, FileLimit};
 use crate::mailboxes::Stats;
 use crate::metrics::{Counters, Totals};
@@ -325,17 +325,13 @@ fn secure(config: &Config) -> Result<Option<(Acceptor, Renewal)>, StartError> {
     Ok(Some((acceptor, renewal)))
 }
 
-/// Runs a server until SIGTERM or SIGINT, then drains it. A second one of them ends the process at once. SIGHUP has it load
-/// its certificate again, SIGUSR1 tell in the log what it has counted.
+/// Runs a server until SIGTERM or SIGINT, then drains it. A second one of them ends the process at once. SIGHUP has
+/// it load its certificate again, SIGUSR1 tell in the log what it has counted. Where [`log::start`] has been called,
+/// none of them waits for stderr.
 ///
 /// # Errors
 /// The server didn't start, or a worker failed.
 pub fn run(config: &Config) -> Result<(), StartError> {
-    // The message of a panic may quote what a client sent: only the place is told.
-    panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!("panic at {place}: please report this");
-    }));
     // Before the workers, so that no signal comes between them and its handler.
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(|error| StartError::System("take signals", error))?;
@@ -354,13 +350,14 @@ pub fn run(config: &Config) -> Result<(), StartError> {
                     (SIGUSR1, _) => tracing::info!("so far: {}", shared.totals()),
                     _ if is_stopping => {
                         tracing::warn!("stopping at once");
+                        log::flush_within(Duration::from_millis(LOG_LAST_FLUSH_MILLIS));
                         std::process::exit(128 + signal);
                     }
                     _ => {
                         is_stopping = true;
-                        tracing::info!("stopping");
                         shared.relay.start_draining();
                         shared.wake_all();
+                        tracing::info!("stopping");
                     }
                 }
             }

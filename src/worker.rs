@@ -33,6 +33,7 @@ use crate::connection::Turn;
 use crate::limits::{
     DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT,
 };
+use crate::log::LineLimit;
 use crate::mailboxes::Deliveries;
 use crate::refusal::{CloseReason, Refusal};
 use crate::server::{Door, Place, Shared};
@@ -43,6 +44,9 @@ use crate::wheel::{Nodes, Step, Wheel};
 
 /// The poller's name for the inbox.
 pub(crate) const INBOX: mio::Token = mio::Token(usize::MAX);
+
+/// Where the system watches no more sockets, each connection causes a line.
+static UNWATCHED: LineLimit = LineLimit::new();
 
 /// One worker, with everything that it alone owns.
 pub(crate) struct Worker<S: Service> {
@@ -196,7 +200,9 @@ impl<S: Service> Worker<S> {
     fn open(&mut self, mut transport: Transport, place: Place) -> Option<Token> {
         let token = self.slots.next_token()?;
         if let Err(error) = transport.register(self.poll.registry(), mio::Token(token.to_word())) {
-            tracing::warn!(%error, "a connection is dropped that can't be watched");
+            if let Some(suppressed) = UNWATCHED.admit(self.clock.now) {
+                tracing::warn!(%error, suppressed, "a connection is dropped that can't be watched");
+            }
             return None;
         }
         self.shared.counters[self.index as usize].accepted.add(1);

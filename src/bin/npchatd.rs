@@ -17,7 +17,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use npchat::config::{self, Config, Group, Key, SETTINGS, Setting};
-use npchat::server;
+use npchat::{log, server};
 
 /// A start-up error: the options are good, the machine or a file isn't.
 const START_FAILED: u8 = 1;
@@ -59,12 +59,10 @@ fn main() -> ExitCode {
         }
         return print(&effective(&config));
     }
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .with_max_level(config.log)
-        .init();
+    let _flushed = match log::start(config.log) {
+        Ok(guard) => guard,
+        Err(error) => return fail(START_FAILED, format_args!("cannot start a thread: {error}")),
+    };
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -217,6 +215,9 @@ fn complain(what: impl Display) {
         }
     }
     line.push('\n');
-    // With stderr gone there is nobody to tell; the exit code remains.
-    let _ = io::stderr().write_all(line.as_bytes());
+    // Before the log is started a signal ends the process, even while it waits for stderr.
+    if !log::write_line(&line) {
+        // With stderr gone the exit code remains.
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
 }

@@ -7,12 +7,17 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use crate::limits::{ACCEPT_PAUSE_MILLIS, LISTEN_BACKLOG};
+use crate::log::LineLimit;
 use crate::server::Door;
 use crate::transport::Transport;
 use crate::transport::tls::Acceptor;
 
 /// The poller's name for the first listener; the others follow downwards.
 const FIRST_LISTENER: usize = usize::MAX - 1;
+
+/// Clients can cause both kinds of lines, as often as there is a pause or a connection.
+static PAUSES: LineLimit = LineLimit::new();
+static DROPS: LineLimit = LineLimit::new();
 
 /// The listeners of one worker.
 #[derive(Debug)]
@@ -22,8 +27,6 @@ pub(super) struct Entrance {
     at: usize,
     /// Accepting goes on then.
     paused_until: Option<Instant>,
-    /// The last try failed, which has been logged.
-    is_failing: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +44,6 @@ impl Entrance {
             listeners: Vec::new(),
             at: 0,
             paused_until: None,
-            is_failing: false,
         };
         for (position, door) in doors.into_iter().enumerate() {
             let mut socket = TcpListener::from_std(door.listener);
@@ -70,7 +72,11 @@ impl Entrance {
             let (socket, place) = self.accept(takes_tls, now)?;
             match Transport::accepted(socket, self.listeners[place].acceptor.as_ref()) {
                 Ok(transport) => return Some((transport, place)),
-                Err(error) => tracing::error!(%error, "a connection is dropped"),
+                Err(error) => {
+                    if let Some(suppressed) = DROPS.admit(now) {
+                        tracing::error!(%error, suppressed, "a connection is dropped");
+                    }
+                }
             }
         }
     }
@@ -88,7 +94,6 @@ impl Entrance {
             let listener = &mut self.listeners[place];
             match listener.socket.accept() {
                 Ok((socket, _)) => {
-                    self.is_failing = false;
                     self.at = place + 1;
                     return Some((socket, place));
                 }
@@ -145,8 +150,8 @@ impl Entrance {
 
     fn pause(&mut self, error: &io::Error, now: Instant) {
         self.paused_until = Some(now + Duration::from_millis(ACCEPT_PAUSE_MILLIS));
-        if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(%error, "accepting pauses until it succeeds again");
+        if let Some(suppressed) = PAUSES.admit(now) {
+            tracing::warn!(%error, suppressed, "accepting pauses until it succeeds again");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The real program, for what a server in the test's own process can't show: signals, exit codes, file limits.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver as Lines};
 use std::{env, fs, iter, thread};
 
@@ -10,6 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::line::{Wire, certificate_files};
 use super::{PATIENCE, wait_until};
+
+/// A loopback address at which nothing listens, for a program that can't report which one it has taken. Not
+/// 127.0.0.1, where the system might give its port to another test.
+pub(crate) fn free_address() -> SocketAddr {
+    let [.., high, low] = process::id().to_be_bytes();
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 1, high, low), 0)).unwrap();
+    listener.local_addr().unwrap()
+}
 
 /// The real program, ended with the test.
 pub(crate) struct Daemon {
@@ -28,20 +36,8 @@ impl Daemon {
 
     /// Like [`Daemon::start`], by a command that ends in running the program.
     pub(crate) fn run(command: &mut Command) -> Self {
-        command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
-        if Wire::HERE == Wire::Tls {
-            let files = certificate_files("localhost");
-            command.arg("--cert").arg(files.certificate);
-            command.arg("--privkey").arg(files.private_key);
-        }
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NPCHAT_")) {
-            command.env_remove(name);
-        }
-        let mut child = command
-            .env("NPCHAT_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        command.stderr(Stdio::piped());
+        let mut child = Self::spawn(command, ([127, 0, 0, 1], 0).into());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = mpsc::channel();
         thread::spawn(move || {
@@ -66,6 +62,34 @@ impl Daemon {
         daemon.address = address.parse().unwrap();
         daemon.first_line = line;
         daemon
+    }
+
+    /// Like [`Daemon::run`], at this address, with the stderr that the command gives it: the log isn't read.
+    pub(crate) fn run_unheard(command: &mut Command, address: SocketAddr) -> Self {
+        let mut daemon = Self {
+            child: Self::spawn(command, address),
+            address,
+            first_line: String::new(),
+            log: mpsc::channel().1,
+        };
+        wait_until(PATIENCE, "the program listens", || {
+            assert_eq!(daemon.child.try_wait().unwrap(), None, "it goes on running");
+            TcpStream::connect(address).is_ok()
+        });
+        daemon
+    }
+
+    fn spawn(command: &mut Command, address: SocketAddr) -> Child {
+        command.args(["--listen", &address.to_string(), "--workers", "2"]);
+        if Wire::HERE == Wire::Tls {
+            let files = certificate_files("localhost");
+            command.arg("--cert").arg(files.certificate);
+            command.arg("--privkey").arg(files.private_key);
+        }
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NPCHAT_")) {
+            command.env_remove(name);
+        }
+        command.env("NPCHAT_LOG", "info").spawn().expect("the program starts")
     }
 
     /// Waits for a line of the log that has this in it.

@@ -26,7 +26,7 @@ mod websocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Daemon, free_address};
 pub(crate) use http::{RawClient, Response, post, post_request};
 pub(crate) use identity::{Challenge, Identity};
 pub(crate) use lent::Lent;
