@@ -17,7 +17,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use npchat::config::{self, Config, Group, Key, SETTINGS, Setting};
-use npchat::{log, server};
+use npchat::{log, machine, server};
 
 /// A start-up error: the options are good, the machine or a file isn't.
 const START_FAILED: u8 = 1;
@@ -32,6 +32,8 @@ const CHECK: &str = "check";
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Before anything secret is read.
+    let undumpable = machine::forbid_core_dumps();
     let matches = match command().try_get_matches_from(env::args_os().map(with_two_dashes)) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => return fail(USAGE, one_line(&error)),
@@ -65,6 +67,9 @@ fn main() -> ExitCode {
     };
     for warning in warnings {
         tracing::warn!("{warning}");
+    }
+    if let Err(error) = undumpable {
+        tracing::warn!(%error, "a core dump of this process would hold mail: it can't be made to leave none");
     }
     match server::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
