@@ -132,23 +132,6 @@ fn what_waits_for_a_receiver_that_does_not_read_is_not_delivered_after_its_time(
 
 #[cfg(feature = "mimalloc")]
 #[test]
-fn the_program_starts_itself_anew_to_have_memory_kept_unless_it_is_told_for_how_long() {
-    for (given, expected) in [(None, "10000"), (Some("5"), "5")] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_npchatd"));
-        command.env_remove("MIMALLOC_PURGE_DELAY");
-        command.envs(given.map(|millis| ("MIMALLOC_PURGE_DELAY", millis)));
-        let daemon = Daemon::run(&mut command);
-        let process = format!("/proc/{}", daemon.pid().as_raw_nonzero());
-        let environment = std::fs::read_to_string(format!("{process}/environ")).unwrap();
-        let delay = environment
-            .split('\0')
-            .find_map(|variable| variable.strip_prefix("MIMALLOC_PURGE_DELAY="));
-        assert_eq!(delay, Some(expected));
-        assert_eq!(std::fs::read_to_string(format!("{process}/comm")).unwrap(), "npchatd\n");
-    }
-}
-
-#[test]
 fn a_message_that_is_not_to_be_stored_is_for_sessions_that_are_there() {
     let server = start(|_| {});
     let alice = Identity::generate();

@@ -6,10 +6,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
-#[cfg(feature = "mimalloc")]
-use std::os::unix::process::CommandExt;
-#[cfg(feature = "mimalloc")]
-use std::process;
 use std::process::ExitCode;
 use std::{env, iter};
 
@@ -47,10 +43,6 @@ fn main() -> ExitCode {
         Err(error) => return fail(USAGE, error),
     };
     let only_checks = matches.get_flag(CHECK);
-    #[cfg(feature = "mimalloc")]
-    if !only_checks {
-        have_memory_kept();
-    }
     if let Err(error) = server::check_certificate(&config) {
         return fail(START_FAILED, error);
     }
@@ -74,29 +66,6 @@ fn main() -> ExitCode {
     match server::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(START_FAILED, error),
-    }
-}
-
-/// Starts this program anew, as the same process, with an allocator that keeps unused memory for ten seconds at least.
-///
-/// By itself it gives it back after one, which is just when the messages of the next second need what those of the last one
-/// have left: the kernel then takes away and clears the same pages again and again. It can be told otherwise only by its
-/// environment, which it reads before `main`. If starting anew fails all goes on, and costs a little more.
-#[cfg(feature = "mimalloc")]
-fn have_memory_kept() {
-    const DELAY: &str = "MIMALLOC_PURGE_DELAY";
-    const MILLIS: &str = "10000";
-    if env::var_os(DELAY).is_some() {
-        return;
-    }
-    let mut arguments = env::args_os();
-    if let (Ok(program), Some(called)) = (env::current_exe(), arguments.next()) {
-        // It returns only if it has failed.
-        let _ = process::Command::new(program)
-            .arg0(called)
-            .args(arguments)
-            .env(DELAY, MILLIS)
-            .exec();
     }
 }
 
