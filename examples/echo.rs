@@ -15,7 +15,7 @@ use npchat::refusal::{CloseReason, Refusal};
 use npchat::relay::Relay;
 use npchat::server::{Server, StartError};
 use npchat::service::{Conversation, Heard, Service};
-use npchat::websocket::{Event, Opcode, write_frame};
+use npchat::websocket::{Event, Opcode, Wants, write_frame};
 
 const MESSAGE_MAX_BYTES: u32 = 16 << 20;
 
@@ -48,6 +48,10 @@ impl Conversation for Echo {
             Event::Open | Event::Ping | Event::Pong(_) | Event::Close => {}
         }
         Ok(Heard::Done)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::Everything
     }
 
     fn is_logged_in(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Bytes in, bytes out, and what to do with the socket. Nothing here touches a socket or a clock.
 
 mod closing;
+mod gathered;
 mod requests;
 mod turn;
 mod upgraded;
@@ -15,8 +16,8 @@ use self::requests::{Progress, Requests};
 pub use self::turn::Turn;
 use self::upgraded::Upgraded;
 use crate::config::Timeouts;
-use crate::limits::OUTBOUND_HIGH_WATER_BYTES;
-use crate::outbound::Outbound;
+use crate::limits::{BUFFER_STEP_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::outbound::{Outbound, reserve_steps};
 use crate::refusal::CloseReason;
 use crate::service::{Conversation, Npchat, Service};
 
@@ -95,6 +96,7 @@ impl<S: Service> Connection<S> {
                 self.unread.extend_from_slice(&input[consumed..]);
             }
         } else {
+            reserve_steps(&mut self.unread, input.len());
             self.unread.extend_from_slice(input);
             self.advance_unread(turn);
         }
@@ -255,6 +257,30 @@ impl<S: Service> Connection<S> {
         !self.outbound.is_empty()
     }
 
+    /// Bytes of memory that this connection holds beside itself: input, output, a message under way. A body that is kept is
+    /// charged with the mail.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let stage = match &self.stage {
+            Stage::Http(requests) => requests.held_bytes(),
+            Stage::WebSocket(upgraded) => upgraded.held_bytes(),
+            Stage::Closing(_) => 0,
+        };
+        stage + self.unread.capacity() + self.outbound.held_bytes()
+    }
+
+    /// Bytes of memory that hold output which the client doesn't take.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.outbound.held_bytes()
+    }
+
+    /// Ends the connection at once, for the memory that its unsent output takes. It takes nothing, so it can't be told either.
+    pub fn evict(&mut self) {
+        self.break_off(CloseReason::ConnectionMemory);
+        self.stage = Stage::Closing(Closing::over(CloseReason::ConnectionMemory));
+    }
+
     /// The bytes to send now, those of `fresh` after what the kernel has not taken of earlier turns.
     pub fn unsent<'a>(&'a mut self, fresh: &'a mut Vec<u8>) -> &'a [u8] {
         self.outbound.unsent(fresh)
@@ -309,6 +335,7 @@ impl<S: Service> Connection<S> {
         let consumed = self.advance(&unread, turn);
         if consumed < unread.len() && !matches!(self.stage, Stage::Closing(_)) {
             unread.drain(..consumed);
+            unread.shrink_to(unread.len() + BUFFER_STEP_BYTES);
             self.unread = unread;
         }
     }

@@ -74,6 +74,8 @@ pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
 
 /// Plaintext of one TLS record (RFC 8446 §5.1).
 pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+/// Buffers of a connection that grow do so by this much: no more than that is held for nothing.
+pub const BUFFER_STEP_BYTES: usize = 1024;
 /// More than a record takes beside its plaintext: header, nonce, content type, tag.
 pub const TLS_RECORD_OVERHEAD_BYTES: usize = 64;
 /// Ciphertext of one connection, past which no more is made until the kernel has taken what there is.
@@ -140,8 +142,8 @@ pub const SEGMENT_MAX_BYTES: usize = 256 * 1024;
 pub const SHARD_MIN_BYTES: u64 = 1024 * 1024;
 /// What a message of the largest size takes beside its bytes and an eighth of them: its place, its mailbox, their segments.
 pub const MESSAGE_ROOM_BYTES: u64 = 16 * 1024;
-/// Memory that is charged for a body when it begins to come in pieces; it doubles as the body comes.
-pub const BODY_FIRST_CHARGE_BYTES: u64 = 4 * 1024;
+/// Block of a body that comes in pieces: charged when the body reaches it.
+pub const BODY_BLOCK_BYTES: usize = 4 * 1024;
 /// Mailboxes, of all shards together, for which is known how many messages expired unseen: 6 MiB, on top of the budget.
 pub const LOST_RECORDS_MAX: usize = 64 * 1024;
 /// What one of them takes at most, its place in the table included.

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::MIN_RATE_BYTES_PER_SECOND;
+use crate::limits::{BUFFER_STEP_BYTES, MIN_RATE_BYTES_PER_SECOND};
 
 /// A transfer's pace, from which an absolute deadline follows that a trickle can't push away.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,13 @@ impl Outbound {
         self.0.as_ref().map_or(0, |blocked| blocked.bytes.len() - blocked.taken)
     }
 
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let of = |blocked: &Blocked| blocked.bytes.capacity() + size_of::<Blocked>();
+        self.0.as_deref().map_or(0, of)
+    }
+
     /// Since when output has been waiting, if some is.
     #[must_use]
     pub fn blocked_since(&self) -> Option<Instant> {
@@ -112,6 +119,9 @@ impl Outbound {
                 blocked.pace.progress(count, now);
                 if blocked.taken == blocked.bytes.len() {
                     self.0 = None;
+                } else if blocked.taken > blocked.bytes.len() / 2 {
+                    // So that what has left holds no memory.
+                    blocked.discard_taken();
                 }
             }
         }
@@ -119,13 +129,27 @@ impl Outbound {
     }
 }
 
+/// Room for so many bytes more, in steps of [`BUFFER_STEP_BYTES`]: a buffer that doubles would hold twice what it needs.
+pub(crate) fn reserve_steps(buffer: &mut Vec<u8>, more: usize) {
+    let needed = buffer.len() + more;
+    if needed > buffer.capacity() {
+        buffer.reserve_exact(needed.next_multiple_of(BUFFER_STEP_BYTES) - buffer.len());
+    }
+}
+
 impl Blocked {
+    fn discard_taken(&mut self) {
+        self.bytes.drain(..self.taken);
+        self.bytes.shrink_to_fit();
+        self.taken = 0;
+    }
+
     fn append(&mut self, fresh: &mut Vec<u8>) {
         // Moving what is left to the front costs at most as much as was taken since the last move.
         if self.taken > self.bytes.len() / 2 {
-            self.bytes.drain(..self.taken);
-            self.taken = 0;
+            self.discard_taken();
         }
+        reserve_steps(&mut self.bytes, fresh.len());
         self.bytes.append(fresh);
     }
 }

@@ -237,8 +237,9 @@ pub enum CloseReason {
     PongTimeout,
     /// Another session for the same id has acknowledged more than a window of mail that this one hasn't: Close 1008.
     FellBehind,
-    /// No memory is left for a message that is coming in: Close 1013.
-    RelayFull,
+    /// The budget for connections is spent, and this one was among the largest holders of output that its client doesn't
+    /// take.
+    ConnectionMemory,
     /// The relay's own fault: it could not make a challenge (Close 1011), or its code failed.
     Internal,
     /// The server is stopping: Close 1012.
@@ -270,7 +271,7 @@ impl CloseReason {
         Self::MessageTimeout,
         Self::PongTimeout,
         Self::FellBehind,
-        Self::RelayFull,
+        Self::ConnectionMemory,
         Self::Internal,
         Self::Restart,
     ];
@@ -299,7 +300,7 @@ impl CloseReason {
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
             Self::Restart => 1012,
-            Self::RelayFull => 1013,
+            Self::ConnectionMemory => 1013,
         }
     }
 
@@ -329,7 +330,7 @@ impl CloseReason {
             Self::MessageTimeout => "message_timeout",
             Self::PongTimeout => "pong_timeout",
             Self::FellBehind => "fell_behind",
-            Self::RelayFull => "relay_full",
+            Self::ConnectionMemory => "connection_memory",
             Self::Internal => "internal",
             Self::Restart => "restart",
         }

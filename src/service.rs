@@ -14,7 +14,7 @@ use crate::identity::RecipientId;
 use crate::refusal::{CloseReason, Refusal};
 use crate::relay::{Relay, Wish};
 use crate::session::Session;
-use crate::websocket::Event;
+use crate::websocket::{Event, Wants};
 
 /// A service: what a POST means, and who is on the other end of a WebSocket.
 pub trait Service: Debug + Sized + 'static {
@@ -55,6 +55,15 @@ pub trait Conversation: Debug {
 
     /// Whether the client has proved who it is; until then the login's deadline runs.
     fn is_logged_in(&self) -> bool;
+
+    /// Which messages the client may send now, and which are heard. Asked anew for each frame.
+    fn wants(&self) -> Wants {
+        if self.is_logged_in() {
+            Wants::ShortText
+        } else {
+            Wants::LoginStep
+        }
+    }
 
     /// Whether [`Conversation::deliver`] has something to do. A conversation without mail leaves out this and what follows.
     fn has_mail(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::handshake::{self, Handshake, HandshakeError, Solution};
 use crate::host::Host;
 use crate::http::upgrade::SUBPROTOCOL;
 use crate::identity::RecipientId;
-use crate::limits::{CHALLENGES_PER_CONNECTION, HANDSHAKE_MAX_BYTES};
+use crate::limits::CHALLENGES_PER_CONNECTION;
 use crate::mailboxes::{Attachment, Room, Taken};
 use crate::refusal::CloseReason;
 use crate::service::{Conversation, Heard};
@@ -92,9 +92,6 @@ impl Session {
     /// # Errors
     /// Why the connection is to be closed: before the login anything but a step of it, afterwards only a bad step.
     fn hear_text(&mut self, text: &str, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
-        if self.is_logged_in() && text.len() > HANDSHAKE_MAX_BYTES {
-            return Ok(Heard::Done);
-        }
         match handshake::parse(text.as_bytes()) {
             Ok(Some(Handshake::ChallengeRequest)) => self.issue_challenge(turn),
             Ok(Some(Handshake::Solution(solution))) => self.check_solution(&solution, turn),

@@ -6,7 +6,6 @@
 mod frame;
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
@@ -17,7 +16,6 @@ pub use self::frame::{CloseFinder, Opcode, write_close, write_frame};
 use crate::limits::{
     CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND, HANDSHAKE_MAX_BYTES, WEBSOCKET_READ_BUFFER_BYTES,
 };
-use crate::mailboxes::{Budget, Charge};
 use crate::outbound::Pace;
 use crate::refusal::CloseReason;
 
@@ -54,6 +52,8 @@ pub struct WebSocket {
     meter: FrameMeter,
     control: ControlRate,
     message_max_bytes: u32,
+    /// The data frame that began last is part of a message that isn't kept.
+    skips: bool,
 }
 
 /// What the caller lends for one [`WebSocket::receive`].
@@ -65,17 +65,26 @@ pub struct Lent<'a> {
     pub out: &'a mut Vec<u8>,
     /// Frames that may still begin in this turn.
     pub frames_left: &'a mut usize,
-    /// What a message that is coming in is charged to.
-    pub memory: &'a Arc<Budget>,
-    /// The client hasn't said who it is: only a text that can be a step of a login may come.
-    pub is_stranger: bool,
+    /// Which messages are kept.
+    pub wants: Wants,
+}
+
+/// Which messages a client may send, and which of them are kept until they are whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// A text of at most [`HANDSHAKE_MAX_BYTES`]. Any other ends the connection.
+    LoginStep,
+    /// A text of at most [`HANDSHAKE_MAX_BYTES`]. Any other is skipped: nothing of it is kept, and its UTF-8 not looked at.
+    ShortText,
+    /// Every message.
+    Everything,
 }
 
 /// A message on its way, with what it takes meanwhile.
 #[derive(Debug)]
 struct Incoming {
-    context: WebSocketContext,
-    charge: Option<Charge>,
+    /// `None` while the message is skipped.
+    context: Option<WebSocketContext>,
     pace: Pace,
 }
 
@@ -88,6 +97,7 @@ impl WebSocket {
             meter: FrameMeter::default(),
             control: ControlRate::full(now),
             message_max_bytes,
+            skips: false,
         }
     }
 
@@ -107,6 +117,10 @@ impl WebSocket {
             }
             if !piece.is_control {
                 self.incoming(lent.now).pace.progress(bytes.len(), lent.now);
+            }
+            if self.skips && piece.is_payload() {
+                self.skip(lent.now);
+                continue;
             }
             if let Some(event) = self.feed(bytes, lent)? {
                 return Ok(Some(event));
@@ -139,6 +153,20 @@ impl WebSocket {
         self.control.refund();
     }
 
+    /// Bytes held for a message that is under way, at most.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let Some(incoming) = &self.incoming else { return 0 };
+        // Of what is skipped the context may see the start of a header.
+        let kept_bytes = if self.skips { 0 } else { self.meter.message_bytes() };
+        let message_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
+        // The context holds the frame at hand, and what came before it.
+        let context = incoming.context.as_ref().map_or(0, |_| {
+            WEBSOCKET_READ_BUFFER_BYTES.saturating_add(message_bytes.saturating_mul(2))
+        });
+        context.saturating_add(size_of::<Incoming>())
+    }
+
     /// Gives the context back when no message is under way.
     pub fn settle(&mut self) {
         if self.meter.is_between_messages() {
@@ -155,35 +183,29 @@ impl WebSocket {
                 .then_some(())
                 .ok_or(CloseReason::FrameFlood);
         }
-        if lent.is_stranger && self.meter.is_binary() {
-            return Err(CloseReason::UnexpectedBinary);
-        }
-        let message_bytes = self.meter.message_bytes();
-        if message_bytes <= HANDSHAKE_MAX_BYTES as u64 {
-            // Free: a login has to be possible when no memory is left.
-            return Ok(());
-        }
-        if lent.is_stranger {
-            return Err(CloseReason::BadHandshake);
-        }
-        // The context holds the frame at hand, and what came before it.
-        let held_bytes = message_bytes.saturating_mul(2);
-        let charge = &mut self.incoming(lent.now).charge;
-        let fits = if let Some(charge) = charge {
-            charge.grow_to(held_bytes)
-        } else {
-            *charge = lent.memory.reserve(held_bytes);
-            charge.is_some()
+        let is_long = self.meter.message_bytes() > HANDSHAKE_MAX_BYTES as u64;
+        self.skips = match lent.wants {
+            Wants::LoginStep if self.meter.is_binary() => return Err(CloseReason::UnexpectedBinary),
+            Wants::LoginStep if is_long => return Err(CloseReason::BadHandshake),
+            Wants::LoginStep | Wants::Everything => false,
+            Wants::ShortText => is_long || self.meter.is_binary(),
         };
-        fits.then_some(()).ok_or(CloseReason::RelayFull)
+        Ok(())
+    }
+
+    /// Forgets what has come of the message, whose last piece this may be.
+    fn skip(&mut self, now: Instant) {
+        if self.meter.is_between_messages() {
+            self.incoming = None;
+        } else {
+            self.incoming(now).context = None;
+        }
     }
 
     fn incoming(&mut self, now: Instant) -> &mut Incoming {
-        let max_bytes = self.message_max_bytes as usize;
         self.incoming.get_or_insert_with(|| {
             Box::new(Incoming {
-                context: WebSocketContext::new(Role::Server, Some(config(max_bytes))),
-                charge: None,
+                context: None,
                 pace: Pace::starting(now),
             })
         })
@@ -192,12 +214,15 @@ impl WebSocket {
     /// Gives the context one frame or a piece of one. It can't want more than that to finish, nor leave any of it.
     fn feed(&mut self, piece: &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, CloseReason> {
         let close_code = self.meter.close_code();
+        let max_bytes = self.message_max_bytes as usize;
         let incoming = self.incoming(lent.now);
+        let fresh = || WebSocketContext::new(Role::Server, Some(config(max_bytes)));
+        let context = incoming.context.get_or_insert_with(fresh);
         let mut stream = Memory {
             input: piece,
             out: lent.out,
         };
-        let event = match incoming.context.read(&mut stream) {
+        let event = match context.read(&mut stream) {
             Ok(Message::Text(text)) => Event::Text(text),
             Ok(Message::Binary(bytes)) => Event::Binary(bytes),
             Ok(Message::Ping(_)) => Event::Ping,
@@ -214,11 +239,10 @@ impl WebSocket {
             Err(error) => return Err(reason_of(&error)),
         };
         if let Event::Text(_) | Event::Binary(_) = event {
-            incoming.charge = None;
             incoming.pace = Pace::starting(lent.now);
         }
         // Its answer to a ping or a Close waits inside the context until the next call.
-        match incoming.context.flush(&mut stream) {
+        match context.flush(&mut stream) {
             Ok(()) | Err(Error::ConnectionClosed) => Ok(Some(event)),
             Err(error) => Err(reason_of(&error)),
         }

@@ -13,7 +13,7 @@ use npchat::refusal::{CloseReason, Refusal};
 use npchat::relay::Relay;
 use npchat::server::Server;
 use npchat::service::{Conversation, Heard, Service};
-use npchat::websocket::{Event, Opcode, write_frame};
+use npchat::websocket::{Event, Opcode, Wants, write_frame};
 
 use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, patient_timeouts, upgrade_request, wait_until};
 
@@ -47,6 +47,10 @@ impl Conversation for Fragile {
             assert_ne!(text.as_str(), "panic");
         }
         Ok(Heard::Done)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::Everything
     }
 
     fn is_logged_in(&self) -> bool {

@@ -1,12 +1,10 @@
 //! WebSocket frames in, one in each turn, after which no memory is kept; and frames out.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
-use npchat::mailboxes::Budget;
-use npchat::websocket::{self, Event, Lent, WebSocket, write_frame};
+use npchat::websocket::{self, Event, Lent, Wants, WebSocket, write_frame};
 
 use crate::MESSAGE_BYTES;
 use crate::clock::CpuTime;
@@ -32,7 +30,6 @@ fn frames_in(criterion: &mut Criterion<CpuTime>) {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         let now = Instant::now();
         let (mut socket, mut out) = (WebSocket::new(u32::MAX, now), Vec::new());
-        let memory = Arc::new(Budget::new(u64::MAX));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let mut input = black_box(bytes.as_slice());
@@ -40,8 +37,7 @@ fn frames_in(criterion: &mut Criterion<CpuTime>) {
                     now,
                     out: &mut out,
                     frames_left: &mut 256,
-                    memory: &memory,
-                    is_stranger: false,
+                    wants: Wants::Everything,
                 };
                 let event = socket.receive(&mut input, &mut lent).unwrap();
                 assert!(event.is_some() && input.is_empty());

@@ -2,16 +2,14 @@
 
 #![no_main]
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
-use npchat::mailboxes::Budget;
 use npchat::refusal::CloseReason;
-use npchat::websocket::{Event, Lent, WebSocket};
+use npchat::websocket::{Event, Lent, Wants, WebSocket};
 use npchat_fuzz::Stream;
 use npchat_fuzz::frames::from_server;
 
@@ -51,7 +49,6 @@ fuzz_target!(|input: Input<'_>| {
 fn drive<'a>(max_bytes: u32, pieces: impl IntoIterator<Item = &'a [u8]>, settle: bool) -> Outcome {
     let now = Instant::now();
     let mut socket = WebSocket::new(max_bytes, now);
-    let memory = Arc::new(Budget::new(u64::MAX));
     let (mut events, mut out) = (Vec::new(), Vec::new());
     for mut piece in pieces {
         loop {
@@ -59,8 +56,7 @@ fn drive<'a>(max_bytes: u32, pieces: impl IntoIterator<Item = &'a [u8]>, settle:
                 now,
                 out: &mut out,
                 frames_left: &mut 7,
-                memory: &memory,
-                is_stranger: false,
+                wants: Wants::Everything,
             };
             match socket.receive(&mut piece, &mut lent) {
                 Ok(Some(event)) => events.push(event),

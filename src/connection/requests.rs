@@ -5,10 +5,11 @@
 use std::time::{Duration, Instant};
 
 use super::Turn;
+use super::gathered::Gathered;
 use crate::config::Timeouts;
 use crate::http::response::continue_100;
 use crate::http::{BodyDecoder, Detail, Framing, HeadScanner, Method, Reply, RequestHead, Target};
-use crate::limits::{BODY_FIRST_CHARGE_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::mailboxes::Charge;
 use crate::outbound::Pace;
 use crate::refusal::{CloseReason, Refusal};
@@ -52,7 +53,8 @@ enum Phase<S: Service> {
 #[derive(Debug)]
 struct Receiving<S: Service> {
     decoder: BodyDecoder,
-    body: Vec<u8>,
+    /// Empty if the body is discarded.
+    body: Gathered,
     /// No body is longer, or it would have been refused.
     max_bytes: u64,
     purpose: Purpose<S>,
@@ -133,6 +135,14 @@ impl<S: Service> Requests<S> {
         matches!(self.phase, Phase::Fresh | Phase::Idle)
     }
 
+    /// Bytes held of a body's request; its body is charged elsewhere.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Body(_) => size_of::<Receiving<S>>(),
+            Phase::Fresh | Phase::Idle | Phase::Head(_) => 0,
+        }
+    }
+
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Instant {
         match &self.phase {
             Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline,
@@ -208,21 +218,24 @@ impl<S: Service> Requests<S> {
     ) -> Result<Option<Progress<S::Conversation>>, Fault> {
         if let Phase::Body(receiving) = &mut self.phase {
             receiving.make_room(rest.len());
+            let (body, keeps) = (&mut receiving.body, matches!(receiving.purpose, Purpose::Post(_)));
+            let keep = |piece: &[u8]| {
+                if keeps {
+                    body.append(piece);
+                }
+            };
             let progress = receiving
                 .decoder
-                .append(rest, &mut receiving.body)
+                .read(rest, keep)
                 .map_err(|refusal| Fault::of_body(refusal, receiving.max_bytes, receiving.manner))?;
             receiving.pace.progress(progress.consumed, turn.now);
-            if let Purpose::Answer(_) = receiving.purpose {
-                receiving.body.clear();
-            }
             *rest = &rest[progress.consumed..];
             if !progress.is_done {
                 return Ok(Some(Progress::NeedsInput));
             }
             // The message is charged anew, so the two must not overlap.
             receiving.charge = None;
-            let next = finish(&receiving.purpose, receiving.manner, &receiving.body, turn);
+            let next = finish(&receiving.purpose, receiving.manner, &receiving.body.whole(), turn);
             return Ok(self.after_answer(next, turn));
         }
         if self.is_idle() {
@@ -316,10 +329,9 @@ impl<S: Service> Requests<S> {
             }
             continue_100(turn.out);
         }
-        let mut body = Vec::new();
-        if let Some(charge) = &charge {
-            body.reserve_exact(usize::try_from(charge.bytes()).unwrap_or(0));
-            body.extend_from_slice(piece.data);
+        let mut body = Gathered::default();
+        if charge.is_some() {
+            body.append(piece.data);
         }
         let consumed = piece.consumed;
         let mut pace = Pace::starting(turn.now);
@@ -350,20 +362,10 @@ impl<S: Service> Receiving<S> {
     fn make_room(&mut self, piece_bytes: usize) {
         let Some(charge) = &mut self.charge else { return };
         let needed = (self.body.len() as u64 + piece_bytes as u64).min(self.max_bytes);
-        if needed <= charge.bytes() {
-            return;
-        }
-        // Doubled, so that a body is moved as often as its length has binary digits, and not with each piece.
-        let bytes = needed.max(charge.bytes().saturating_mul(2)).min(self.max_bytes);
-        if charge.grow_to(bytes) {
-            let more = usize::try_from(bytes)
-                .unwrap_or(usize::MAX)
-                .saturating_sub(self.body.len());
-            self.body.reserve_exact(more);
-        } else {
+        if !charge.grow_to(whole_blocks(needed)) {
             self.purpose = Purpose::Answer(Answer::Refused(Refusal::RelayFull, Detail::None));
             self.charge = None;
-            self.body = Vec::new();
+            self.body = Gathered::default();
         }
     }
 }
@@ -449,11 +451,16 @@ fn set_memory_aside<S: Service>(
         return (purpose, None);
     };
     // What the client only says it will send is charged when it comes: a claim costs nothing.
-    let bytes = (piece_bytes as u64).max(BODY_FIRST_CHARGE_BYTES).min(max_bytes);
-    match turn.relay.reserve(bytes) {
+    let bytes = (piece_bytes as u64).clamp(1, max_bytes.max(1));
+    match turn.relay.reserve(whole_blocks(bytes)) {
         Ok(charge) => (purpose, Some(charge)),
         Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, Detail::None)), None),
     }
+}
+
+/// What blocks take that hold so many bytes.
+fn whole_blocks(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BODY_BLOCK_BYTES as u64)
 }
 
 /// Answers a request that has come whole. Returns whether the connection is kept.

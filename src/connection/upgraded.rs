@@ -70,6 +70,17 @@ impl<C: Conversation> Upgraded<C> {
         advance
     }
 
+    /// Bytes held for a message that is under way, or is to be heard.
+    pub(super) fn held_bytes(&self) -> usize {
+        let postponed = match self.postponed.as_deref() {
+            Some(Event::Text(text)) => size_of::<Event>() + text.len(),
+            Some(Event::Binary(bytes) | Event::Pong(bytes)) => size_of::<Event>() + bytes.len(),
+            Some(_) => size_of::<Event>(),
+            None => 0,
+        };
+        self.socket.held_bytes() + postponed
+    }
+
     /// Whether something waits for a step of a login.
     pub(super) fn has_postponed(&self) -> bool {
         self.postponed.is_some()
@@ -94,8 +105,7 @@ impl<C: Conversation> Upgraded<C> {
                 now: turn.now,
                 out: turn.out,
                 frames_left,
-                memory: turn.relay.mailboxes().budget(),
-                is_stranger: !self.conversation.is_logged_in(),
+                wants: self.conversation.wants(),
             };
             match self.socket.receive(rest, &mut lent)? {
                 Some(event) => event,

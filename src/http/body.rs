@@ -69,15 +69,15 @@ impl BodyDecoder {
         }
     }
 
-    /// Reads all of the input, or up to the end of the body, and appends what it held of the body.
+    /// Reads all of the input, or up to the end of the body, and gives each piece that it held of the body to `keep`.
     ///
     /// # Errors
     /// Those of [`BodyDecoder::decode`].
-    pub fn append(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<Progress, Refusal> {
+    pub fn read(&mut self, input: &[u8], mut keep: impl FnMut(&[u8])) -> Result<Progress, Refusal> {
         let mut rest = input;
         loop {
             let piece = self.decode(rest)?;
-            body.extend_from_slice(piece.data);
+            keep(piece.data);
             rest = rest.get(piece.consumed..).unwrap_or_default();
             if piece.is_done || rest.is_empty() {
                 return Ok(Progress {
@@ -86,6 +86,14 @@ impl BodyDecoder {
                 });
             }
         }
+    }
+
+    /// Reads all of the input, or up to the end of the body, and appends what it held of the body.
+    ///
+    /// # Errors
+    /// Those of [`BodyDecoder::decode`].
+    pub fn append(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<Progress, Refusal> {
+        self.read(input, |piece| body.extend_from_slice(piece))
     }
 }
 

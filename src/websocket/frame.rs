@@ -84,6 +84,15 @@ pub(super) struct Piece {
     pub(super) starts: bool,
     /// Whether the frame is a control frame. Not known before its header has ended.
     pub(super) is_control: bool,
+    /// Whether the frame's header is known.
+    has_header: bool,
+}
+
+impl Piece {
+    /// Whether it belongs to a data frame whose header is known.
+    pub(super) fn is_payload(&self) -> bool {
+        self.has_header && !self.is_control
+    }
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +129,7 @@ impl FrameMeter {
                         length,
                         starts: false,
                         is_control: false,
+                        has_header: false,
                     });
                 }
                 Err(reason) => {
@@ -139,6 +149,7 @@ impl FrameMeter {
             length: length + payload,
             starts,
             is_control: self.is_control,
+            has_header: true,
         })
     }
 

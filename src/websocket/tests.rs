@@ -28,13 +28,11 @@ fn receive(
     out: &mut Vec<u8>,
     now: Instant,
 ) -> Result<Option<Event>, CloseReason> {
-    let memory = Arc::new(Budget::new(u64::MAX));
     let mut lent = Lent {
         now,
         out,
         frames_left: &mut usize::MAX.clone(),
-        memory: &memory,
-        is_stranger: false,
+        wants: Wants::Everything,
     };
     socket.receive(input, &mut lent)
 }
@@ -203,7 +201,6 @@ fn the_control_rate_loses_no_fraction_of_a_second() {
 fn a_flood_of_fragments_is_heard_a_share_in_each_turn() {
     let now = Instant::now();
     let mut socket = WebSocket::new(CAP, now);
-    let memory = Arc::new(Budget::new(u64::MAX));
     let bytes = [frame(0x01, b"a"), frame(0x00, b"").repeat(20), frame(0x80, b"b")].concat();
     let mut input = bytes.as_slice();
     let (mut turns, mut out) = (0, Vec::new());
@@ -214,8 +211,7 @@ fn a_flood_of_fragments_is_heard_a_share_in_each_turn() {
             now,
             out: &mut out,
             frames_left: &mut frames_left,
-            memory: &memory,
-            is_stranger: false,
+            wants: Wants::Everything,
         };
         match socket.receive(&mut input, &mut lent).unwrap() {
             Some(event) => break event,
@@ -225,42 +221,82 @@ fn a_flood_of_fragments_is_heard_a_share_in_each_turn() {
     assert_eq!((heard, turns), (Event::Text("ab".into()), 5));
 }
 
-#[test]
-fn a_message_is_charged_while_it_comes_in_and_refused_when_no_memory_is_left() {
-    const BIG: usize = 10_000;
+/// What comes of an input in pieces of `step` bytes when not every message is wanted, and the most that was held meanwhile.
+fn drive_wanting(wants: Wants, bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, usize) {
     let now = Instant::now();
-    let drive = |limit: u64, first: u8, is_stranger: bool| {
-        let mut socket = WebSocket::new(20_000, now);
-        let memory = Arc::new(Budget::new(limit));
-        let bytes = frame(first, &[b'x'; BIG]);
-        let mut outcomes = Vec::new();
-        for mut input in bytes.chunks(4000) {
+    let (mut socket, mut events, mut most) = (WebSocket::new(20_000, now), Vec::new(), 0);
+    for mut input in bytes.chunks(step) {
+        loop {
             let mut lent = Lent {
                 now,
                 out: &mut Vec::new(),
-                frames_left: &mut 9,
-                memory: &memory,
-                is_stranger,
+                frames_left: &mut usize::MAX.clone(),
+                wants,
             };
-            let outcome = socket.receive(&mut input, &mut lent);
-            outcomes.push((
-                outcome.as_ref().map(Option::is_some).map_err(|reason| *reason),
-                memory.used(),
-            ));
-            if outcome.is_err() {
-                break;
+            match socket.receive(&mut input, &mut lent) {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => break,
+                Err(reason) => return (events, Some(reason), most),
             }
         }
-        outcomes
-    };
-    let charged = 2 * BIG as u64;
-    assert_eq!(
-        drive(charged, 0x81, false),
-        [(Ok(false), charged), (Ok(false), charged), (Ok(true), 0)]
-    );
-    assert_eq!(drive(charged - 1, 0x82, false), [(Err(CloseReason::RelayFull), 0)]);
-    assert_eq!(drive(charged, 0x81, true), [(Err(CloseReason::BadHandshake), 0)]);
-    assert_eq!(drive(charged, 0x82, true), [(Err(CloseReason::UnexpectedBinary), 0)]);
+        socket.settle();
+        most = most.max(socket.held_bytes());
+    }
+    assert_eq!(socket.held_bytes(), 0);
+    (events, None, most)
+}
+
+#[test]
+fn a_message_that_is_not_wanted_is_skipped_and_nothing_of_it_is_kept() {
+    let long = [b'x'; 10_000];
+    let mut bytes = Vec::new();
+    for first in [0x81, 0x82] {
+        bytes.extend(frame(first, &long));
+        bytes.extend(frame(0x81, b"between"));
+        // The second fragment makes it too long, with a ping amid the fragments.
+        bytes.extend(frame(first & 0x0f, &long[..1500]));
+        bytes.extend(frame(0x00, &long));
+        bytes.extend(frame(0x89, b"ping"));
+        bytes.extend(frame(0x80, b"end"));
+    }
+    bytes.extend(frame(0x82, b""));
+    bytes.extend(frame(0x81, b"last"));
+    let text = |text: &str| Event::Text(text.into());
+    let expected = [text("between"), Event::Ping, text("between"), Event::Ping, text("last")];
+    for step in [1, 2, 3, 7, 1000, usize::MAX] {
+        let (events, reason, most) = drive_wanting(Wants::ShortText, &bytes, step);
+        assert_eq!((&events[..], reason), (&expected[..], None), "pieces of {step}");
+        assert!(most < 3 * HANDSHAKE_MAX_BYTES, "{most} held");
+    }
+}
+
+#[test]
+fn a_message_that_is_skipped_keeps_to_the_rules_and_limits() {
+    let too_big = [frame(0x02, &[0; 15_000]), frame(0x80, &[0; 5001])].concat();
+    let nested = [frame(0x02, &[0; 5000]), frame(0x82, b"")].concat();
+    let flood = [
+        frame(0x02, b""),
+        frame(0x00, b"").repeat(FRAGMENTS_PER_MESSAGE as usize),
+    ]
+    .concat();
+    for (bytes, reason) in [
+        (too_big, CloseReason::MessageTooBig),
+        (nested, CloseReason::ProtocolError),
+        (flood, CloseReason::FrameFlood),
+    ] {
+        assert_eq!(drive_wanting(Wants::ShortText, &bytes, 1000).1, Some(reason));
+    }
+}
+
+#[test]
+fn before_a_login_a_message_that_is_no_step_of_one_ends_it_at_its_header() {
+    for (first, reason) in [(0x81, CloseReason::BadHandshake), (0x82, CloseReason::UnexpectedBinary)] {
+        let bytes = frame(first, &[b'x'; 3000]);
+        assert_eq!(
+            drive_wanting(Wants::LoginStep, &bytes[..8], 8),
+            (Vec::new(), Some(reason), 0)
+        );
+    }
 }
 
 #[test]

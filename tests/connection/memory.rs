@@ -1,6 +1,6 @@
 //! What a client can make the relay hold by sending half of something: charged as it comes, refused, and bounded in time.
 
-use npchat::limits::{BODY_FIRST_CHARGE_BYTES, HANDSHAKE_MAX_BYTES};
+use npchat::limits::{BODY_BLOCK_BYTES, HANDSHAKE_MAX_BYTES};
 use npchat::mailboxes::Stats;
 use npchat::refusal::{CloseReason, Refusal};
 
@@ -34,14 +34,14 @@ fn a_body_is_charged_as_it_comes_and_not_as_it_is_announced() {
     for head in [post_head(MESSAGE), chunked_head()] {
         let mut endpoint = Endpoint::new();
         endpoint.receive(&head);
-        assert!(endpoint.lent.relay.memory_used() <= BODY_FIRST_CHARGE_BYTES);
+        assert!(endpoint.lent.relay.memory_used() <= BODY_BLOCK_BYTES as u64);
         if head.ends_with(b"chunked\r\n\r\n") {
             endpoint.receive(format!("{MESSAGE:x}\r\n").as_bytes());
         }
         for come in (0..MESSAGE as u64).step_by(1000) {
             let used = endpoint.lent.relay.memory_used();
             assert!(
-                used >= come && used <= BODY_FIRST_CHARGE_BYTES.max(2 * come),
+                used >= come && used <= come + BODY_BLOCK_BYTES as u64,
                 "{used} for {come}"
             );
             endpoint.receive(&[b'x'; 1000]);
@@ -110,26 +110,23 @@ fn a_stranger_is_refused_a_message_that_can_be_no_login_before_it_comes() {
 }
 
 #[test]
-fn a_message_of_a_session_is_charged_while_it_comes_and_ended_if_it_does_not() {
+fn a_message_of_a_session_costs_no_memory_and_ends_it_if_it_does_not_come() {
     let mut endpoint = Endpoint::new();
     endpoint.log_in(&Identity::generate());
     let grace = endpoint.lent.timeouts.message_grace;
     // A pong can't come in the middle of a frame, and must not be missed before its time.
     endpoint.answers_pings = false;
     endpoint.receive(&start_of_text(MESSAGE));
-    assert!(
-        endpoint.lent.relay.memory_used() >= MESSAGE as u64,
-        "the context reserves it at once"
-    );
+    assert_eq!(endpoint.lent.relay.memory_used(), 0);
+    assert!(endpoint.connection.held_bytes() < 1024);
     endpoint.pass(grace);
     let reason = CloseReason::MessageTimeout;
     assert!(endpoint.sent.ends_with(&Frame::close(1008, reason.code()).unmasked()));
-    assert_eq!(endpoint.lent.relay.memory_used(), 0);
 }
 
 #[test]
-fn a_message_that_comes_whole_leaves_neither_charge_nor_deadline() {
-    let mut endpoint = Endpoint::new();
+fn a_message_of_a_session_is_ignored_even_when_no_memory_is_left() {
+    let mut endpoint = Endpoint::with_memory(MESSAGE as u64);
     endpoint.log_in(&Identity::generate());
     let used = endpoint.lent.relay.memory_used();
     let message = Frame::text(&"x".repeat(MESSAGE)).masked();
@@ -137,15 +134,23 @@ fn a_message_that_comes_whole_leaves_neither_charge_nor_deadline() {
         endpoint.receive(piece);
     }
     assert_eq!(endpoint.lent.relay.memory_used(), used);
+    assert_eq!(endpoint.connection.held_bytes(), 0);
     endpoint.pass(10 * endpoint.lent.timeouts.message_grace);
     assert!(!endpoint.is_closing());
 }
 
 #[test]
-fn a_session_whose_message_finds_no_memory_is_told_to_come_again_later() {
-    let mut endpoint = Endpoint::with_memory(MESSAGE as u64);
-    endpoint.log_in(&Identity::generate());
-    endpoint.receive(&start_of_text(MESSAGE));
-    let reason = CloseReason::RelayFull;
-    assert_eq!(endpoint.sent, Frame::close(1013, reason.code()).unmasked());
+fn a_body_that_is_thrown_away_is_not_kept() {
+    let mut endpoint = Endpoint::new();
+    endpoint.receive(b"GET /info HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n");
+    for _ in 0..49 {
+        endpoint.receive(&[b'x'; 1000]);
+        assert!(
+            endpoint.connection.held_bytes() < 1024,
+            "{}",
+            endpoint.connection.held_bytes()
+        );
+    }
+    endpoint.receive(&[b'x'; 1000]);
+    assert!(text_sent(&endpoint).starts_with("HTTP/1.1 200 "));
 }
