@@ -55,6 +55,11 @@ pub struct Config {
     pub mailbox_bytes: u32,
     /// Memory budget of mail in bytes: of all segments that messages and mailboxes lie in, and of bodies that are coming in.
     pub memory: u64,
+    /// Budget in bytes for what connections hold beside themselves; `None`: a quarter of [`Config::memory`], and 4 MiB at least.
+    pub connection_memory: Option<u64>,
+    /// Most connections, as far as the limit of open files allows; `None`: one for each 4 KiB of [`Config::memory`], and 1024 at
+    /// least.
+    pub connections: Option<u32>,
     /// From the first signal to the end of the process, in whole seconds.
     pub drain: Duration,
     /// Certificate and key for TLS.
@@ -91,6 +96,39 @@ impl Config {
             return Err(ConfigError { name, problem });
         }
         RELATIONS.iter().try_for_each(|relation| relation.check(self, &given))
+    }
+
+    /// Budget in bytes for what connections hold, as given or by default.
+    #[must_use]
+    pub fn connection_memory_bytes(&self) -> u64 {
+        let by_default = (self.memory / 4).max(settings::CONNECTION_MEMORY_MIN_BYTES);
+        self.connection_memory.unwrap_or(by_default)
+    }
+
+    /// Most connections, as given or by default.
+    #[must_use]
+    pub fn max_connections(&self) -> u32 {
+        let by_default = (self.memory / 4096).clamp(1024, settings::CONNECTIONS_MAX);
+        self.connections
+            .unwrap_or_else(|| u32::try_from(by_default).unwrap_or(u32::MAX))
+    }
+
+    /// What the process may take in resident memory, in bytes: both budgets, what connections and workers take beside them,
+    /// and a quarter of all that for the allocator.
+    #[must_use]
+    pub fn memory_bound(&self) -> u64 {
+        let connection = match self.certificate {
+            None => limits::CONNECTION_BYTES,
+            Some(_) => limits::TLS_CONNECTION_BYTES,
+        };
+        let worker = limits::WORKER_BYTES + 2 * u64::from(self.max_message);
+        let sum = self
+            .memory
+            .saturating_add(self.connection_memory_bytes())
+            .saturating_add(u64::from(self.max_connections()) * connection)
+            .saturating_add(self.workers as u64 * worker)
+            .saturating_add(limits::PROCESS_BYTES);
+        sum.saturating_add(sum / 4)
     }
 
     /// The value of a setting as text with its unit, as `--check` prints it.
@@ -137,6 +175,8 @@ impl Default for Config {
             mailbox_bytes: 8 * 1024 * 1024,
             // Whole MiB, so that the number can be read.
             memory: (memory / values::MIB * values::MIB).max(settings::MEMORY_MIN_BYTES),
+            connection_memory: None,
+            connections: None,
             drain: Duration::from_secs(10),
             certificate: None,
             log: LevelFilter::INFO,

@@ -72,6 +72,20 @@ pub const EXPIRIES_PER_TURN: usize = 1024;
 /// Output of one connection, past which it produces no more until the kernel has taken some.
 pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
 
+/// Connections that a worker looks at in one turn to find the largest holders of unsent output, when connections hold too much.
+pub const EVICTIONS_PER_TURN: usize = 256;
+/// While they do, a worker that has nothing else to do looks this often whether new connections can go on.
+pub const OVER_BUDGET_PAUSE_MILLIS: u64 = 10;
+/// What a connection takes beside its buffers: its place in a worker, and what a session has. With room for tables that double.
+pub const CONNECTION_BYTES: u64 = 1024;
+/// The same with TLS.
+pub const TLS_CONNECTION_BYTES: u64 = 8 * 1024;
+/// What a worker takes: read scratch, plaintext, records and output of one connection, and its events. Output with a message
+/// of the largest size comes on top, twice.
+pub const WORKER_BYTES: u64 = 1024 * 1024;
+/// What the process takes with nothing to do, counts of lost messages included.
+pub const PROCESS_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Plaintext of one TLS record (RFC 8446 §5.1).
 pub const TLS_RECORD_BYTES: usize = 16 * 1024;
 /// Buffers of a connection that grow do so by this much: no more than that is held for nothing.
@@ -214,6 +228,10 @@ pub const STALL_MIN_MILLIS: u64 = 1000;
 pub const STALL_LOG_SECONDS: u64 = 60;
 /// A busy worker looks for expired messages this often.
 pub const EXPIRY_TICK_MILLIS: u64 = 1000;
+/// Resident memory is looked at this often at most,
+pub const NET_LOOK_MILLIS: u64 = 1000;
+/// and that it is too much is logged this often at most.
+pub const NET_LOG_SECONDS: u64 = 60;
 /// How long accepting pauses when the process is out of files or memory.
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io, thread};
 
+use rustix::param::page_size;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// Memory in bytes that this process may use at most: the machine's, or what its control groups (cgroup v1 or v2) leave.
@@ -13,6 +14,18 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 #[must_use]
 pub fn memory_bytes() -> Option<u64> {
     memory(|path| fs::read_to_string(path).ok())
+}
+
+/// Resident memory of this process in bytes. `None` where /proc can't be read.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    resident_pages(&statm)?.checked_mul(u64::try_from(page_size()).ok()?)
+}
+
+/// The second number of `/proc/self/statm`.
+fn resident_pages(statm: &str) -> Option<u64> {
+    statm.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Cores that this process may use, 1 at least: affinity and CPU quotas count.
@@ -211,6 +224,15 @@ mod tests {
         assert_eq!((held.files, held.refused.is_none()), (u64::MAX, true));
         let held = raise(limit(Some(4096), Some(4096)), refuse);
         assert_eq!((held.files, held.refused.is_none()), (4096, true));
+    }
+
+    #[test]
+    fn resident_memory_is_the_second_number_of_statm() {
+        assert_eq!(resident_pages("9410 1024 900 1 0 700 0\n"), Some(1024));
+        assert_eq!(
+            [resident_pages(""), resident_pages("1"), resident_pages("1 x")],
+            [None; 3]
+        );
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //!
 //! It knows neither HTTP nor WebSocket: those say the answers in their own words.
 
+mod net;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::net::Net;
 use crate::config::Config;
 use crate::host::Host;
 use crate::identity::RecipientId;
@@ -19,6 +22,8 @@ use crate::token::SessionAddress;
 pub struct Relay {
     mailboxes: Arc<Mailboxes>,
     budget: Arc<Budget>,
+    connection_budget: Budget,
+    net: Net,
     message_ttl_seconds: u32,
     max_ttl_seconds: u32,
     max_message_bytes: u32,
@@ -55,6 +60,8 @@ impl Relay {
         Self {
             mailboxes: Arc::new(Mailboxes::new(caps, shards, secret, Arc::clone(&budget), epoch)),
             budget,
+            connection_budget: Budget::new(config.connection_memory_bytes()),
+            net: Net::new(config.memory_bound(), epoch),
             message_ttl_seconds: whole_seconds(config.message_ttl),
             max_ttl_seconds: whole_seconds(config.max_ttl),
             max_message_bytes: config.max_message,
@@ -78,6 +85,10 @@ impl Relay {
         now: Instant,
         wake: &mut Vec<SessionAddress>,
     ) -> Result<u32, Refusal> {
+        // Before anything depends on whether there is a session: the answer must not tell.
+        if self.net.is_over() {
+            return Err(Refusal::RelayFull);
+        }
         let ttl = match wish {
             Wish::Default => self.message_ttl_seconds,
             Wish::Seconds(seconds) => {
@@ -119,6 +130,24 @@ impl Relay {
     /// [`Refusal::RelayFull`].
     pub fn reserve(&self, bytes: u64) -> Result<Charge, Refusal> {
         self.budget.reserve(bytes).ok_or(Refusal::RelayFull)
+    }
+
+    /// What connections hold between turns is charged to this.
+    #[must_use]
+    pub fn connection_budget(&self) -> &Budget {
+        &self.connection_budget
+    }
+
+    /// Has `resident_bytes` tell the resident memory of the process, once a second at most. While that is more than
+    /// [`Config::memory_bound`], no mail is taken.
+    pub fn look_at_resident(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
+        self.net.look(now, resident_bytes);
+    }
+
+    /// How often resident memory has passed [`Config::memory_bound`].
+    #[must_use]
+    pub fn times_over_bound(&self) -> u64 {
+        self.net.times_over()
     }
 
     /// Largest message taken, in bytes.

@@ -238,7 +238,10 @@ impl Shared {
             epoch,
             counters: polls.iter().map(|_| Counters::default()).collect(),
             inboxes,
-            places: Places::new(usize::try_from(room).unwrap_or(usize::MAX), listeners),
+            places: Places::new(
+                usize::try_from(room.min(config.max_connections().into())).unwrap_or(usize::MAX),
+                listeners,
+            ),
             timeouts: config.timeouts,
             clean_period: config.clean_period,
             drain: config.drain,

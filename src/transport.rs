@@ -133,6 +133,22 @@ impl Transport {
         }
     }
 
+    /// Bytes of memory that hold what was received in part, and what was not sent.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.layer {
+            Layer::Plain => 0,
+            Layer::Tls(secured) => secured.tls.held_bytes(),
+        }
+    }
+
+    /// Bytes that the kernel hasn't taken, of those that [`Transport::send`] was given and keeps.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        match &self.layer {
+            Layer::Plain => 0,
+            Layer::Tls(secured) => secured.tls.unsent().len(),
+        }
+    }
+
     /// Whether the start of a record has come after the handshake, and not the rest.
     pub(crate) fn has_partial(&self) -> bool {
         match &self.layer {

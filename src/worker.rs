@@ -5,6 +5,7 @@
 mod clock;
 mod entrance;
 mod expiry;
+mod holders;
 mod inbox;
 mod rounds;
 mod slot;
@@ -23,6 +24,7 @@ use self::clock::Clock;
 pub(crate) use self::clock::Epoch;
 use self::entrance::Entrance;
 use self::expiry::Sweep;
+use self::holders::Holders;
 pub(crate) use self::inbox::Inbox;
 use self::rounds::Rounds;
 use self::slot::{Lent, Slot, Visit};
@@ -31,9 +33,11 @@ use self::steps::Steps;
 use crate::auth::ChallengeSigner;
 use crate::connection::Turn;
 use crate::limits::{
-    DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT,
+    DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, OVER_BUDGET_PAUSE_MILLIS,
+    REQUESTS_PER_VISIT,
 };
 use crate::log::LineLimit;
+use crate::machine;
 use crate::mailboxes::Deliveries;
 use crate::refusal::{CloseReason, Refusal};
 use crate::server::{Door, Place, Shared};
@@ -56,6 +60,7 @@ pub(crate) struct Worker<S: Service> {
     entrance: Entrance,
     slots: Slots<Slot<S>>,
     rounds: Rounds,
+    holders: Holders,
     logins: Steps,
     /// Those of TLS.
     handshakes: Steps,
@@ -102,6 +107,7 @@ impl<S: Service> Worker<S> {
             poll,
             slots: Slots::new(),
             rounds: Rounds::default(),
+            holders: Holders::default(),
             logins: Steps::default(),
             handshakes: Steps::default(),
             requests: REQUESTS_PER_VISIT,
@@ -139,6 +145,7 @@ impl<S: Service> Worker<S> {
             self.serve_news();
             self.serve_mailed();
             self.tell_others();
+            self.evict_holders();
             self.serve_newcomers();
             self.tell_others();
             self.reach_deadlines();
@@ -246,6 +253,7 @@ impl<S: Service> Worker<S> {
         if let Some(reason) = over {
             self.free(token, reason);
         } else {
+            self.settle(token);
             self.queue(token);
             self.arm_deadline(token);
         }
@@ -274,6 +282,7 @@ impl<S: Service> Worker<S> {
         self.deadlines.cancel(&mut self.slots, token.index);
         if let Some(slot) = self.slots.remove(token) {
             self.shared.leave(slot.place);
+            self.shared.relay.connection_budget().release(slot.charged_bytes as u64);
             self.shared.counters[self.index as usize].closed(reason);
             tracing::debug!(reason = reason.code(), "connection over");
         }
@@ -317,7 +326,11 @@ impl<S: Service> Worker<S> {
     }
 
     fn expire_messages(&mut self) {
-        self.sweep.run(self.shared.relay.mailboxes(), self.clock.mail_now);
+        if self.sweep.run(self.shared.relay.mailboxes(), self.clock.mail_now) {
+            self.shared
+                .relay
+                .look_at_resident(self.clock.now, machine::resident_bytes);
+        }
     }
 
     /// No accept any more; every connection is told. Idle ones get a last look at what has come for them.
@@ -361,16 +374,23 @@ impl<S: Service> Worker<S> {
     }
 
     fn poll_timeout(&self) -> Duration {
+        if self.rounds.is_somebody_in() || self.sweep.is_under_way() {
+            return Duration::ZERO;
+        }
+        let mut paused_until = None;
         if !self.rounds.is_empty()
             || !self.logins.is_empty()
             || !self.handshakes.is_empty()
-            || self.sweep.is_under_way()
             || self.entrance.is_pending()
         {
-            return Duration::ZERO;
+            if !self.is_over_budget() {
+                return Duration::ZERO;
+            }
+            // What makes room is seen here if this worker does it, and then if it is another one.
+            paused_until = Some(self.clock.now + Duration::from_millis(OVER_BUDGET_PAUSE_MILLIS));
         }
         let deadline = (self.next_deadline != u32::MAX).then(|| self.clock.instant_of(self.next_deadline));
-        let next = [deadline, self.entrance.paused_until(), self.drain_until];
+        let next = [deadline, self.entrance.paused_until(), self.drain_until, paused_until];
         let next = next.into_iter().flatten().min();
         let sweep = self.sweep.latest_start().saturating_duration_since(self.clock.mail_now);
         next.map_or(sweep, |at| at.saturating_duration_since(self.clock.now).min(sweep))

@@ -11,6 +11,8 @@ use super::{Config, limits};
 
 pub(super) const WORKERS_MAX: usize = 1024;
 pub(super) const MEMORY_MIN_BYTES: u64 = values::MIB;
+pub(super) const CONNECTION_MEMORY_MIN_BYTES: u64 = 4 * values::MIB;
+pub(super) const CONNECTIONS_MAX: u64 = 16 * 1024 * 1024;
 
 /// A tick of the wheel and one of the expiry: sooner no worker can be certain to have freed a message.
 const CLEAN_PERIOD_MIN_SECONDS: u64 = 2;
@@ -81,6 +83,8 @@ pub enum Key {
     MailboxMessages,
     MailboxBytes,
     Memory,
+    ConnectionMemory,
+    Connections,
     KeepAlive,
     Ping,
     PongTimeout,
@@ -138,7 +142,7 @@ impl Number {
 }
 
 /// All settings, in the order of `--help`.
-pub static SETTINGS: [Setting; 19] = [
+pub static SETTINGS: [Setting; 21] = [
     Setting {
         key: Key::Port,
         group: Group::GoNpchat,
@@ -322,6 +326,36 @@ pub static SETTINGS: [Setting; 19] = [
             range: MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES,
             get: |config| config.memory,
             set: |config, value| config.memory = value,
+        }),
+    },
+    Setting {
+        key: Key::ConnectionMemory,
+        group: Group::Ours,
+        flag: "--connection-memory",
+        variable: "NPCHAT_CONNECTION_MEMORY",
+        placeholder: "SIZE",
+        help: "Budget for what connections hold",
+        computed_default: Some("a quarter of --memory"),
+        number: Some(Number {
+            unit: Unit::Bytes,
+            range: CONNECTION_MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES,
+            get: |config| config.connection_memory_bytes(),
+            set: |config, value| config.connection_memory = Some(value),
+        }),
+    },
+    Setting {
+        key: Key::Connections,
+        group: Group::Ours,
+        flag: "--connections",
+        variable: "NPCHAT_CONNECTIONS",
+        placeholder: "COUNT",
+        help: "Most connections",
+        computed_default: Some("one for each 4 KiB of --memory"),
+        number: Some(Number {
+            unit: Unit::Count,
+            range: 1..=CONNECTIONS_MAX,
+            get: |config| config.max_connections().into(),
+            set: |config, value| config.connections = Some(narrow(value)),
         }),
     },
     Setting {

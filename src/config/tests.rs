@@ -71,6 +71,8 @@ fn what_is_shown_is_read_back_as_the_same() {
         drain: Duration::ZERO,
         max_message: 65_537,
         log: LevelFilter::OFF,
+        connection_memory: Some(5 << 20),
+        connections: Some(77),
         listen: Listen::Addresses(vec![
             endpoint(None, "127.0.0.1:0"),
             endpoint(Some(Scheme::Http), "[::1]:8000"),

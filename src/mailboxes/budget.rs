@@ -39,9 +39,15 @@ impl Budget {
             .is_ok()
     }
 
-    /// Charges `bytes` even if they aren't left: for what must be possible when no memory is left.
-    pub(super) fn charge(&self, bytes: u64) {
+    /// Charges `bytes` that are held already, whether they are left or not: [`Budget::is_over`] tells then.
+    pub fn charge(&self, bytes: u64) {
         self.used.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether more is charged than may be.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.used() > self.limit
     }
 
     /// Gives back `bytes` that were charged.

@@ -183,6 +183,12 @@ impl Tls {
         &self.sealed
     }
 
+    /// Bytes of memory that hold ciphertext: what has come in part, and what the kernel hasn't taken.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity() + self.sealed.capacity()
+    }
+
     /// The kernel took `count` bytes of [`Tls::unsent`]. Returns how many bytes of plaintext have left with them.
     ///
     /// What leaves in the middle of a record counts for its share, so that a slow peer is seen to take something; the last

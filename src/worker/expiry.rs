@@ -40,11 +40,12 @@ impl Sweep {
         self.started + self.longest_pause
     }
 
-    /// Frees expired messages, if it is time, which is that of mail.
-    pub(super) fn run(&mut self, mailboxes: &Mailboxes, now: Instant) {
-        if self.at.is_none() {
+    /// Frees expired messages, if it is time, which is that of mail. Returns whether a sweep has begun.
+    pub(super) fn run(&mut self, mailboxes: &Mailboxes, now: Instant) -> bool {
+        let begins = self.at.is_none();
+        if begins {
             if now < self.started + Duration::from_millis(EXPIRY_TICK_MILLIS) {
-                return;
+                return false;
             }
             self.started = now;
             self.at = Some(self.first_shard);
@@ -55,12 +56,13 @@ impl Sweep {
         let mut budget = EXPIRIES_PER_TURN;
         while let Some(shard) = self.at.filter(|shard| *shard < mailboxes.shards()) {
             if budget == 0 {
-                return;
+                return begins;
             }
             if !mailboxes.expire(shard, now, &mut budget) {
                 self.at = Some(shard + self.stride);
             }
         }
         self.at = None;
+        begins
     }
 }

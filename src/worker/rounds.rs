@@ -38,6 +38,12 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
+    /// Whether somebody waits for a turn who is in, or lingers: they are served even when connections hold too much.
+    pub(super) fn is_somebody_in(&self) -> bool {
+        let waiting = [&self.news, &self.left_over, &self.mailed, &self.lingering];
+        waiting.iter().any(|list| !list.is_empty())
+    }
+
     /// Whether nobody waits for a turn.
     pub(super) fn is_empty(&self) -> bool {
         let waiting = [
@@ -133,6 +139,11 @@ impl<S: Service> Worker<S> {
         let least = Duration::from_micros(NEWCOMERS_MIN_MICROS);
         let most = Duration::from_micros(NEWCOMERS_MAX_MICROS);
         let time = self.clock.turn_began.elapsed().clamp(least, most);
+        if self.is_over_budget() {
+            // Newcomers wait in the kernel for room, and where they stand here: nothing of theirs is lost.
+            self.serve_for(time, Self::serve_lingering);
+            return;
+        }
         // One at least, however many wait: who asks whether this server is well may come by a door of its own.
         self.accept();
         self.serve_for(time, Self::serve_handshake);
@@ -173,16 +184,22 @@ impl<S: Service> Worker<S> {
             is_served = true;
             self.serve_aside(token);
         }
-        if self.rounds.thrown_away_bytes < LINGERING_BYTES_PER_TURN
-            && let Some(token) = self.rounds.lingering.pop_front()
-        {
-            is_served = true;
-            self.scratch.lent.read_bytes = 0;
-            self.serve_aside(token);
-            self.rounds.thrown_away_bytes += self.scratch.lent.read_bytes;
-        }
+        is_served |= self.serve_lingering();
         let waiting = self.rounds.newcomers.len() + self.logins.len();
         is_served | (waiting < NEWCOMERS_WAITING_MAX && self.accept())
+    }
+
+    fn serve_lingering(&mut self) -> bool {
+        if self.rounds.thrown_away_bytes >= LINGERING_BYTES_PER_TURN {
+            return false;
+        }
+        let Some(token) = self.rounds.lingering.pop_front() else {
+            return false;
+        };
+        self.scratch.lent.read_bytes = 0;
+        self.serve_aside(token);
+        self.rounds.thrown_away_bytes += self.scratch.lent.read_bytes;
+        true
     }
 
     fn serve_queued(&mut self, token: Token) {

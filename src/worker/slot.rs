@@ -22,6 +22,10 @@ pub(super) struct Slot<S: Service> {
     connection: Connection<S>,
     edges: Edges,
     pub(super) place: Place,
+    /// Bytes charged to the budget for connections.
+    pub(super) charged_bytes: usize,
+    /// On which list of [`Holders`](super::holders::Holders) it is.
+    pub(super) holder_class: u8,
     /// The mailbox has told of mail since the last visit.
     pub(super) has_mail: bool,
     /// It has had a step of a handshake.
@@ -92,6 +96,8 @@ pub(super) enum Visit {
     HandshakeStep,
     /// A deadline may have come.
     Deadline,
+    /// The budget for connections is spent.
+    Evict,
     /// The server is stopping.
     Drain,
 }
@@ -111,10 +117,22 @@ impl<S: Service> Slot<S> {
                 writable: true,
             },
             place,
+            charged_bytes: 0,
+            holder_class: 0,
             has_mail: false,
             has_begun_handshake: false,
             waits: Waits::default(),
         }
+    }
+
+    /// Bytes of memory that it holds beside itself.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.connection.held_bytes() + self.transport.held_bytes()
+    }
+
+    /// Bytes of memory that hold output which the client doesn't take.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.connection.unsent_bytes() + self.transport.unsent_bytes()
     }
 
     pub(super) fn note_event(&mut self, event: &Event) {
@@ -174,6 +192,10 @@ impl<S: Service> Slot<S> {
         // The last look, before a drain, needs no edge, and no step where only a handshake's end is missing: a request may
         // be with it.
         let is_last = visit == Visit::Drain;
+        if visit == Visit::Evict {
+            self.connection.evict();
+            return Ok(Some(CloseReason::ConnectionMemory));
+        }
         let is_late = visit == Visit::Deadline && self.is_late(turn);
         // Nor does the look before a deadline, which must end nothing for input or room in the kernel that we haven't seen.
         self.edges.readable |= is_last || is_late;
@@ -184,7 +206,7 @@ impl<S: Service> Slot<S> {
             self.connection.resume(turn);
         }
         match visit {
-            Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep => {}
+            Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep | Visit::Evict => {}
             Visit::Deadline => {
                 if is_late {
                     self.flush(turn, lent)?;

@@ -36,6 +36,11 @@ impl<T> Slots<T> {
         self.blocks.len() * BLOCK == self.vacant.len()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.blocks.len() * BLOCK - self.vacant.len()
+    }
+
     /// The token that the next [`Slots::insert`] gives. `None` when there are as many slots as a token can name.
     pub(super) fn next_token(&mut self) -> Option<Token> {
         if self.vacant.is_empty() {

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -50,6 +51,14 @@ impl Receiver {
         let challenge = Challenge::read(self.recv().to_text().expect("a challenge is text"));
         self.send(Message::text(identity.solution(&challenge)));
         assert_eq!(self.recv(), Message::text(r#"{"message":"handshake done"}"#));
+    }
+
+    /// Sends bytes that may be anything.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.socket
+            .get_mut()
+            .write_all(bytes)
+            .expect("the server takes what is sent");
     }
 
     pub(crate) fn send(&mut self, message: Message) {
