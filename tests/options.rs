@@ -312,7 +312,7 @@ fn check_tells_the_defaults_with_their_units() {
     }
     let resolved = |name: &str| lines.iter().any(|line| line.starts_with(&format!("{name} = ")));
     assert!(resolved("workers") && resolved("memory"), "{told}");
-    assert_eq!(lines.len(), 19, "{told}");
+    assert_eq!(lines.len(), 21, "{told}");
 }
 
 #[test]

@@ -335,7 +335,7 @@ pub static SETTINGS: [Setting; 21] = [
         variable: "NPCHAT_CONNECTION_MEMORY",
         placeholder: "SIZE",
         help: "Budget for what connections hold",
-        computed_default: Some("a quarter of --memory"),
+        computed_default: Some("memory / 4"),
         number: Some(Number {
             unit: Unit::Bytes,
             range: CONNECTION_MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES,
@@ -350,7 +350,7 @@ pub static SETTINGS: [Setting; 21] = [
         variable: "NPCHAT_CONNECTIONS",
         placeholder: "COUNT",
         help: "Most connections",
-        computed_default: Some("one for each 4 KiB of --memory"),
+        computed_default: Some("memory / 4KiB"),
         number: Some(Number {
             unit: Unit::Count,
             range: 1..=CONNECTIONS_MAX,

@@ -23,7 +23,7 @@ const CLASSES: usize = 16;
 
 fn class_of(unsent_bytes: usize) -> u8 {
     let digits = usize::BITS - (unsent_bytes / 1024).leading_zeros();
-    u8::try_from(digits).map_or(0, |digits| digits.min(CLASSES as u8 - 1))
+    u8::try_from((digits as usize).min(CLASSES - 1)).unwrap_or(0)
 }
 
 impl Holders {

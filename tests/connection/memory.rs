@@ -154,3 +154,22 @@ fn a_body_that_is_thrown_away_is_not_kept() {
     endpoint.receive(&[b'x'; 1000]);
     assert!(text_sent(&endpoint).starts_with("HTTP/1.1 200 "));
 }
+
+#[test]
+fn while_the_process_takes_too_much_memory_every_post_gets_the_same_refusal() {
+    let mut endpoint = Endpoint::new();
+    let post_at = |endpoint: &mut Endpoint, seconds: u64, resident_bytes: u64, ttl: u64| {
+        let now = endpoint.lent.now + std::time::Duration::from_secs(seconds);
+        endpoint.lent.relay.look_at_resident(now, || Some(resident_bytes));
+        endpoint.sent.clear();
+        let head = format!("POST /{ID} HTTP/1.1\r\nHost: x\r\nTTL: {ttl}\r\nContent-Length: 5\r\n\r\nhello");
+        endpoint.receive(head.as_bytes());
+        text_sent(endpoint)
+    };
+    for ttl in [0, 60] {
+        let refusal = post_at(&mut endpoint, 2 * ttl + 1, u64::MAX, ttl);
+        assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains(Refusal::RelayFull.code()));
+        assert!(post_at(&mut endpoint, 2 * ttl + 2, 0, ttl).starts_with("HTTP/1.1 200 "));
+    }
+    assert_eq!(endpoint.lent.relay.times_over_bound(), 2);
+}
