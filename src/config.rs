@@ -55,9 +55,11 @@ pub struct Config {
     pub mailbox_bytes: u32,
     /// Memory budget of mail in bytes: of all segments that messages and mailboxes lie in, and of bodies that are coming in.
     pub memory: u64,
-    /// Budget in bytes for what connections hold beside themselves; `None`: a quarter of [`Config::memory`], and 4 MiB at least.
+    /// Budget in bytes for what connections hold beside themselves; `None`: a quarter of [`Config::memory`], and 4
+    /// MiB at least.
     pub connection_memory: Option<u64>,
-    /// Most connections, as far as the limit of open files allows; `None`: one for each 4 KiB of [`Config::memory`], and 1024 at
+    /// Most connections, as far as the limit of open files allows; `None`: one for each 4 KiB of
+    /// [`Config::memory`], and 1024 at
     /// least.
     pub connections: Option<u32>,
     /// From the first signal to the end of the process, in whole seconds.
@@ -113,7 +115,8 @@ impl Config {
             .unwrap_or_else(|| u32::try_from(by_default).unwrap_or(u32::MAX))
     }
 
-    /// What the process may take in resident memory, in bytes: both budgets, what connections and workers take beside them,
+    /// What the process may take in resident memory, in bytes: both budgets, what connections and workers take
+    /// beside them,
     /// and a quarter of all that for the allocator.
     #[must_use]
     pub fn memory_bound(&self) -> u64 {

@@ -72,15 +72,18 @@ pub const EXPIRIES_PER_TURN: usize = 1024;
 /// Output of one connection, past which it produces no more until the kernel has taken some.
 pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
 
-/// Connections that a worker looks at in one turn to find the largest holders of unsent output, when connections hold too much.
+/// Connections that a worker looks at in one turn to find the largest holders of unsent output, when connections
+/// hold too much.
 pub const EVICTIONS_PER_TURN: usize = 256;
 /// While they do, a worker that has nothing else to do looks this often whether new connections can go on.
 pub const OVER_BUDGET_PAUSE_MILLIS: u64 = 10;
-/// What a connection takes beside its buffers: its place in a worker, and what a session has. With room for tables that double.
+/// What a connection takes beside its buffers: its place in a worker, and what a session has. With room for tables
+/// that double.
 pub const CONNECTION_BYTES: u64 = 1024;
 /// The same with TLS.
 pub const TLS_CONNECTION_BYTES: u64 = 8 * 1024;
-/// What a worker takes: read scratch, plaintext, records and output of one connection, and its events. Output with a message
+/// What a worker takes: read scratch, plaintext, records and output of one connection, and its events. Output with
+/// a message
 /// of the largest size comes on top, twice.
 pub const WORKER_BYTES: u64 = 1024 * 1024;
 /// What the process takes with nothing to do, counts of lost messages included.

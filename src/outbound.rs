@@ -129,7 +129,8 @@ impl Outbound {
     }
 }
 
-/// Room for so many bytes more, in steps of [`BUFFER_STEP_BYTES`]: a buffer that doubles would hold twice what it needs.
+/// Room for so many bytes more, in steps of [`BUFFER_STEP_BYTES`]: a buffer that doubles would hold twice what it
+/// needs.
 pub(crate) fn reserve_steps(buffer: &mut Vec<u8>, more: usize) {
     let needed = buffer.len() + more;
     if needed > buffer.capacity() {

@@ -74,7 +74,8 @@ pub struct Lent<'a> {
 pub enum Wants {
     /// A text of at most [`HANDSHAKE_MAX_BYTES`]. Any other ends the connection.
     LoginStep,
-    /// A text of at most [`HANDSHAKE_MAX_BYTES`]. Any other is skipped: nothing of it is kept, and its UTF-8 not looked at.
+    /// A text of at most [`HANDSHAKE_MAX_BYTES`]. Any other is skipped: nothing of it is kept, and its UTF-8 not
+    /// looked at.
     ShortText,
     /// Every message.
     Everything,

@@ -221,7 +221,8 @@ fn a_flood_of_fragments_is_heard_a_share_in_each_turn() {
     assert_eq!((heard, turns), (Event::Text("ab".into()), 5));
 }
 
-/// What comes of an input in pieces of `step` bytes when not every message is wanted, and the most that was held meanwhile.
+/// What comes of an input in pieces of `step` bytes when not every message is wanted, and the most that was held
+/// meanwhile.
 fn drive_wanting(wants: Wants, bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, usize) {
     let now = Instant::now();
     let (mut socket, mut events, mut most) = (WebSocket::new(20_000, now), Vec::new(), 0);

@@ -1,4 +1,5 @@
-//! What connections hold between turns, charged to the budget for them; and which of them hold most output that isn't taken.
+//! What connections hold between turns, charged to the budget for them; and which of them hold most output that
+//! isn't taken.
 
 use super::Worker;
 use super::slot::{Slot, Visit};
@@ -9,7 +10,8 @@ use crate::token::Token;
 
 /// Connections with unsent output, in lists by the power of two that it reaches.
 ///
-/// A connection is put on a list when its output grows to a higher class than that of the list it is on. It is looked at again
+/// A connection is put on a list when its output grows to a higher class than that of the list it is on. It is
+/// looked at again
 /// when it is to be evicted, and only then is what has become of it meanwhile known.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
