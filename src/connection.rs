@@ -2,6 +2,7 @@
 //!
 //! Bytes in, bytes out, and what to do with the socket. Nothing here touches a socket or a clock.
 
+mod answers;
 mod closing;
 mod gathered;
 mod requests;
@@ -268,12 +269,6 @@ impl<S: Service> Connection<S> {
             Stage::Closing(_) => 0,
         };
         stage + self.unread.capacity() + self.outbound.held_bytes()
-    }
-
-    /// Bytes of memory that hold output which the client doesn't take.
-    #[must_use]
-    pub fn unsent_bytes(&self) -> usize {
-        self.outbound.held_bytes()
     }
 
     /// Ends the connection at once, for the memory that its unsent output takes. It takes nothing, so it can't be

@@ -166,6 +166,11 @@ impl Mailboxes {
         self.pool.trim();
     }
 
+    /// Gives all of that memory back, since the process takes too much.
+    pub fn trim_all(&self) {
+        self.pool.trim_all();
+    }
+
     /// What the mailboxes are charged to; bodies that are still coming in [`Budget::reserve`] from the same.
     #[must_use]
     pub fn budget(&self) -> &Arc<Budget> {

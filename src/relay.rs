@@ -142,6 +142,9 @@ impl Relay {
     /// [`Config::memory_bound`], no mail is taken.
     pub fn look_at_resident(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
         self.net.look(now, resident_bytes);
+        if self.net.is_over() {
+            self.mailboxes.trim_all();
+        }
     }
 
     /// How often resident memory has passed [`Config::memory_bound`].
@@ -177,7 +180,7 @@ impl Relay {
     #[must_use]
     pub fn takes_mail(&self) -> bool {
         let message = u64::from(self.max_message_bytes);
-        !self.is_draining() && self.budget.has_room(message + message / 8 + MESSAGE_ROOM_BYTES)
+        !self.is_draining() && !self.net.is_over() && self.budget.has_room(message + message / 8 + MESSAGE_ROOM_BYTES)
     }
 
     /// The mailboxes, for their expiry and for whoever counts them.

@@ -141,14 +141,6 @@ impl Transport {
         }
     }
 
-    /// Bytes that the kernel hasn't taken, of those that [`Transport::send`] was given and keeps.
-    pub(crate) fn unsent_bytes(&self) -> usize {
-        match &self.layer {
-            Layer::Plain => 0,
-            Layer::Tls(secured) => secured.tls.unsent().len(),
-        }
-    }
-
     /// Whether the start of a record has come after the handshake, and not the rest.
     pub(crate) fn has_partial(&self) -> bool {
         match &self.layer {

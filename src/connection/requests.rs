@@ -5,10 +5,11 @@
 use std::time::{Duration, Instant};
 
 use super::Turn;
+use super::answers::{Answer, Fault, MAILBOX_METHODS, Manner, PAGE_METHODS, is_head, is_probe};
 use super::gathered::Gathered;
 use crate::config::Timeouts;
 use crate::http::response::continue_100;
-use crate::http::{BodyDecoder, Detail, Framing, HeadScanner, Method, Reply, RequestHead, Target};
+use crate::http::{BodyDecoder, Detail, HeadScanner, Method, RequestHead, Target};
 use crate::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::mailboxes::Charge;
 use crate::outbound::Pace;
@@ -71,44 +72,6 @@ enum Purpose<S: Service> {
     /// Its body, if any, is read and thrown away.
     Answer(Answer),
 }
-
-/// Answers that need nothing but to be written.
-#[derive(Debug, Clone, Copy)]
-enum Answer {
-    Welcome,
-    Info,
-    Health,
-    Ready,
-    Preflight(&'static str),
-    Refused(Refusal, Detail),
-}
-
-/// A refusal after which the connection can't go on.
-#[derive(Debug, Clone, Copy)]
-struct Fault {
-    refusal: Refusal,
-    detail: Detail,
-    /// The answer has no body.
-    head_only: bool,
-}
-
-/// How the client wants to be answered.
-#[derive(Debug, Clone, Copy)]
-struct Manner {
-    keep_alive: bool,
-    head_only: bool,
-}
-
-const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const WELCOME: &str = concat!(
-    "This is npchat ",
-    env!("CARGO_PKG_VERSION"),
-    ", a private message relay.\n",
-    "POST a message to /{id}; the owner of the id receives it over a WebSocket at the same path.\n"
-);
-const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
-const MAILBOX_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 impl<S: Service> Requests<S> {
     pub(super) fn new(now: Instant, timeouts: &Timeouts) -> Self {
@@ -370,51 +333,6 @@ impl<S: Service> Receiving<S> {
     }
 }
 
-impl Manner {
-    fn of(head: &RequestHead<'_>) -> Self {
-        Self {
-            keep_alive: head.keep_alive,
-            head_only: head.method == Method::Head,
-        }
-    }
-
-    fn reply<'d>(self, turn: &Turn<'d>) -> Reply<'d> {
-        Reply {
-            date: turn.date,
-            kept_seconds: self.keep_alive.then_some(turn.timeouts.keep_alive.as_secs()),
-            head_only: self.head_only,
-        }
-    }
-}
-
-impl Answer {
-    fn write(self, manner: Manner, turn: &mut Turn<'_>) {
-        let reply = manner.reply(turn);
-        let out = &mut *turn.out;
-        match self {
-            Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
-            Self::Info => reply.text(out, 200, JSON, turn.relay.info()),
-            Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
-            Self::Ready if turn.relay.is_draining() => reply.unready(out, JSON, r#"{"status":"draining"}"#),
-            Self::Ready if turn.relay.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
-            Self::Ready => reply.unready(out, JSON, r#"{"status":"full"}"#),
-            Self::Preflight(methods) => reply.preflight(out, methods),
-            Self::Refused(refusal, detail) => {
-                note_refusal(refusal, turn);
-                reply.refused(turn.out, refusal, detail);
-            }
-        }
-    }
-}
-
-/// Whether it asks how the server is, and for nothing else.
-fn is_probe(head: &RequestHead<'_>) -> bool {
-    matches!(head.method, Method::Get | Method::Head)
-        && matches!(head.target, Target::Health | Target::Ready)
-        && matches!(head.framing, Framing::None | Framing::Length(0))
-        && head.upgrade.is_none()
-}
-
 /// What the request is for. Refusals that keep the connection are answers; the others are errors.
 fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal> {
     let methods = match head.target {
@@ -479,46 +397,4 @@ fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], turn: &
         }
     }
     manner.keep_alive
-}
-
-/// Whether the head that these bytes are is one of a HEAD, as [`HeadScanner::is_head`] has it.
-fn is_head(head: &[u8]) -> bool {
-    let start = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
-    head.get(start..).unwrap_or_default().starts_with(b"HEAD ")
-}
-
-impl Fault {
-    const fn new(refusal: Refusal, head_only: bool) -> Self {
-        Self {
-            refusal,
-            detail: Detail::None,
-            head_only,
-        }
-    }
-
-    fn of_body(refusal: Refusal, max_bytes: u64, manner: Manner) -> Self {
-        let fault = Self::new(refusal, manner.head_only);
-        match refusal {
-            Refusal::MessageTooLarge => Self {
-                detail: Detail::MaxBytes(max_bytes),
-                ..fault
-            },
-            _ => fault,
-        }
-    }
-
-    /// Writes the refusal, which says that the connection ends.
-    fn write(self, turn: &mut Turn<'_>) {
-        note_refusal(self.refusal, turn);
-        let manner = Manner {
-            keep_alive: false,
-            head_only: self.head_only,
-        };
-        manner.reply(turn).refused(turn.out, self.refusal, self.detail);
-    }
-}
-
-fn note_refusal(refusal: Refusal, turn: &Turn<'_>) {
-    turn.counters.refused(refusal);
-    tracing::debug!(refusal = refusal.code(), "refused");
 }

@@ -4,17 +4,23 @@
 
 use std::sync::Arc;
 
+use crossbeam_queue::SegQueue;
+
+use super::pool::{LINE_BYTES, Segment};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::Padded;
 
 /// How many bytes may be held altogether, and how many are.
 ///
-/// Charged from every worker, without a lock.
+/// Charged from every worker, without a lock. Segments of mail that no shard holds wait here for the next one, charged for
+/// nothing, and go when something else needs their place: together with what is charged they never stay over the limit.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,
     used: Padded<AtomicU64>,
+    vacant: SegQueue<Segment>,
+    vacant_bytes: AtomicU64,
 }
 
 impl Budget {
@@ -24,6 +30,8 @@ impl Budget {
         Self {
             limit,
             used: Padded(AtomicU64::new(0)),
+            vacant: SegQueue::new(),
+            vacant_bytes: AtomicU64::new(0),
         }
     }
 
@@ -59,10 +67,45 @@ impl Budget {
     /// Charges `bytes` for as long as the result lives: for a body that is still coming in. `None` if they aren't left.
     #[must_use]
     pub fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
-        self.try_charge(bytes).then(|| Charge {
-            budget: Arc::clone(self),
-            bytes,
+        self.try_charge(bytes).then(|| {
+            self.make_way();
+            Charge {
+                budget: Arc::clone(self),
+                bytes,
+            }
         })
+    }
+
+    /// A vacant segment, if there is one.
+    pub(super) fn take_vacant(&self) -> Option<Segment> {
+        let segment = self.vacant.pop()?;
+        self.vacant_bytes.fetch_sub(bytes_of(&segment), Ordering::Relaxed);
+        Some(segment)
+    }
+
+    /// Keeps a segment that no shard holds, and that is no longer charged.
+    pub(super) fn keep_vacant(&self, segment: Segment) {
+        self.vacant_bytes.fetch_add(bytes_of(&segment), Ordering::Relaxed);
+        self.vacant.push(segment);
+    }
+
+    /// Gives vacant segments back to the allocator: so many.
+    pub(super) fn drop_vacant(&self, count: usize) {
+        for _ in 0..count {
+            if self.take_vacant().is_none() {
+                return;
+            }
+        }
+    }
+
+    /// How many segments are vacant.
+    pub(super) fn vacant(&self) -> usize {
+        self.vacant.len()
+    }
+
+    /// Gives back vacant segments whose place has been charged for something that doesn't lie in segments.
+    pub(super) fn make_way(&self) {
+        while self.used() + self.vacant_bytes.load(Ordering::Relaxed) > self.limit && self.take_vacant().is_some() {}
     }
 
     /// Whether `bytes` are left now, which the next charge by another thread may change.
@@ -82,6 +125,10 @@ impl Budget {
     pub const fn limit(&self) -> u64 {
         self.limit
     }
+}
+
+fn bytes_of(segment: &Segment) -> u64 {
+    (segment.len() * LINE_BYTES) as u64
 }
 
 /// Bytes charged to a [`Budget`], given back when this is dropped.
@@ -105,6 +152,7 @@ impl Charge {
         let fits = self.budget.try_charge(more);
         if fits {
             self.bytes += more;
+            self.budget.make_way();
         }
         fits
     }

@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
-use crossbeam_queue::SegQueue;
 
 use crate::limits::{SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES, SEGMENTS_PER_SHARD};
 
@@ -23,12 +22,10 @@ pub(super) const LINE_BYTES: usize = size_of::<Line>();
 /// A segment. An empty slice stands for one that has been given back.
 pub(super) type Segment = Box<[Line]>;
 
-/// Segments that no shard holds, and how more of them are made.
-///
-/// Segments are made only while none is vacant, so that all of them together never take more than the budget has allowed
-/// at once. Vacant ones go back to the allocator little by little ([`Pool::trim`]).
+/// Where segments come from and go to: those that no shard holds are in the [`Budget`], and more are made only while there
+/// is none. So all of them together never take more than the budget allows. Vacant ones go back to the allocator little by
+/// little ([`Pool::trim`]).
 pub(super) struct Pool {
-    vacant: SegQueue<Segment>,
     segment_lines: usize,
     budget: Arc<Budget>,
 }
@@ -40,7 +37,6 @@ impl Pool {
         let bytes = usize::try_from(share).unwrap_or(usize::MAX);
         let bytes = bytes.clamp(SEGMENT_MIN_BYTES, SEGMENT_MAX_BYTES);
         Self {
-            vacant: SegQueue::new(),
             segment_lines: (1 << bytes.ilog2()) / LINE_BYTES,
             budget,
         }
@@ -63,22 +59,25 @@ impl Pool {
 
     /// A segment that has been charged, with anything in it.
     pub(super) fn take(&self) -> Segment {
-        self.vacant
-            .pop()
+        self.budget
+            .take_vacant()
             .unwrap_or_else(|| bytemuck::zeroed_slice_box(self.segment_lines))
     }
 
     /// Takes a segment back, and what was charged for it.
     pub(super) fn give_back(&self, segment: Segment) {
-        self.vacant.push(segment);
         self.budget.release(self.bytes_of(1));
+        self.budget.keep_vacant(segment);
     }
 
     /// Gives a sixteenth of the vacant segments back to the allocator, one at least if there is any.
     pub(super) fn trim(&self) {
-        for _ in 0..self.vacant.len().div_ceil(16) {
-            drop(self.vacant.pop());
-        }
+        self.budget.drop_vacant(self.budget.vacant().div_ceil(16));
+    }
+
+    /// Gives all vacant segments back to the allocator.
+    pub(super) fn trim_all(&self) {
+        self.budget.drop_vacant(self.budget.vacant());
     }
 
     fn bytes_of(&self, segments: usize) -> u64 {
@@ -89,7 +88,7 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("vacant", &self.vacant.len())
+            .field("vacant", &self.budget.vacant())
             .field("segment_lines", &self.segment_lines)
             .finish_non_exhaustive()
     }

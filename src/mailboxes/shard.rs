@@ -169,6 +169,7 @@ impl Shard {
         let bytes = self.table.charged_bytes();
         if bytes != self.table_bytes {
             self.budget.charge(bytes.saturating_sub(self.table_bytes));
+            self.budget.make_way();
             self.budget.release(self.table_bytes.saturating_sub(bytes));
             self.table_bytes = bytes;
         }

@@ -419,54 +419,6 @@ fn a_mailbox_at_a_cap_refuses_and_keeps_what_it_has() {
 }
 
 #[test]
-fn a_spent_budget_refuses_and_leaves_no_mailbox_behind() {
-    let mut world = World::with(ONE_SMALL_MESSAGE, 8);
-    // It doesn't fit into the message's own place.
-    assert_eq!(world.try_post(&"x".repeat(25), STORE), Err(PostError::BudgetSpent));
-    world.assert_empty();
-    world.post(&["ab"; 7]);
-    assert_eq!(world.try_post("", STORE), Err(PostError::BudgetSpent));
-    assert_eq!(world.mailboxes.budget().used(), ONE_SMALL_MESSAGE);
-    assert_eq!(world.messages(), 7);
-}
-
-#[test]
-fn a_mailbox_emptied_to_make_room_is_freed_when_the_budget_refuses() {
-    let mut world = World::with(ONE_SMALL_MESSAGE, 1);
-    world.try_post("a", Hold::Store { ttl: 1 }).unwrap();
-    world.at_millis(1000);
-    assert_eq!(world.try_post(&"x".repeat(25), STORE), Err(PostError::BudgetSpent));
-    world.assert_empty();
-}
-
-#[test]
-fn a_session_attaches_when_no_memory_is_left() {
-    let mut world = World::with(ONE_SMALL_MESSAGE - 1, 8);
-    assert_eq!(world.try_post("", STORE), Err(PostError::BudgetSpent));
-    let session = world.attach(1);
-    assert_eq!(world.take(&session), [""; 0]);
-    drop(session);
-    world.assert_empty();
-}
-
-#[test]
-fn what_must_not_be_stored_gets_the_same_answer_whether_it_fits_or_not() {
-    let mut full = World::new();
-    full.post(&["x"; 8]);
-    let mut spent = World::with(ONE_SMALL_MESSAGE, 8);
-    spent.post(&["x"; 7]);
-    for mut world in [full, spent] {
-        for session in [None, Some(world.attach(1))] {
-            let messages = world.messages();
-            assert_eq!(world.try_post("live", Hold::LiveOnly), Ok(()));
-            assert_eq!(world.try_post("live", Hold::Store { ttl: 0 }), Ok(()));
-            assert_eq!(world.messages(), messages, "it doesn't fit");
-            drop(session);
-        }
-    }
-}
-
-#[test]
 fn sessions_are_capped() {
     let world = World::new();
     let (_one, two) = (world.attach(1), world.attach(2));

@@ -1,5 +1,4 @@
-//! What connections hold between turns, charged to the budget for them; and which of them hold most output that
-//! isn't taken.
+//! What connections hold between turns, charged to the budget for them; and which of them hold the most.
 
 use super::Worker;
 use super::slot::{Slot, Visit};
@@ -8,11 +7,10 @@ use crate::limits::EVICTIONS_PER_TURN;
 use crate::service::Service;
 use crate::token::Token;
 
-/// Connections with unsent output, in lists by the power of two that it reaches.
+/// Connections that hold something, in lists by the power of two that it reaches.
 ///
-/// A connection is put on a list when its output grows to a higher class than that of the list it is on. It is
-/// looked at again
-/// when it is to be evicted, and only then is what has become of it meanwhile known.
+/// A connection is put on a list when what it holds grows to a higher class than that of the list it is on. It is looked
+/// at again when it is to be evicted, and only then is what has become of it meanwhile known.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     classes: [Vec<Token>; CLASSES],
@@ -20,18 +18,18 @@ pub(super) struct Holders {
     entries: usize,
 }
 
-/// Output from 1 KiB on, from 2 KiB on, and so on; class 0 is for less, and is no list.
+/// Holding from 1 KiB on, from 2 KiB on, and so on; class 0 is for less, and is no list.
 const CLASSES: usize = 16;
 
-fn class_of(unsent_bytes: usize) -> u8 {
-    let digits = usize::BITS - (unsent_bytes / 1024).leading_zeros();
+fn class_of(held_bytes: usize) -> u8 {
+    let digits = usize::BITS - (held_bytes / 1024).leading_zeros();
     u8::try_from((digits as usize).min(CLASSES - 1)).unwrap_or(0)
 }
 
 impl Holders {
     fn note<S: Service>(&mut self, token: Token, slots: &mut Slots<Slot<S>>) {
         let Some(slot) = slots.get_mut(token) else { return };
-        let class = class_of(slot.unsent_bytes());
+        let class = class_of(slot.held_bytes());
         if class <= slot.holder_class {
             return;
         }
@@ -68,7 +66,7 @@ impl Holders {
                 continue;
             }
             slot.holder_class = 0;
-            if usize::from(class_of(slot.unsent_bytes())) == class {
+            if usize::from(class_of(slot.held_bytes())) == class {
                 return Some(token);
             }
             self.note(token, slots);
@@ -100,7 +98,7 @@ impl<S: Service> Worker<S> {
         self.shared.relay.connection_budget().is_over()
     }
 
-    /// Closes those that hold most output which isn't taken, until connections hold no more than they may.
+    /// Closes those that hold the most, until connections hold no more than they may.
     pub(super) fn evict_holders(&mut self) {
         let mut looks = EVICTIONS_PER_TURN;
         while self.is_over_budget() {

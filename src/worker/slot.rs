@@ -130,11 +130,6 @@ impl<S: Service> Slot<S> {
         self.connection.held_bytes() + self.transport.held_bytes()
     }
 
-    /// Bytes of memory that hold output which the client doesn't take.
-    pub(super) fn unsent_bytes(&self) -> usize {
-        self.connection.unsent_bytes() + self.transport.unsent_bytes()
-    }
-
     pub(super) fn note_event(&mut self, event: &Event) {
         let failed = event.is_error();
         self.edges.readable |= event.is_readable() || event.is_read_closed() || failed;
