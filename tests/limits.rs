@@ -71,7 +71,7 @@ fn a_client_that_never_reads_is_not_read_for_ever_and_loses_no_answer() {
 
 #[test]
 fn a_connection_is_kept_until_the_client_asks_otherwise() {
-    let server = start(|_| {});
+    let server = start(|config| config.timeouts.keep_alive = Duration::from_secs(75));
     let alice = Identity::generate();
     let mut client = RawClient::connect(address(&server));
     for _ in 0..10 {

@@ -23,8 +23,6 @@ const MIB: u64 = 1024 * 1024;
 const MEMORY_BYTES: u64 = 16 * MIB;
 /// So many clients come in those attacks where each takes a little.
 const CLIENTS: usize = 1500;
-/// Bodies share segments that any later body can use: what of the mailboxes isn't charged would pass the bound.
-const MAIL_IS_IN_SEGMENTS: bool = false;
 
 fn start() -> Daemon {
     let _ = machine::raise_file_limit();
@@ -102,9 +100,6 @@ fn connect_all(daemon: &Daemon) -> Vec<TcpStream> {
 
 #[test]
 fn rounds_of_short_lived_messages_with_some_that_stay_keep_to_the_bound() {
-    if !MAIL_IS_IN_SEGMENTS {
-        return println!("skipped: bodies have blocks of their own sizes");
-    }
     let daemon = start();
     for size in [40, 200, 600, 1500, 4000] {
         let each = 65_536 / size;
@@ -118,9 +113,6 @@ fn rounds_of_short_lived_messages_with_some_that_stay_keep_to_the_bound() {
 
 #[test]
 fn tiny_messages_that_have_expired_leave_room_for_large_ones() {
-    if !MAIL_IS_IN_SEGMENTS {
-        return println!("skipped: slabs don't shrink");
-    }
     let daemon = start();
     let count = usize::try_from(MEMORY_BYTES).unwrap() / 240;
     post_all(&daemon, (0..count).map(|number| (number, 1, 1)));

@@ -83,8 +83,6 @@ sights! {
     SilentTimedOut,
     /// A session was closed because another one of its mailbox was more than a window ahead.
     FellBehind,
-    /// A message that sessions had ended with was given after later ones.
-    SuspectDeliveredLast,
     /// A message came that was sent before to a session which was closed for want of a pong.
     DeliveredAfterPongTimeout,
     /// The relay was kept from running with mail in it, which is older by that.
