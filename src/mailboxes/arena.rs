@@ -41,6 +41,27 @@ struct State {
     hint: usize,
 }
 
+/// Places that have been taken together, in the order of their indices.
+#[derive(Debug)]
+pub(super) struct Run {
+    start: u32,
+    slots: u64,
+}
+
+impl Iterator for Run {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        if self.slots == 0 {
+            return None;
+        }
+        let slot = self.slots.trailing_zeros();
+        self.slots &= self.slots - 1;
+        Some(self.start + slot)
+    }
+}
+
 /// How a segment is divided.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
@@ -125,26 +146,37 @@ impl Arena {
 
     /// Takes a vacant place, which has been reserved: the one with the lowest index.
     pub(super) fn take(&mut self) -> u32 {
+        let run = self.take_run(1);
+        run.start + run.slots.trailing_zeros()
+    }
+
+    /// Takes vacant places, which have been reserved: those with the lowest indices, one at least and `most` at most.
+    pub(super) fn take_run(&mut self, most: usize) -> Run {
         let found = self.with_room.iter().position(|word| *word != 0);
         let Some(word) = found else {
             unreachable!("a place is reserved before it is taken")
         };
         let at = word * WORD + self.with_room[word].trailing_zeros() as usize;
-        let (bits, state) = (&mut self.segments[at], &mut self.states[at]);
+        let (segment, state) = (&mut self.segments[at], &mut self.states[at]);
         let mut word = state.hint;
-        while *bit_word(bits, word) == u64::MAX {
+        while *bit_word(segment, word) == u64::MAX {
             word += 1;
         }
         state.hint = word;
-        state.used += 1;
-        let slot = word * WORD + bit_word(bits, word).trailing_ones() as usize;
-        *bit_word(bits, word) |= 1 << (slot % WORD);
+        let bits = bit_word(segment, word);
+        let slots = lowest(!*bits, most);
+        *bits |= slots;
+        let count = slots.count_ones();
+        state.used += count;
         if state.used == self.layout.room() {
             self.with_room[at / WORD] &= !(1 << (at % WORD));
         }
-        self.used += 1;
-        self.vacant -= 1;
-        self.index(at, slot)
+        self.used += count;
+        self.vacant -= count;
+        Run {
+            start: self.index(at, word * WORD),
+            slots,
+        }
     }
 
     /// Gives up a place.
@@ -203,6 +235,7 @@ impl Arena {
     }
 
     /// All lines of a used place.
+    #[inline]
     pub(super) fn lines(&self, index: u32) -> &[Line] {
         let (at, slot) = self.locate(index);
         let start = slot << self.layout.line_bits;
@@ -210,6 +243,7 @@ impl Arena {
     }
 
     /// Like [`Arena::lines`], for changing them.
+    #[inline]
     pub(super) fn lines_mut(&mut self, index: u32) -> &mut [Line] {
         let (at, slot) = self.locate(index);
         let start = slot << self.layout.line_bits;
@@ -217,6 +251,7 @@ impl Arena {
     }
 
     /// The word beside a used place.
+    #[inline]
     pub(super) fn word(&self, index: u32) -> u64 {
         let (at, slot) = self.locate(index);
         let word = self.layout.bit_words() + slot;
@@ -224,6 +259,7 @@ impl Arena {
     }
 
     /// Like [`Arena::word`], for changing it.
+    #[inline]
     pub(super) fn word_mut(&mut self, index: u32) -> &mut u64 {
         let (at, slot) = self.locate(index);
         let word = self.layout.bit_words() + slot;
@@ -312,6 +348,17 @@ impl Arena {
     }
 }
 
+/// The lowest set bits, `most` at most and one at least if one is set.
+fn lowest(bits: u64, most: usize) -> u64 {
+    let (mut rest, mut left) = (bits, most);
+    while rest != 0 && left > 0 {
+        rest &= rest - 1;
+        left -= 1;
+    }
+    bits ^ rest
+}
+
+#[inline]
 fn bit_word(segment: &mut [Line], word: usize) -> &mut u64 {
     &mut segment[word / LINE].0[word % LINE]
 }

@@ -65,18 +65,30 @@ impl Blocks {
 
     /// Stores a body for which there is room, of the message at `owner`. Returns its first block, [`NONE`] if it is empty.
     pub(super) fn store(&mut self, owner: u32, body: &[u8]) -> u32 {
-        let (mut first, mut previous) = (NONE, FIRST | owner);
-        for piece in body.chunks(BLOCK_BYTES) {
-            let index = self.0.take();
-            let room: &mut [u8] = bytemuck::cast_slice_mut(self.0.lines_mut(index));
-            room[..piece.len()].copy_from_slice(piece);
-            *self.0.word_mut(index) = Link { next: NONE, previous }.to_word();
-            if previous & FIRST == 0 {
-                self.set_next(previous, index);
-            } else {
-                first = index;
+        let (whole, rest) = body.as_chunks::<BLOCK_BYTES>();
+        let mut whole = whole.iter();
+        let mut left = whole.len() + usize::from(!rest.is_empty());
+        // A link is written once what comes after its block is known.
+        let (mut first, mut last, mut previous) = (NONE, NONE, FIRST | owner);
+        while left > 0 {
+            for index in self.0.take_run(left) {
+                let room: &mut [u8] = bytemuck::cast_slice_mut(self.0.lines_mut(index));
+                match whole.next() {
+                    Some(block) => room.copy_from_slice(block),
+                    None => room[..rest.len()].copy_from_slice(rest),
+                }
+                if last == NONE {
+                    first = index;
+                } else {
+                    *self.0.word_mut(last) = Link { next: index, previous }.to_word();
+                    previous = last;
+                }
+                last = index;
+                left -= 1;
             }
-            previous = index;
+        }
+        if last != NONE {
+            *self.0.word_mut(last) = Link { next: NONE, previous }.to_word();
         }
         first
     }
