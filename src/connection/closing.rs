@@ -47,8 +47,10 @@ impl Closing {
     }
 
     /// Closes once all output, whose last is our Close, is taken and the peer's Close has come.
-    pub(super) fn after_close(reason: CloseReason, peer_close: CloseFinder) -> Self {
+    pub(super) fn after_close(reason: CloseReason, mut peer_close: CloseFinder) -> Self {
         Self {
+            // The Close that has come may be what the connection ends for.
+            input_ended: peer_close.find(&[]),
             peer_close: Some(peer_close),
             ..Self::after_output(reason)
         }

@@ -59,8 +59,8 @@ pub(super) struct FrameMeter {
     in_message: bool,
     /// The current message is binary.
     is_binary: bool,
-    /// The current frame, if one is under way, is a control frame.
-    is_control: bool,
+    /// Of the current frame, or of the last one if none is under way.
+    opcode: u8,
     /// The first two bytes of a control frame's payload, unmasked: a Close's code.
     code: u16,
 }
@@ -73,6 +73,8 @@ pub(super) struct FrameMeter {
 pub struct CloseFinder {
     partial: PartialHeader,
     payload_left: u64,
+    /// The current frame is a Close.
+    is_close: bool,
 }
 
 /// Input that belongs to one frame.
@@ -141,14 +143,14 @@ impl FrameMeter {
         let payload = usize::try_from(self.payload_left)
             .unwrap_or(usize::MAX)
             .min(input.len() - length);
-        if self.is_control {
+        if is_control(self.opcode) {
             self.read_code(&input[length..length + payload]);
         }
         self.payload_left -= payload as u64;
         Ok(Piece {
             length: length + payload,
             starts,
-            is_control: self.is_control,
+            is_control: is_control(self.opcode),
             has_header: true,
         })
     }
@@ -163,6 +165,7 @@ impl FrameMeter {
         CloseFinder {
             partial: self.partial,
             payload_left: self.payload_left,
+            is_close: self.opcode == Opcode::Close as u8,
         }
     }
 
@@ -171,7 +174,7 @@ impl FrameMeter {
         let Some(header) = self.partial.complete(input, taken)? else {
             return Ok(false);
         };
-        (self.is_control, self.code) = (header.is_control(), 0);
+        (self.opcode, self.code) = (header.opcode, 0);
         self.payload_left = header.payload;
         self.admit(&header, message_max_bytes)?;
         Ok(true)
@@ -231,21 +234,23 @@ impl FrameMeter {
 }
 
 impl CloseFinder {
-    /// Whether the header of a Close is in this input, which follows what was given before.
+    /// Whether a Close has come whole with this input, which follows what was given before. Without input: whether
+    /// one has come already, as one that was refused may have.
     pub fn find(&mut self, input: &[u8]) -> bool {
         let mut rest = input;
         loop {
             let skipped = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(rest.len());
             self.payload_left -= skipped as u64;
             rest = rest.get(skipped..).unwrap_or_default();
+            if self.is_close && self.payload_left == 0 {
+                return true;
+            }
             let mut taken = 0;
-            if !self.partial.gather(rest, &mut taken) {
+            if self.payload_left > 0 || !self.partial.gather(rest, &mut taken) {
                 return false;
             }
             let header = self.partial.read();
-            if header.opcode == Opcode::Close as u8 {
-                return true;
-            }
+            self.is_close = header.opcode == Opcode::Close as u8;
             (self.partial.length, self.payload_left) = (0, header.payload);
             rest = rest.get(taken..).unwrap_or_default();
         }
@@ -348,6 +353,10 @@ impl PartialHeader {
 
 impl Header {
     fn is_control(&self) -> bool {
-        self.opcode & 0x8 != 0
+        is_control(self.opcode)
     }
+}
+
+const fn is_control(opcode: u8) -> bool {
+    opcode & 0x8 != 0
 }

@@ -347,3 +347,126 @@ fn frames_written_have_the_shortest_length_form() {
         assert_eq!(out[0], 0x82);
     }
 }
+
+/// After how many bytes of a stream a Close is found, which comes in pieces of `step` bytes and which is given up at
+/// the first fault, or after `given_up_after` bytes.
+fn close_found_after(stream: &[u8], step: usize, given_up_after: usize) -> Option<usize> {
+    let now = Instant::now();
+    let (before, after) = stream.split_at(given_up_after);
+    let mut socket = WebSocket::new(CAP, now);
+    let mut pieces = before.chunks(step).chain(after.chunks(step));
+    let mut taken = 0;
+    while taken < given_up_after {
+        let mut input = pieces.next()?;
+        taken += input.len();
+        let refused = loop {
+            match receive(&mut socket, &mut input, &mut Vec::new(), now) {
+                Ok(Some(_)) => {}
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        if refused {
+            let mut finder = socket.into_close_finder();
+            if finder.find(input) {
+                return Some(taken);
+            }
+            return found_in(finder, pieces, taken);
+        }
+    }
+    found_in(socket.into_close_finder(), pieces, taken)
+}
+
+fn found_in<'a>(mut finder: CloseFinder, pieces: impl Iterator<Item = &'a [u8]>, mut taken: usize) -> Option<usize> {
+    for piece in pieces {
+        taken += piece.len();
+        if finder.find(piece) {
+            return Some(taken);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_close_is_found_cut_anywhere_and_after_frames_of_every_length() {
+    let long = 0x1_0000_u64;
+    let long = [
+        &[0x82, 0xff][..],
+        &long.to_be_bytes(),
+        &[0x88; 4],
+        &vec![0x88; 0x1_0000],
+    ]
+    .concat();
+    let frames = [
+        frame(0x81, b""),
+        frame(0x8a, &[0x88; 125]),
+        frame(0x01, &[0x88; 126]),
+        long,
+    ];
+    let before = frames.concat();
+    let stream = [before.clone(), frame(0x88, b"\x03\xe8bye")].concat();
+    for cut in 0..stream.len() {
+        let mut finder = WebSocket::new(CAP, Instant::now()).into_close_finder();
+        let (first, second) = stream.split_at(cut);
+        assert!(!finder.find(first), "found in the first {cut} bytes");
+        assert!(finder.find(second), "not found when cut at {cut}");
+    }
+    assert_eq!(close_found_after(&before, 1, 0), None);
+}
+
+#[test]
+fn a_close_is_found_after_a_stream_is_given_up_within_a_frame() {
+    let stream = [
+        frame(0x82, &[0x88; 300]),
+        frame(0x89, b"p"),
+        frame(0x88, b"\x03\xe8bye"),
+    ]
+    .concat();
+    for given_up_after in 0..stream.len() {
+        let found = close_found_after(&stream, 1, given_up_after);
+        assert_eq!(found, Some(stream.len()), "given up after {given_up_after} bytes");
+    }
+}
+
+#[test]
+fn a_close_is_found_after_a_frame_that_broke_the_rules() {
+    for (reason, broken) in [
+        (CloseReason::ProtocolError, frame(0xc1, &[0x88; 9])),
+        (CloseReason::ProtocolError, frame(0x83, &[0x88; 9])),
+        (CloseReason::ProtocolError, frame(0x89, &[0x88; 126])),
+        (CloseReason::ProtocolError, frame(0x80, &[0x88; 9])),
+        (CloseReason::ProtocolError, b"\x81\x02\x88\x88".to_vec()),
+        (
+            CloseReason::ProtocolError,
+            b"\x81\xfe\x00\x02\x00\x00\x00\x00\x88\x88".to_vec(),
+        ),
+        (CloseReason::InvalidUtf8, frame(0x81, &[0xff; 300])),
+        (CloseReason::MessageTooBig, frame(0x82, &[0x88; CAP as usize + 1])),
+    ] {
+        assert_eq!(drive(&broken, usize::MAX).1, Some(reason));
+        let stream = [broken, frame(0x81, b"x"), frame(0x88, b"\x03\xe8")].concat();
+        for step in [1, 2, 7, usize::MAX] {
+            let found = close_found_after(&stream, step, stream.len());
+            assert_eq!(found, Some(stream.len()), "{reason:?} in pieces of {step}");
+        }
+        let without = &stream[..stream.len() - 1];
+        assert_eq!(close_found_after(without, 1, without.len()), None, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_close_that_breaks_the_rules_itself_is_the_last_of_its_side() {
+    for (name, close) in [
+        ("one byte", frame(0x88, b"x")),
+        ("not UTF-8", frame(0x88, b"\x03\xe8\xff")),
+        ("too long", frame(0x88, &[b'x'; 126])),
+        ("fragmented", frame(0x08, b"\x03\xe8")),
+        ("reserved bit", frame(0xc8, b"\x03\xe8")),
+        ("unmasked", b"\x88\x02\x03\xe8".to_vec()),
+    ] {
+        let (mut socket, mut input) = (WebSocket::new(CAP, Instant::now()), close.as_slice());
+        let refused = receive(&mut socket, &mut input, &mut Vec::new(), Instant::now());
+        assert!(refused.is_err(), "{name}");
+        assert!(socket.into_close_finder().find(input), "{name}");
+    }
+}

@@ -92,25 +92,6 @@ fn a_client_that_is_asleep_holds_up_the_end_for_a_second() {
 }
 
 #[test]
-fn a_head_request_that_is_refused_gets_no_body_however_it_came() {
-    for request in [
-        "\r\nHEAD /x HTTP/1.1\r\nHost: x\r\n\r\n",
-        "HEAD /x HTTP/1.1\r\nHost: x\n",
-    ] {
-        for cut in 0..request.len() {
-            let mut endpoint = Endpoint::new();
-            let (first, second) = request.as_bytes().split_at(cut);
-            endpoint.receive_all([first, second]);
-            assert!(endpoint.sent.ends_with(b"\r\n\r\n"), "cut at {cut}");
-        }
-    }
-    let mut slow = Endpoint::new();
-    slow.receive_all([&b"\r\nHEAD /"[..], b"x"]);
-    slow.end_input();
-    assert!(slow.sent.starts_with(b"HTTP/1.1 408 ") && slow.sent.ends_with(b"\r\n\r\n"));
-}
-
-#[test]
 fn an_upgrade_that_was_under_way_is_refused() {
     let upgrade = upgrade_request(([127, 0, 0, 1], 80).into(), ID);
     let mut endpoint = Endpoint::new();

@@ -10,12 +10,14 @@
 )]
 
 mod budgets;
+mod closing;
 #[path = "../common/mod.rs"]
 mod common;
 mod confirmation;
 mod deadlines;
 mod drains;
 mod endpoint;
+mod heads;
 mod memory;
 mod splits;
 mod subprotocol;
