@@ -6,6 +6,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::http::{BodyDecoder, Framing};
+use npchat::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
 use npchat::refusal::Refusal;
 use npchat_fuzz::{Cuts, Stream};
 
@@ -50,7 +51,7 @@ fuzz_target!(|input: Input<'_>| {
     match (input.length, whole.end) {
         (Some(length), _) => check_length(&whole, length.into(), bytes),
         (None, Ok((consumed, true))) => check_chunks(&whole.body, max_bytes, cuts, &bytes[..consumed]),
-        (None, _) => {}
+        (None, _) => assert_eq!(read_chunks(bytes, max_bytes), None, "refused, or waits for ever"),
     }
 });
 
@@ -97,7 +98,7 @@ fn check_length(outcome: &Outcome, length: usize, bytes: &[u8]) {
 
 /// A body that was accepted is the same by another reading, and once more when it is encoded anew.
 fn check_chunks(body: &[u8], max_bytes: u64, cuts: Cuts, bytes: &[u8]) {
-    assert_eq!(read_chunks(bytes), (body.to_vec(), bytes.len()));
+    assert_eq!(read_chunks(bytes, max_bytes), Some((body.to_vec(), bytes.len())));
     let encoded = encode(cuts, body);
     let mut decoder = BodyDecoder::new(Framing::Chunked, max_bytes).expect("chunks tell no length");
     let mut again = Vec::new();
@@ -108,35 +109,102 @@ fn check_chunks(body: &[u8], max_bytes: u64, cuts: Cuts, bytes: &[u8]) {
     assert_eq!(again, body);
 }
 
-/// The body and the length of its encoding, by httparse's reading of sizes and ours of lines.
-fn read_chunks(bytes: &[u8]) -> (Vec<u8>, usize) {
-    let mut body = Vec::new();
-    let mut rest = bytes;
+/// The body and the length of its encoding, read line by line by the grammar of RFC 9112 §7.1; `None` if the
+/// input doesn't begin with a whole and good one.
+fn read_chunks(bytes: &[u8], max_bytes: u64) -> Option<(Vec<u8>, usize)> {
+    let (mut body, mut rest) = (Vec::new(), bytes);
+    let mut extension_bytes = 0;
     loop {
-        let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(rest) else {
-            panic!("httparse sees no chunk");
-        };
-        assert!(rest[..start].ends_with(b"\r\n"));
-        rest = &rest[start..];
+        let line = take_line(&mut rest)?;
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (size, extensions) = line.split_at(digits);
+        if !(1..=16).contains(&digits) || !are_extensions(extensions) {
+            return None;
+        }
+        extension_bytes += extensions.len();
+        let size = usize::from_str_radix(str::from_utf8(size).ok()?, 16).ok()?;
         if size == 0 {
             break;
         }
-        let (data, tail) = rest.split_at(size as usize);
+        let (data, tail) = rest.split_at_checked(size)?;
         body.extend_from_slice(data);
-        rest = tail.strip_prefix(b"\r\n").expect("a chunk ends with CRLF");
+        rest = tail.strip_prefix(b"\r\n")?;
     }
+    let mut trailer_bytes = 0;
     loop {
-        let end = rest
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .expect("a trailer line ends");
-        let line = &rest[..end];
-        assert!(!line.contains(&b'\r') && !line.contains(&b'\n'), "a bare CR or LF");
-        rest = &rest[end + 2..];
-        if end == 0 {
-            return (body, bytes.len() - rest.len());
+        let line = take_line(&mut rest)?;
+        if line.is_empty() {
+            break;
+        }
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        if colon == 0 || !line[..colon].iter().all(is_token) || !line[colon + 1..].iter().all(is_text) {
+            return None;
+        }
+        trailer_bytes += line.len() + 2;
+    }
+    let fits = body.len() as u64 <= max_bytes
+        && extension_bytes <= CHUNK_EXTENSION_MAX_BYTES
+        && trailer_bytes <= TRAILER_MAX_BYTES;
+    fits.then(|| (body, bytes.len() - rest.len()))
+}
+
+fn take_line<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    let line = &rest[..end];
+    *rest = &rest[end + 2..];
+    (!line.contains(&b'\r') && !line.contains(&b'\n')).then_some(line)
+}
+
+/// `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`
+fn are_extensions(mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        let Some(rest) = skip_space(text).strip_prefix(b";") else {
+            return false;
+        };
+        let Some(rest) = skip_token(skip_space(rest)) else {
+            return false;
+        };
+        text = rest;
+        if let Some(value) = skip_space(rest).strip_prefix(b"=") {
+            let value = skip_space(value);
+            let rest = value.strip_prefix(b"\"").map_or_else(|| skip_token(value), skip_quoted);
+            let Some(rest) = rest else { return false };
+            text = rest;
         }
     }
+    true
+}
+
+fn skip_space(text: &[u8]) -> &[u8] {
+    let space = text.iter().take_while(|byte| b" \t".contains(byte)).count();
+    &text[space..]
+}
+
+fn skip_token(text: &[u8]) -> Option<&[u8]> {
+    let length = text.iter().take_while(|byte| is_token(byte)).count();
+    (length > 0).then(|| &text[length..])
+}
+
+/// What follows a quoted string whose first quote is gone already (RFC 9110 §5.6.4).
+fn skip_quoted(mut text: &[u8]) -> Option<&[u8]> {
+    loop {
+        text = match text {
+            [b'"', rest @ ..] => return Some(rest),
+            [b'\\', escaped, rest @ ..] if is_text(escaped) => rest,
+            [b'\\', ..] => return None,
+            [byte, rest @ ..] if is_text(byte) => rest,
+            _ => return None,
+        };
+    }
+}
+
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+/// A tab, a space, or anything else that is no control character.
+fn is_text(byte: &u8) -> bool {
+    *byte == b'\t' || !byte.is_ascii_control()
 }
 
 fn encode(cuts: Cuts, body: &[u8]) -> Vec<u8> {

@@ -5,17 +5,19 @@
 use libfuzzer_sys::fuzz_target;
 
 use npchat::http::{Framing, HeadScanner, Method, RequestHead};
-use npchat::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, TARGET_MAX_BYTES};
+use npchat::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES};
 use npchat::refusal::Refusal;
 use npchat_fuzz::{Cuts, Stream};
 
 fuzz_target!(|input: Stream<'_>| {
-    let whole = HeadScanner::default().scan(input.bytes);
+    let mut scanner = HeadScanner::default();
+    let whole = scanner.scan(input.bytes);
     assert_eq!(
         in_pieces(input.cuts, input.bytes),
         whole,
         "the split changed the result"
     );
+    check_start(input.bytes, &scanner, whole);
     match whole {
         Ok(Some(length)) => {
             let head = &input.bytes[..length];
@@ -41,6 +43,28 @@ fn in_pieces(cuts: Cuts, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         }
     }
     Ok(None)
+}
+
+/// What the first bytes alone tell: whether it is a HEAD, and that a method is too long.
+fn check_start(bytes: &[u8], scanner: &HeadScanner, scanned: Result<Option<usize>, Refusal>) {
+    let mut line = bytes.get(..HEAD_MAX_BYTES).unwrap_or(bytes);
+    while let Some(rest) = line.strip_prefix(b"\r\n") {
+        line = rest;
+    }
+    assert_eq!(scanner.is_head(bytes), line.starts_with(b"HEAD "));
+    let method = line.iter().take_while(|byte| is_token(byte)).count();
+    if method > METHOD_MAX_BYTES {
+        assert_eq!(scanned, Err(Refusal::UnknownMethod));
+    } else {
+        assert_ne!(scanned, Err(Refusal::UnknownMethod));
+    }
+    let line_end = line.windows(2).position(|pair| pair == b"\r\n");
+    if let (Some(Some(version)), Ok(_)) = (line_end.map(|end| line[..end].last_chunk()), scanned) {
+        assert!(
+            matches!(version, [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']),
+            "a version that isn't spoken"
+        );
+    }
 }
 
 /// A head ends with its first empty line after the request line, and no CR or LF in it stands alone.
@@ -115,6 +139,7 @@ impl<'b> Reading<'b> {
             _ => Method::Unknown,
         };
         assert_eq!(parsed.method, method);
+        assert!((1..=METHOD_MAX_BYTES).contains(&self.method.len()) && self.method.iter().all(is_token));
         assert!((1..=TARGET_MAX_BYTES).contains(&self.target.len()));
         assert!(self.target.iter().all(u8::is_ascii_graphic));
         self.check_fields();
@@ -127,7 +152,6 @@ impl<'b> Reading<'b> {
     fn check_fields(&self) {
         assert!(self.fields.len() <= HEAD_MAX_FIELDS);
         for (name, value) in &self.fields {
-            let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
             assert!(
                 !name.is_empty() && name.iter().all(is_token),
                 "{:?}",
@@ -219,6 +243,10 @@ impl<'b> Reading<'b> {
             .map(|element| element.trim_ascii().to_ascii_lowercase())
             .collect()
     }
+}
+
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 /// `1*DIGIT`. `Some(None)` is a number over 64 bits.

@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use npchat::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
 use npchat::refusal::CloseReason;
 use npchat::websocket::{Event, Lent, Wants, WebSocket};
-use npchat_fuzz::Stream;
 use npchat_fuzz::frames::from_server;
+use npchat_fuzz::{Cuts, Stream};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -44,7 +44,64 @@ fuzz_target!(|input: Input<'_>| {
     let expected = Reading::of(bytes, max_bytes as usize);
     assert_eq!((&whole.events, whole.reason), (&expected.events, expected.reason));
     check_answers(&whole, &expected.pings);
+    check_finder(max_bytes, cuts, bytes);
 });
+
+/// A stream that is given up for nothing that the client did, as in a drain: its Close is found when all
+/// of it has come.
+fn check_finder(max_bytes: u32, cuts: Cuts, bytes: &[u8]) {
+    let (kept, rest) = bytes.split_at(cuts.lengths().next().unwrap_or(0).min(bytes.len()));
+    let (now, memory) = (Instant::now(), Arc::new(Budget::new(u64::MAX)));
+    let (mut socket, mut input) = (WebSocket::new(max_bytes, now), kept);
+    while !input.is_empty() {
+        let mut lent = Lent {
+            now,
+            out: &mut Vec::new(),
+            frames_left: &mut 7,
+            memory: &memory,
+            is_stranger: false,
+        };
+        match socket.receive(&mut input, &mut lent) {
+            Ok(Some(Event::Close)) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+    let mut finder = socket.into_close_finder();
+    let mut taken = kept.len();
+    let found = cuts.pieces(rest).any(|piece| {
+        taken += piece.len();
+        finder.find(piece)
+    });
+    let end = end_of_close(bytes);
+    assert_eq!(found, end.is_some());
+    assert!(end.is_none_or(|end| taken >= end), "found before it has come");
+}
+
+/// Where the first Close ends, by the lengths of frames alone.
+fn end_of_close(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0_usize;
+    loop {
+        let [first, second] = *bytes.get(at..)?.first_chunk()?;
+        let length_bytes = [0, 2, 8][usize::from(second & 0x7f).saturating_sub(125)];
+        let body = at + 2 + length_bytes + usize::from(second >> 7) * 4;
+        let length = bytes.get(at + 2..body)?[..length_bytes]
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let length = if length_bytes == 0 {
+            u64::from(second & 0x7f)
+        } else {
+            length
+        };
+        let end = body.checked_add(usize::try_from(length).ok()?)?;
+        if end > bytes.len() {
+            return None;
+        }
+        if first & 0x0f == 0x8 {
+            return Some(end);
+        }
+        at = end;
+    }
+}
 
 fn drive<'a>(max_bytes: u32, pieces: impl IntoIterator<Item = &'a [u8]>, settle: bool) -> Outcome {
     let now = Instant::now();

@@ -16,7 +16,7 @@ use npchat_fuzz::Cuts;
 
 use crate::driver::{Driver, Kernel};
 use crate::script::Script;
-use crate::transcript::Transcript;
+use crate::transcript::{Heads, Transcript};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -82,7 +82,14 @@ fn run(input: &Input<'_>, kernel: Kernel) -> Transcript {
 }
 
 fn read(driver: &Driver, input: &Input<'_>) -> Transcript {
-    let transcript = Transcript::read(&driver.sent, driver.over, input.script.contains(b"head"));
+    let mut heads = Heads::None;
+    if input.script.contains(b"head") {
+        heads = Heads::Perhaps;
+    }
+    if input.script.begins_with_head() {
+        heads = Heads::First;
+    }
+    let transcript = Transcript::read(&driver.sent, driver.over, heads);
     assert!(
         driver.delivered() <= transcript.mail.len() as u64,
         "it counts what didn't go"

@@ -43,6 +43,17 @@ impl<'a> Script<'a> {
     pub(crate) fn contains(self, word: &[u8]) -> bool {
         self.0.windows(word.len()).any(|text| text.eq_ignore_ascii_case(word))
     }
+
+    /// Whether the first thing that the client sends is a HEAD, after any empty lines.
+    pub(crate) fn begins_with_head(self) -> bool {
+        let Some(Op::Bytes(mut bytes)) = self.ops().next() else {
+            return false;
+        };
+        while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+            bytes = rest;
+        }
+        bytes.starts_with(b"HEAD ")
+    }
 }
 
 fn next_op<'a>(rest: &mut &'a [u8]) -> Option<Op<'a>> {

@@ -17,10 +17,19 @@ pub(crate) struct Transcript {
     over: Option<CloseReason>,
 }
 
+/// Which answers are to a HEAD and so have no body, refusals too (RFC 9110 §9.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heads {
+    None,
+    Perhaps,
+    /// The first one is, of the others perhaps some.
+    First,
+}
+
 impl Transcript {
     /// # Panics
     /// Something in it isn't valid.
-    pub(crate) fn read(sent: &[u8], over: Option<CloseReason>, may_be_head: bool) -> Self {
+    pub(crate) fn read(sent: &[u8], over: Option<CloseReason>, mut heads: Heads) -> Self {
         let mut transcript = Self {
             answers: Vec::new(),
             words: Vec::new(),
@@ -28,10 +37,11 @@ impl Transcript {
             over,
         };
         let mut rest = sent;
-        while let Some(answer) = Answer::read(rest, may_be_head) {
+        while let Some(answer) = Answer::read(rest, heads) {
             let (bytes, tail) = rest.split_at(answer.length);
             rest = tail;
             if answer.status != 100 {
+                heads = if heads == Heads::None { heads } else { Heads::Perhaps };
                 transcript.answers.extend_from_slice(bytes);
             }
             if answer.status == 101 {
@@ -113,7 +123,7 @@ struct Answer {
 
 impl Answer {
     /// `None`: nothing more was sent, or not all of it.
-    fn read(bytes: &[u8], may_be_head: bool) -> Option<Self> {
+    fn read(bytes: &[u8], heads: Heads) -> Option<Self> {
         let mut fields = [httparse::EMPTY_HEADER; 16];
         let mut response = httparse::Response::new(&mut fields);
         let parsed = response.parse(bytes).expect("an answer is HTTP");
@@ -139,9 +149,11 @@ impl Answer {
         };
         let length: usize = length.parse().expect("a length is a number");
         // No body of ours begins like an answer.
-        if may_be_head && (rest.is_empty() || rest.starts_with(b"HTTP/1.1 ")) {
+        let has_no_body = rest.is_empty() || rest.starts_with(b"HTTP/1.1 ");
+        if heads != Heads::None && has_no_body {
             return Some(answer(0));
         }
+        assert_ne!(heads, Heads::First, "a HEAD is answered with a body");
         let body = rest.get(..length)?;
         check_body(status, &fields, body);
         Some(answer(length))
