@@ -14,11 +14,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
+use npchat::refusal::CloseReason;
 use npchat::server::Server;
 
 use common::{
-    Daemon, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post_request, start, upgrade_request,
-    wait_until,
+    Daemon, Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post_request, start,
+    upgrade_request, wait_until,
 };
 
 /// Long enough that no test waits for it to pass.
@@ -205,6 +206,27 @@ fn clients_that_hold_on_do_not_hold_up_the_end() {
     // Neither reads nor answers its Close.
     let _session = RawWebSocket::log_in(address(&server), &alice);
     server.drain();
+    ends_soon(server);
+}
+
+#[test]
+fn a_session_that_sleeps_holds_up_the_end_for_no_longer_than_a_drain_lingers() {
+    let server = start(|config| {
+        config.drain = LONG_DRAIN;
+        config.timeouts.linger = LONG_DRAIN;
+    });
+    // Neither reads nor answers its Close.
+    let _session = RawWebSocket::log_in(address(&server), &Identity::generate());
+    // Its Close has been sent before the drain.
+    let mut refused = RawWebSocket::connect(address(&server), &Identity::generate().id);
+    refused.send(&Frame::new(Opcode::BINARY, "too early"));
+    assert_eq!(refused.expect_close(), 1003);
+    server.drain();
+    wait_until(PATIENCE, "both are closed", || {
+        let totals = server.totals();
+        let closed = [CloseReason::Restart, CloseReason::UnexpectedBinary].map(|reason| totals.closed(reason));
+        closed == [1, 1]
+    });
     ends_soon(server);
 }
 

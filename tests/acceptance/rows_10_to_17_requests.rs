@@ -37,6 +37,26 @@ fn row_10_a_message_over_the_limit_is_413_and_no_100_while_its_body_is_in_flight
 }
 
 #[test]
+fn row_10_a_413_names_the_limit() {
+    let server = start(|config| config.max_message = 5000);
+    let line = format!("POST /{ID}");
+    for input in [
+        request(&line, "Content-Length: 5001\r\n", ""),
+        request(&line, "Transfer-Encoding: chunked\r\n", "1389\r\n"),
+        request(
+            &line,
+            "Transfer-Encoding: chunked\r\n",
+            &format!("1388\r\n{}\r\n1\r\n", "m".repeat(5000)),
+        ),
+    ] {
+        let mut client = RawClient::connect(address(&server));
+        client.send(input);
+        let response = expect_answer(&mut client, refused(413, "message_too_large"));
+        assert_eq!(response.json()["message"], "A body may have at most 5000 bytes here.");
+    }
+}
+
+#[test]
 fn row_10_a_message_within_the_limit_is_asked_for_with_100() {
     let server = start(|_| {});
     let mut client = RawClient::connect(address(&server));

@@ -2,11 +2,14 @@
 //!
 //! What the texts in good frames say is in the rows of the logins.
 
+use std::time::Duration;
+
 use npchat::server::Server;
 
 use crate::common::{Challenge, Frame, Identity, Opcode, RawClient, RawWebSocket, address, start, upgrade_request};
 use crate::harness::{
-    Answer, Cut, ID, expect_answer, expect_close, expect_well, masked, refused, run_all, run_refused,
+    Answer, Cut, ID, expect_answer, expect_close, expect_close_frame, expect_well, masked, refused, run_all,
+    run_refused,
 };
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
@@ -232,8 +235,7 @@ fn row_29_a_flood_of_pings_is_close_1008_and_a_few_are_answered() {
         socket
             .client()
             .send(Frame::new(Opcode::PING, "flood").masked().repeat(200));
-        assert_eq!(socket.expect_close(), 1008);
-        assert_eq!(socket.client().read_to_end(), b"");
+        assert_eq!(socket.expect_closing(), 1008);
         expect_well(&server);
     }
 }
@@ -263,6 +265,30 @@ fn row_30_a_good_close_is_answered_with_its_like() {
         socket.send(&Frame::new(Opcode::CLOSE, ""));
         assert_eq!(socket.read_frame(), Frame::new(Opcode::CLOSE, ""));
         assert_eq!(socket.client().read_to_end(), b"");
+    }
+}
+
+#[test]
+fn row_30_the_stream_ends_only_after_the_clients_own_close() {
+    let server = start(|config| config.timeouts.linger = Duration::from_secs(300));
+    for logged_in in [false, true] {
+        for (code, bytes) in [
+            (1002, Frame::text("unmasked").unmasked()),
+            (1007, Frame::new(Opcode::TEXT, b"\xff").masked()),
+        ] {
+            let mut socket = open(&server, logged_in);
+            socket.client().send(bytes);
+            assert_eq!(socket.expect_close(), code);
+            assert!(
+                !socket.client().hears_within(Duration::from_millis(100)),
+                "the end of the stream came with the server's Close"
+            );
+            let close = Frame::close(code, "").masked();
+            let (first, last) = close.split_at(close.len() - 1);
+            socket.client().send(first);
+            socket.client().send(last);
+            assert_eq!(socket.client().read_to_end(), b"");
+        }
     }
 }
 
@@ -296,7 +322,13 @@ fn run_frames(code: u16, cases: &[(&str, Vec<u8>)]) {
                 println!("{name} ({cut:?}, logged in: {logged_in})");
                 let mut socket = open(&server, logged_in);
                 cut.send(socket.client(), bytes);
-                expect_close(&mut socket, code, None);
+                if bytes[0] & 0x0f == Opcode::CLOSE {
+                    // The client has closed already, and sends no more.
+                    expect_close_frame(&mut socket, code);
+                    assert_eq!(socket.client().read_to_end(), b"", "nothing follows a Close");
+                } else {
+                    expect_close(&mut socket, code, None);
+                }
                 expect_well(&server);
             }
         }

@@ -249,6 +249,27 @@ impl RawWebSocket {
         }
     }
 
+    /// Skips frames up to a Close, answers it in kind, and reads the end of the stream, as any WebSocket stack does.
+    /// Returns the Close's code, 1005 if it has none.
+    ///
+    /// # Panics
+    /// Something follows the server's Close.
+    pub(crate) fn expect_closing(&mut self) -> u16 {
+        let code = self.expect_close();
+        self.answer_close(code);
+        code
+    }
+
+    /// Sends a Close after the server's, and reads the end of the stream.
+    ///
+    /// # Panics
+    /// Something follows the server's Close.
+    pub(crate) fn answer_close(&mut self, code: u16) {
+        // A client that has ended its side can't, and after a flood the server may not have waited for it.
+        let _ = self.client.try_send(Frame::close(code, "").masked());
+        assert_eq!(self.client.read_to_end(), b"", "nothing follows a Close");
+    }
+
     /// Answers the pings that have come, without waiting for any, and keeps everything else to be read later.
     pub(crate) fn tend(&mut self) {
         for frame in self.client.read_all_there(Frame::parse) {

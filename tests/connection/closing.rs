@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use npchat::config::Timeouts;
+use npchat::connection::Connection;
+use npchat::limits::DRAIN_LINGER_SECONDS;
 use npchat::refusal::CloseReason;
 
 use crate::common::{Frame, Identity, Opcode};
@@ -62,8 +64,16 @@ fn without_the_clients_close_the_connection_ends_with_its_stream_or_after_the_li
     let linger = Timeouts::default().linger;
     let mut silent = closed_for(&unmasked());
     assert_eq!(silent.time_left(), Some(linger));
-    silent.pass(linger - Duration::from_millis(1));
+    silent.pass(linger / 2);
     assert_eq!((silent.half_closed, silent.freed), (false, None));
-    silent.pass(Duration::from_millis(1));
+    silent.pass(linger / 2);
     assert_eq!(silent.freed, Some(CloseReason::ProtocolError));
+}
+
+#[test]
+fn a_drain_leaves_a_client_that_lingers_less_time() {
+    let mut endpoint = closed_for(&unmasked());
+    endpoint.lent.relay.start_draining();
+    endpoint.visit(Connection::drain);
+    assert_eq!(endpoint.time_left(), Some(Duration::from_secs(DRAIN_LINGER_SECONDS)));
 }

@@ -1,4 +1,5 @@
-//! Refusals that hang on what a head says before it is whole: the answer to a HEAD has no body, however its request came.
+//! Refusals that hang on what a head says before it is whole: the answer to a HEAD has no body, however its
+//! request came.
 
 use crate::endpoint::Endpoint;
 

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use npchat::config::Scheme;
+use npchat::limits::TLS_PARTIAL_MAX_BYTES;
 use npchat::refusal::CloseReason;
 use npchat::server::Server;
 use rustls::crypto::aws_lc_rs;
@@ -161,6 +162,30 @@ fn what_is_no_tls_gets_an_alert_and_the_end() {
     );
     wait_until(PATIENCE, "they are counted", || {
         server.totals().closed(CloseReason::TlsFailed) == inputs.len() as u64
+    });
+}
+
+#[test]
+fn a_client_hello_over_the_limit_gets_an_alert_and_the_end() {
+    const ALERT: u8 = 21;
+    const DECODE_ERROR: u8 = 50;
+    const RECORD: [u8; 5] = [22, 3, 1, 0x40, 0];
+    let server = start_tls();
+    // Two full records of a ClientHello of 65,535 bytes, and so more than is kept of one.
+    let rest = [&RECORD[..], &[7; 0x4000]].concat();
+    let mut hello = rest.repeat(2);
+    hello[5..9].copy_from_slice(&[1, 0, 0xff, 0xff]);
+    assert!(hello.len() > TLS_PARTIAL_MAX_BYTES);
+    for pieces in [1, 100] {
+        let mut client = RawClient::connect_by(Wire::Plain, address(&server));
+        for piece in hello.chunks(hello.len().div_ceil(pieces)) {
+            // It may be refused before all of it is sent.
+            let _ = client.try_send(piece);
+        }
+        assert_eq!(client.read_to_end(), [ALERT, 3, 3, 0, 2, 2, DECODE_ERROR]);
+    }
+    wait_until(PATIENCE, "they are counted", || {
+        server.totals().closed(CloseReason::TlsFailed) == 2
     });
 }
 
