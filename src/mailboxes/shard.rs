@@ -219,6 +219,8 @@ impl Shard {
         let kept = audience.map_or(Room::NONE, Audience::kept);
         mailbox.count as usize - kept.messages < self.caps.mailbox_messages as usize
             && mailbox.bytes as usize - kept.bytes + len <= self.caps.mailbox_bytes as usize
+            // What no cap counts is counted too, and the highest cap leaves no room for it.
+            && mailbox.bytes as usize + len <= u32::MAX as usize
             && !mailbox.spans_too_much(&self.messages)
     }
 
@@ -361,7 +363,8 @@ fn whole_seconds(millis: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use crate::identity::RecipientId;
-    use crate::mailboxes::Sequence;
+    use crate::mailboxes::{Deliveries, Sequence, Taken};
+    use crate::token::Token;
 
     use super::*;
 
@@ -400,6 +403,34 @@ mod tests {
         mailbox.next_sequence = Sequence((oldest.0 & !0xffff) - 1);
         assert_eq!(post(&mut shard, 1), Ok(()));
         assert_eq!(post(&mut shard, 1), Err(PostError::MailboxFull));
+    }
+
+    #[test]
+    fn a_queue_never_has_more_bytes_than_can_be_counted_with_those_that_no_cap_counts() {
+        let mut shard = shard();
+        shard.caps.mailbox_bytes = u32::MAX;
+        let address = SessionAddress {
+            worker: 0,
+            token: Token {
+                index: 0,
+                generation: 0,
+            },
+        };
+        shard.caps.sessions = 2;
+        let (index, ahead) = shard.attach(&key(), address).unwrap();
+        shard.attach(&key(), address).unwrap();
+        let post = |shard: &mut Shard| {
+            let hold = Hold::Store { ttl: 1 };
+            shard.post(&key(), &[0; 8], hold, 0, &mut Vec::new())
+        };
+        assert_eq!(post(&mut shard), Ok(()));
+        let (mut deliveries, room) = (Deliveries::new(), Room::of_bytes(8));
+        assert_eq!(shard.take(index, ahead, 0, room, true, &mut deliveries), Taken::All);
+        let last = deliveries.iter().last().unwrap().sequence;
+        while shard.confirm(index, ahead, last, &mut Vec::new()) {}
+        // As if 4 GiB less a little waited, and what has been confirmed were kept for the other session beside it.
+        shard.mailboxes[index].bytes = u32::MAX - 4;
+        assert_eq!(post(&mut shard), Err(PostError::MailboxFull));
     }
 
     #[test]
