@@ -43,6 +43,8 @@ pub(super) struct Listener {
     pub(super) notified: bool,
     /// It is too far behind another one: nothing is kept for it any more, and it is to be closed.
     pub(super) lags: bool,
+    /// What it was given last was a suspect, which it may not have acknowledged yet.
+    pub(super) is_behind_suspect: bool,
 }
 
 impl Audience {
@@ -92,6 +94,7 @@ impl Audience {
             key,
             notified: self.had_cursor != NONE,
             lags: false,
+            is_behind_suspect: false,
         });
         key
     }

@@ -50,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) mailbox: u8,
     /// Whether a post must wake it: not known from its attaching to its first take.
     must_wake: Option<bool>,
+    /// What it was given last was a suspect, and may not have been acknowledged yet.
+    is_behind_suspect: bool,
 }
 
 /// Segments are as small as they get, whatever the budget is.
@@ -224,6 +226,7 @@ impl Model {
             serial,
             mailbox,
             must_wake: None,
+            is_behind_suspect: false,
         });
         true
     }
@@ -291,14 +294,14 @@ impl Model {
         let session = &mut self.sessions[at];
         let mut room = max_bytes;
         let mut serials = Vec::new();
-        let mut is_behind_suspect = false;
+        session.is_behind_suspect &= !is_all_acknowledged;
         for message in &mut self.messages {
             let is_due = message.meant_for.contains(&session.serial) && !message.given.contains(&session.serial);
             if !is_due || message.gone || message.deadline_millis <= now {
                 continue;
             }
             let is_suspect = message.failures > 0;
-            if is_behind_suspect || is_suspect && !(serials.is_empty() && is_all_acknowledged) {
+            if session.is_behind_suspect || is_suspect && !(serials.is_empty() && is_all_acknowledged) {
                 session.must_wake = Some(false);
                 return (serials, Taken::AwaitsAcknowledgement);
             }
@@ -306,7 +309,7 @@ impl Model {
                 session.must_wake = Some(false);
                 return (serials, Taken::More);
             }
-            is_behind_suspect = is_suspect;
+            session.is_behind_suspect = is_suspect;
             room = room.saturating_sub(message.len);
             message.given.insert(session.serial);
             serials.push(message.serial);

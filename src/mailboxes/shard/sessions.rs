@@ -96,8 +96,9 @@ impl Shard {
     ) -> Taken {
         let mut bytes_left = room.bytes;
         let mut is_first = true;
-        // A suspect goes alone: what ended a session may have been any of what it was sent.
-        let mut is_behind_suspect = false;
+        if is_all_acknowledged {
+            self.forget_suspect(index, key);
+        }
         for _ in 0..MESSAGES_PER_TAKE.min(room.messages) {
             let Some(next) = self.next_for(index, key) else {
                 return self.end_of_mail(index, key);
@@ -114,13 +115,14 @@ impl Shard {
             };
             if listener.is_given(message, oldest) {
                 let len = message.len as usize;
-                if is_behind_suspect || message.is_suspect() && !(is_first && is_all_acknowledged) {
+                // A suspect goes alone: what ended a session may have been any of what it was sent.
+                if listener.is_behind_suspect || message.is_suspect() && !(is_first && is_all_acknowledged) {
                     return Taken::AwaitsAcknowledgement;
                 }
                 if len > bytes_left && !is_first {
                     return Taken::More;
                 }
-                is_behind_suspect = message.is_suspect();
+                listener.is_behind_suspect = message.is_suspect();
                 is_first = false;
                 bytes_left = bytes_left.saturating_sub(len);
                 into.push(message.sequence, |bytes| {
@@ -215,6 +217,14 @@ impl Shard {
         if message.live_only == 0 && audience.ends_at(key, message, oldest, &self.messages) {
             let message = &mut self.messages[first];
             message.failures = message.failures.saturating_add(1);
+        }
+    }
+
+    /// The session has acknowledged the suspect that it may have been given last.
+    fn forget_suspect(&mut self, index: u32, key: u32) {
+        let audience = self.audiences.get_mut(self.mailboxes[index].audience);
+        if let Some(listener) = audience.and_then(|audience| audience.listener(key)) {
+            listener.is_behind_suspect = false;
         }
     }
 

@@ -120,3 +120,21 @@ fn while_another_session_is_there_nothing_changes_its_place() {
     drop(stays);
     world.assert_empty();
 }
+
+#[test]
+fn what_comes_after_the_message_has_been_given_waits_until_it_is_acknowledged() {
+    let mut world = World::new();
+    world.post(&["poison"]);
+    world.visit("poison");
+    let session = world.attach(1);
+    assert_eq!(world.take(&session), ["poison"]);
+    world.post(&["a"]);
+    let (mut deliveries, room) = (Deliveries::new(), Room::of_bytes(100));
+    // Each pong has a session look again, also one that acknowledges nothing.
+    for _ in 0..2 {
+        let taken = session.take(world.now, room, false, &mut deliveries);
+        assert_eq!((taken, deliveries.len()), (Taken::AwaitsAcknowledgement, 0));
+    }
+    assert_eq!(session.take(world.now, room, true, &mut deliveries), Taken::All);
+    assert_eq!(deliveries.len(), 1);
+}
