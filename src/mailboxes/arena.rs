@@ -131,6 +131,11 @@ impl Arena {
         true
     }
 
+    /// Bytes that [`Arena::reserve`] would charge.
+    pub(super) fn missing_bytes(&self, places: u32) -> u64 {
+        self.pool.bytes_of(self.missing_segments(places))
+    }
+
     /// Like [`Arena::reserve`] for one place, beyond the budget if need be; `false` if there is no index for it.
     pub(super) fn reserve_beyond_budget(&mut self) -> bool {
         if self.vacant > 0 {

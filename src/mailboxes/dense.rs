@@ -35,7 +35,12 @@ impl<T: Pod> Dense<T> {
         self.arena.reserve(1)
     }
 
-    /// The same beyond the budget if need be; `false` if there is no index for it.
+    /// Bytes that [`Dense::reserve`] would charge.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        self.arena.missing_bytes(1)
+    }
+
+    /// Like [`Dense::reserve`], beyond the budget if need be; `false` if there is no index for it.
     pub(super) fn reserve_beyond_budget(&mut self) -> bool {
         self.arena.reserve_beyond_budget()
     }

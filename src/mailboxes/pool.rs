@@ -80,7 +80,8 @@ impl Pool {
         self.budget.drop_vacant(self.budget.vacant());
     }
 
-    fn bytes_of(&self, segments: usize) -> u64 {
+    /// Bytes that so many segments are charged.
+    pub(super) fn bytes_of(&self, segments: usize) -> u64 {
         (segments * self.segment_lines * LINE_BYTES) as u64
     }
 }

@@ -208,7 +208,15 @@ impl Shard {
     fn reserve(&mut self, with_mailbox: bool, len: usize) -> bool {
         self.blocks.reserve(len.saturating_sub(LEAD_BYTES))
             && self.messages.reserve()
-            && (!with_mailbox || self.mailboxes.reserve() && self.budget.has_room(self.table.growth_bytes()))
+            && self.may_add_mailbox()
+            && (!with_mailbox || self.mailboxes.reserve())
+    }
+
+    /// Whether the budget has room for one more mailbox. Asked for every message: if one to a mailbox that is there were
+    /// taken without, its sender would learn that somebody is there.
+    fn may_add_mailbox(&self) -> bool {
+        let bytes = self.mailboxes.missing_bytes() + self.table.growth_bytes();
+        bytes == 0 || self.budget.has_room(bytes)
     }
 
     fn has_room(&self, index: Option<u32>, len: usize) -> bool {

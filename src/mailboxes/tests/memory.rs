@@ -180,3 +180,23 @@ fn what_lies_vacant_makes_way_for_what_is_coming_in() {
     drop(body);
     fill(&mut world, 1000, 1);
 }
+
+#[test]
+fn when_memory_is_spent_a_sender_does_not_learn_whether_a_session_is_there() {
+    // Messages to one mailbox have those of messages and of mailboxes end in different places.
+    for others in 0..100 {
+        let mut world = world(64 << 10);
+        let _session = world.attach(1);
+        let mailboxes = Arc::clone(&world.mailboxes);
+        let mut post = |number: u8, count: u8| {
+            let id = RecipientId::from_bytes([[number, count]; 16].concat().try_into().unwrap());
+            mailboxes.post(&id, b"", STORE, world.now, &mut world.woken)
+        };
+        for _ in 0..others {
+            post(0, 0).unwrap();
+        }
+        let mut ids = (2..=u8::MAX).flat_map(|number| (0..=u8::MAX).map(move |count| (number, count)));
+        assert!(ids.any(|(number, count)| post(number, count).is_err()));
+        assert_eq!(world.try_post("", STORE), Err(PostError::BudgetSpent), "{others}");
+    }
+}
