@@ -125,6 +125,14 @@ impl Transport {
         }
     }
 
+    /// Whether most of the work of a handshake is still to be done.
+    pub(crate) fn awaits_keys(&self) -> bool {
+        match &self.layer {
+            Layer::Plain => false,
+            Layer::Tls(secured) => self.is_handshaking() && !secured.tls.has_agreed_keys(),
+        }
+    }
+
     /// Whether there is something to send beside what [`Transport::send`] is given.
     pub(crate) fn has_unsent(&self) -> bool {
         match &self.layer {

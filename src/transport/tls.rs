@@ -112,6 +112,12 @@ impl Tls {
         self.connection.is_handshaking()
     }
 
+    /// Whether the keys have been agreed on, which is most of the work of a handshake.
+    #[must_use]
+    pub fn has_agreed_keys(&self) -> bool {
+        self.connection.negotiated_key_exchange_group().is_some()
+    }
+
     /// Whether the peer has said that it sends no more, and all that it sent has been given out.
     #[must_use]
     pub fn has_peer_ended(&self) -> bool {

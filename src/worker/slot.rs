@@ -195,7 +195,9 @@ impl<S: Service> Slot<S> {
         // Nor does the look before a deadline, which must end nothing for input or room in the kernel that we haven't seen.
         self.edges.readable |= is_last || is_late;
         self.edges.writable |= is_late;
-        if self.may_read() && (self.takes_step(lent) || is_late || is_last && self.has_begun_handshake) {
+        // But what takes long has the turn's budget at a deadline too: peers could have all of it done at once.
+        let needs_no_step = is_late && !self.transport.awaits_keys() || is_last && self.has_begun_handshake;
+        if self.may_read() && (self.takes_step(lent) || needs_no_step) {
             self.read(turn, lent)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
             self.connection.resume(turn);

@@ -3,14 +3,17 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use socket2::SockRef;
 
 use super::*;
 use crate::auth::ChallengeSigner;
-use crate::config::Config;
+use crate::certificate::{self, CurrentCertificate};
+use crate::config::{CertificateFiles, Config};
 use crate::http::{HttpDate, Reply, RequestHead};
 use crate::mailboxes::Deliveries;
 use crate::metrics::Counters;
@@ -18,6 +21,7 @@ use crate::refusal::Refusal;
 use crate::relay::Relay;
 use crate::service::{Conversation, Heard};
 use crate::token::{SessionAddress, Token};
+use crate::transport::tls::Acceptor;
 use crate::websocket::Event as Said;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -77,12 +81,16 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(acceptor: Option<&Acceptor>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (end, _) = listener.accept().unwrap();
         end.set_nonblocking(true).unwrap();
         let socket = mio::net::TcpStream::from_std(end.try_clone().unwrap());
-        let transport = Transport::accepted(socket, None).unwrap();
+        let transport = Transport::accepted(socket, acceptor).unwrap();
         let (config, now) = (Config::default(), Instant::now());
         Self {
             slot: Slot::new(transport, Place::Common, now, &config.timeouts),
@@ -235,4 +243,44 @@ fn output_that_the_kernel_has_room_for_is_no_stall() {
     fill(&mut scene);
     scene.now = scene.slot.deadline(&scene.timeouts).unwrap();
     assert_eq!(scene.visit(Visit::Deadline), Some(CloseReason::Stalled));
+}
+
+fn acceptor() -> Acceptor {
+    let file = |kind| format!("tests/fixtures/localhost.{kind}.pem").into();
+    let files = CertificateFiles {
+        certificate: file("cert"),
+        private_key: file("key"),
+    };
+    let loaded = certificate::load(&files, UNIX_EPOCH).unwrap();
+    Acceptor::new(Arc::new(CurrentCertificate::new(loaded.certified))).unwrap()
+}
+
+fn client_hello() -> Vec<u8> {
+    let config = ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[test]
+fn a_deadline_takes_no_step_of_a_handshake_that_the_turn_has_no_time_for() {
+    let acceptor = acceptor();
+    for has_begun in [false, true] {
+        let mut scene = Scene::with(Some(&acceptor));
+        let hello = client_hello();
+        let (start, rest) = hello.split_at(if has_begun { 5 } else { 0 });
+        if has_begun {
+            scene.send(start);
+            scene.slot.edges.readable = true;
+            scene.lent.handshake_steps = 1;
+            assert_eq!(scene.visit(Visit::HandshakeStep), None);
+        }
+        scene.send(rest);
+        scene.reach_deadline(scene.timeouts.head);
+        // The end, and no answer before it.
+        assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
+    }
 }
