@@ -51,15 +51,14 @@ fuzz_target!(|input: Input<'_>| {
 /// of it has come.
 fn check_finder(max_bytes: u32, cuts: Cuts, bytes: &[u8]) {
     let (kept, rest) = bytes.split_at(cuts.lengths().next().unwrap_or(0).min(bytes.len()));
-    let (now, memory) = (Instant::now(), Arc::new(Budget::new(u64::MAX)));
+    let now = Instant::now();
     let (mut socket, mut input) = (WebSocket::new(max_bytes, now), kept);
     while !input.is_empty() {
         let mut lent = Lent {
             now,
             out: &mut Vec::new(),
             frames_left: &mut 7,
-            memory: &memory,
-            is_stranger: false,
+            wants: Wants::Everything,
         };
         match socket.receive(&mut input, &mut lent) {
             Ok(Some(Event::Close)) | Err(_) => return,

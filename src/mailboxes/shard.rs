@@ -228,7 +228,7 @@ impl Shard {
         mailbox.count as usize - kept.messages < self.caps.mailbox_messages as usize
             && mailbox.bytes as usize - kept.bytes + len <= self.caps.mailbox_bytes as usize
             // What no cap counts is counted too, and the highest cap leaves no room for it.
-            && mailbox.bytes as usize + len <= u32::MAX as usize
+            && u32::try_from(mailbox.bytes as usize + len).is_ok()
             && !mailbox.spans_too_much(&self.messages)
     }
 
