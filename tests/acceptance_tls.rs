@@ -27,3 +27,5 @@ mod rows_31_to_39_logins;
 mod rows_40_to_46_faults;
 #[path = "acceptance/rows_42_to_50_pressure.rs"]
 mod rows_42_to_50_pressure;
+#[path = "acceptance/rows_51_to_53_mail.rs"]
+mod rows_51_to_53_mail;

@@ -1,4 +1,4 @@
-//! ACCEPTANCE.md against a real listening server, over raw sockets: tests for each row, listed by its number.
+//! `ACCEPTANCE.md` beside this file against a real listening server, over raw sockets: tests for each row, listed by its number.
 //!
 //! Row 49, and the configuration of row 45, are the command line's: `tests/options.rs`. The same tests run over TLS as
 //! `tests/acceptance_tls.rs`; rows 8, 15 and 16 for handshakes are in `tests/tls`.
@@ -20,3 +20,4 @@ mod rows_21_to_30_frames;
 mod rows_31_to_39_logins;
 mod rows_40_to_46_faults;
 mod rows_42_to_50_pressure;
+mod rows_51_to_53_mail;
