@@ -60,6 +60,8 @@ pub const LISTEN_BACKLOG: usize = 4096;
 pub const DEADLINES_PER_TURN: usize = 128;
 /// Messages that one lock of a shard may expire.
 pub const EXPIRIES_PER_LOCK: usize = 256;
+/// Messages, and as many blocks of bodies, that one lock of a shard may move so that memory becomes free.
+pub const MOVES_PER_LOCK: usize = 1024;
 /// Messages that a session is given, or that are passed over for it, under one lock: a queue of empty ones is long.
 pub const MESSAGES_PER_TAKE: usize = 256;
 /// Messages that one lock of a shard may drop, and pass over, because they were had.

@@ -81,6 +81,7 @@ mod warm;
 /// - A post to a full mailbox frees what has expired only until there is room, and at most
 ///   [`EXPIRIES_PER_LOCK`](crate::limits::EXPIRIES_PER_LOCK) messages, as `expire` does. [`Attachment::take`] keeps to
 ///   [`MESSAGES_PER_TAKE`](crate::limits::MESSAGES_PER_TAKE).
+/// - What moves because of what has gone does so by [`MOVES_PER_LOCK`](crate::limits::MOVES_PER_LOCK) for each lock.
 /// - A confirmation, and a session that leaves, drop what nobody needs any more by
 ///   [`REMOVALS_PER_LOCK`](crate::limits::REMOVALS_PER_LOCK) for each lock, and return when all of it is gone.
 ///
@@ -155,7 +156,8 @@ impl Mailboxes {
     /// Frees messages of a shard whose deadline has passed, by at most a second; whether more are due now.
     ///
     /// Takes at most [`EXPIRIES_PER_LOCK`](crate::limits::EXPIRIES_PER_LOCK) steps of the wheel and at most `budget`,
-    /// which it lessens by the steps taken. A shard that there isn't has nothing due.
+    /// which it lessens by the steps taken, and by more where much memory had to be moved. A shard that there isn't
+    /// has nothing due.
     pub fn expire(&self, shard: usize, now: Instant, budget: &mut usize) -> bool {
         let shard = self.shards.get(shard);
         shard.is_some_and(|shard| shard.lock().expire(self.millis(now), budget))

@@ -3,12 +3,14 @@
 //! No lock, no clock: `now_millis` counts from the epoch of all shards.
 
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS};
+use crate::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MOVES_PER_LOCK};
 use crate::token::SessionAddress;
 use crate::wheel::{Step, Wheel};
 
@@ -40,7 +42,7 @@ pub(super) struct Shard {
     /// When [`Shard::expire`] was last called.
     swept_at_second: u32,
     sessions: u64,
-    /// Places that have become vacant under this lock, and so moves that it may make.
+    /// Places that have become vacant, and so moves that may be made.
     moves_due: usize,
     budget: Arc<Budget>,
     caps: Caps,
@@ -103,6 +105,11 @@ impl Shard {
     pub(super) fn expire(&mut self, now_millis: u64, budget: &mut usize) -> bool {
         let goes_on = self.expire_some(now_millis, budget);
         self.settle();
+        if self.moves_due > 0 {
+            // They take as long as a lock's share of steps.
+            *budget = budget.saturating_sub(EXPIRIES_PER_LOCK);
+            return true;
+        }
         goes_on
     }
 
@@ -111,6 +118,10 @@ impl Shard {
         self.swept_at_second = now_tick;
         self.lost.forget_stale(now_tick);
         for step in 0..EXPIRIES_PER_LOCK.min(*budget) {
+            // Large bodies take their time too.
+            if self.moves_due > MOVES_PER_LOCK {
+                return true;
+            }
             if step.is_multiple_of(warm::AHEAD) {
                 let due = self.wheel.due(&self.messages, now_tick);
                 warm::due(due, &self.messages, &self.mailboxes, &self.blocks);
@@ -212,8 +223,8 @@ impl Shard {
             && (!with_mailbox || self.mailboxes.reserve())
     }
 
-    /// Whether the budget has room for one more mailbox. Asked for every message: if one to a mailbox that is there were
-    /// taken without, its sender would learn that somebody is there.
+    /// Whether the budget has room for one more mailbox. Asked for every message: if one to a mailbox that there is were
+    /// taken without it, its sender would learn that there is one.
     fn may_add_mailbox(&self) -> bool {
         let bytes = self.mailboxes.missing_bytes() + self.table.growth_bytes();
         bytes == 0 || self.budget.has_room(bytes)
@@ -250,13 +261,16 @@ impl Shard {
     }
 
     /// At the end of what is done under one lock: moves what lies behind many vacant places to the front, so that segments
-    /// become empty. No more than as many as have become vacant, for that is enough.
+    /// become empty. No more than as many as have become vacant, for that is enough. What is beyond one lock's share is
+    /// done under the next ones.
     fn settle(&mut self) {
-        for _ in 0..mem::take(&mut self.moves_due) {
+        for _ in 0..self.moves_due.min(MOVES_PER_LOCK) {
             let has_moved = self.move_message();
             if !self.move_block() && !has_moved {
+                self.moves_due = 0;
                 return;
             }
+            self.moves_due -= 1;
         }
     }
 
@@ -366,92 +380,4 @@ impl Shard {
 /// The wheel's tick, and the resolution of what is kept for weeks.
 fn whole_seconds(millis: u64) -> u32 {
     u32::try_from(millis / 1000).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::identity::RecipientId;
-    use crate::mailboxes::{Deliveries, Sequence, Taken};
-    use crate::token::Token;
-
-    use super::*;
-
-    fn shard() -> Shard {
-        let caps = Caps {
-            mailbox_messages: 10,
-            mailbox_bytes: 10,
-            sessions: 1,
-        };
-        let budget = Arc::new(Budget::new(1 << 20));
-        let pool = Arc::new(Pool::new(Arc::clone(&budget), 1));
-        Shard::new(caps, 1, &pool, budget)
-    }
-
-    /// Posts an empty message to the one mailbox, at the start of time.
-    fn post(shard: &mut Shard, ttl: u32) -> Result<(), PostError> {
-        shard.post(&key(), &[], Hold::Store { ttl }, 0, &mut Vec::new())
-    }
-
-    fn key() -> Key {
-        Key::new(RecipientId::from_bytes([1; 32]), 1)
-    }
-
-    fn the_mailbox(shard: &Shard) -> u32 {
-        shard.find(&key()).unwrap()
-    }
-
-    #[test]
-    fn a_queue_never_spans_more_sequences_than_can_be_told_apart() {
-        let mut shard = shard();
-        assert_eq!(post(&mut shard, 1), Ok(()));
-        let index = the_mailbox(&shard);
-        let mailbox = &mut shard.mailboxes[index];
-        let oldest = mailbox.oldest(&shard.messages);
-        // As if four billion short-lived messages had come and gone behind the first.
-        mailbox.next_sequence = Sequence((oldest.0 & !0xffff) - 1);
-        assert_eq!(post(&mut shard, 1), Ok(()));
-        assert_eq!(post(&mut shard, 1), Err(PostError::MailboxFull));
-    }
-
-    #[test]
-    fn a_queue_never_has_more_bytes_than_can_be_counted_with_those_that_no_cap_counts() {
-        let mut shard = shard();
-        shard.caps.mailbox_bytes = u32::MAX;
-        let address = SessionAddress {
-            worker: 0,
-            token: Token {
-                index: 0,
-                generation: 0,
-            },
-        };
-        shard.caps.sessions = 2;
-        let (index, ahead) = shard.attach(&key(), address).unwrap();
-        shard.attach(&key(), address).unwrap();
-        let post = |shard: &mut Shard| {
-            let hold = Hold::Store { ttl: 1 };
-            shard.post(&key(), &[0; 8], hold, 0, &mut Vec::new())
-        };
-        assert_eq!(post(&mut shard), Ok(()));
-        let (mut deliveries, room) = (Deliveries::new(), Room::of_bytes(8));
-        assert_eq!(shard.take(index, ahead, 0, room, true, &mut deliveries), Taken::All);
-        let last = deliveries.iter().last().unwrap().sequence;
-        while shard.confirm(index, ahead, last, &mut Vec::new()) {}
-        // As if 4 GiB less a little waited, and what has been confirmed were kept for the other session beside it.
-        shard.mailboxes[index].bytes = u32::MAX - 4;
-        assert_eq!(post(&mut shard), Err(PostError::MailboxFull));
-    }
-
-    #[test]
-    fn no_missed_message_is_left_out_when_the_mailbox_can_count_no_further() {
-        let mut shard = shard();
-        // The last one keeps the mailbox.
-        for ttl in [1, 1, 100] {
-            assert_eq!(post(&mut shard, ttl), Ok(()));
-        }
-        let index = the_mailbox(&shard);
-        shard.mailboxes[index].missed = u16::MAX - 1;
-        assert!(!shard.expire(10_000, &mut 10));
-        assert_eq!(shard.mailboxes[index].missed, 1);
-        assert_eq!(shard.take_lost(index, 10_000), u64::from(u16::MAX) + 1);
-    }
 }
