@@ -42,7 +42,7 @@
 //! | [`config`] | what an operator can set, with defaults, units and one place of validation |
 //! | [`limits`] | what nobody needs to set: compile-time constants and the relations between them |
 //! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key, and the one that is shown now |
-//! | [`server`] | binds, raises the file limit, starts workers, renews the certificate, turns signals into a drain |
+//! | [`server`] | binds, raises the file limit, starts workers, counts places for connections, renews the certificate, turns signals into a drain |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
 //! | `worker/` | its parts: clock, entrance (listeners), slots (slab with generations), inbox (only who sleeps is woken), visits, rounds (who is served in a turn, and in which order), steps of logins and handshakes, the expiry's share |
 //! | [`transport`] | the socket's bytes, plain or by way of TLS; the only file that reads, writes or ends a connected socket |
@@ -54,7 +54,7 @@
 //! | [`service`] | the seam between connections and what they are for: posts, conversations |
 //! | [`session`], [`handshake`] | what npchat says over a WebSocket: challenge, login, deliver, confirm; its JSON |
 //! | [`relay`] | what a request means: post, attach. The one door to the mailboxes |
-//! | [`mailboxes`] | sharded map of mailboxes, messages, the memory budget |
+//! | [`mailboxes`] | sharded map of mailboxes and messages; the segments that they lie in, the memory budget |
 //! | [`wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
 //! | [`identity`], [`auth`] | ids and public keys; challenges, the rotating signing key, verification |
 //! | [`host`] | the host that a login of npchat.2 is bound to, in its one spelling |

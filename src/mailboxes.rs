@@ -64,9 +64,11 @@ mod warm;
 /// up, has counts forgotten, and no mail.
 ///
 /// # Memory
-/// Mailboxes and messages, a cache line each, and bodies, in blocks, lie in equal segments, which are charged to the budget
-/// while a shard holds them. What lies behind many vacant places is moved to the front, so that segments become empty and go
-/// to whichever shard needs one. So resident memory follows what is charged, whatever sizes come and go in which order.
+/// Mailboxes and messages, a cache line each, and bodies, in blocks, lie in equal segments, which are charged to the
+/// budget while a shard holds them. Messages and blocks that lie behind many vacant places are moved to the front, so
+/// that segments become empty and go to whichever shard needs one. Mailboxes stay where they are, because sessions
+/// hold their indices: a segment of them is charged until the last one in it is gone. So resident memory follows what
+/// is charged, whatever sizes come and go in which order.
 ///
 /// # A message that ends sessions
 /// A client whose own limit is smaller than a message may close its session at it, every time. So a message, once a session

@@ -249,6 +249,7 @@ mod tests {
         );
         assert_eq!(accepted.tcp_notsent_lowat().unwrap(), TCP_NOTSENT_LOWAT_BYTES);
     }
+
     /// Starts two servers at once at these addresses, and has each that starts go on until both have tried. Returns
     /// how many have started.
     fn start_two(listen: &Listen, workers: usize) -> usize {
