@@ -55,8 +55,10 @@ impl Queue {
             state.dropped = state.dropped.saturating_add(1);
             return;
         }
-        // A path may have the end of a line in it.
-        let one_line = text.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte });
+        // A path may have the end of a line in it, or what a terminal takes for a command.
+        let one_line = text
+            .iter()
+            .map(|byte| if byte.is_ascii_control() { b' ' } else { *byte });
         state.lines.extend(one_line);
         state.lines.extend_from_slice(mark);
         state.lines.push(b'\n');

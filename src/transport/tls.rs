@@ -5,7 +5,6 @@
 mod clock;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 use std::{error, fmt};
 
 use rustls::SupportedCipherSuite;
@@ -41,7 +40,7 @@ impl Acceptor {
             .with_cert_resolver(certificate);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        let clock = Clock(SystemTime::now);
+        let clock = Clock(super::wall_clock);
         config.ticketer = Arc::new(DatedTickets {
             tickets: Ticketer::new()?,
             clock,

@@ -11,13 +11,10 @@ fn world(budget: u64) -> World {
         mailbox_bytes: 1 << 30,
         sessions: 2,
     };
-    let epoch = Instant::now();
-    World {
-        mailboxes: Arc::new(Mailboxes::new(caps, 1, [1, 2], Arc::new(Budget::new(budget)), epoch)),
-        epoch,
-        now: epoch,
-        woken: Vec::new(),
-    }
+    let mut world = World::new();
+    let budget = Arc::new(Budget::new(budget));
+    world.mailboxes = Arc::new(Mailboxes::new(caps, 1, [1, 2], budget, world.epoch));
+    world
 }
 
 /// Posts messages of `len` bytes until the budget is spent, every `nth` to be kept; how many.
