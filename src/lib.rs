@@ -63,10 +63,18 @@
 //! | [`metrics`], [`token`] | counters each worker owns; names of connections |
 //! | `sync` | the locks and atomics that a model checker takes the place of |
 //!
+//! # What is bounded, and by what
+//!
+//! Mailboxes, messages and bodies lie in equal segments, charged to the budget of mail ([`config::Config::memory`]) while a
+//! shard holds them. What a connection holds between turns is charged to a budget of its own
+//! ([`config::Config::connection_memory`]) after each visit; past it the largest holders are closed, and new connections
+//! wait in the kernel. Beside both, the process looks at its resident memory once a second, and takes no mail while that is
+//! over [`config::Config::memory_bound`], which is a function of the options.
+//!
 //! # Walls
 //!
 //! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`transport::tls`]; [`log`]
-//!    has times of its own. All else takes
+//!    reads the time of its lines. All else takes
 //!    bytes and `now`, so that all of [`connection`] can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
