@@ -412,8 +412,17 @@ impl Model {
 
     /// What must be in the mailbox: what is stored and unconfirmed, or on its way to a live session.
     fn held_at_least(&self, identity: usize, now: Instant) -> Vec<usize> {
+        // Nothing is kept for a session that is to be closed for being behind, whether it has been told or not.
+        let live = self.sessions.iter().enumerate().filter(|(number, session)| {
+            !session.is_over && session.identity == identity && !self.may_have_been_behind(*number)
+        });
+        let live: Vec<_> = live.map(|(_, session)| session).collect();
+        let is_needed = |message: &Message| {
+            let mut waiting = live.iter().filter(|session| !session.has_confirmed(message));
+            waiting.any(|session| session.must_be_given(message, now))
+        };
         self.held(identity, |message| {
-            !message.is_expired(now) && (message.is_stored() || self.is_needed(message, now, Session::must_be_given))
+            !message.is_expired(now) && (message.is_stored() || is_needed(message))
         })
     }
 
