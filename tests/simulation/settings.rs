@@ -67,3 +67,8 @@ pub(crate) fn beginning() -> Instant {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
     *BEGINNING.get_or_init(Instant::now)
 }
+
+/// What mail may be charged: a session's mailbox is made even when the budget is spent.
+pub(crate) fn most_memory(config: &Config) -> u64 {
+    config.memory + (config.memory / 64).max(SEGMENT_MIN_BYTES as u64)
+}

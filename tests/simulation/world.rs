@@ -24,7 +24,7 @@ use crate::poster::{Poster, Terms};
 use crate::random::Random;
 use crate::receiver::{Manner, Receiver};
 use crate::settings::{
-    self, LONGEST_END, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_TO_CONFIRM_ALL, SETTLING_ROUNDS, beginning,
+    self, LONGEST_END, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_TO_CONFIRM_ALL, SETTLING_ROUNDS, beginning, most_memory,
 };
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
@@ -166,7 +166,7 @@ impl World {
             }
             _ => {}
         }
-        assert!(self.relay.memory_used() <= self.config.memory, "over the memory budget");
+        assert!(self.relay.memory_used() <= most_memory(&self.config), "over the budget");
         if self.random.once_in(HELD_CHECKED_ONCE_IN) {
             self.check_held();
         }
