@@ -374,7 +374,13 @@ impl Model {
     fn may_wait(&self, session: &Session, message: usize) -> bool {
         let line = &self.lines[session.identity].numbers;
         let mut unconfirmed = session.unconfirmed.iter().map(|place| line[*place]);
-        let is_suspect = |number: usize| self.messages[number].failures > 0;
+        // Another session that hasn't acknowledged it may have ended, and not have seen its end yet.
+        let may_have_ended_one = |number: usize| {
+            let others = self.sessions.iter().filter(|other| other.identity == session.identity);
+            let mut others = others.filter(|other| other.since != session.since && !other.is_over);
+            others.any(|other| other.unconfirmed.iter().any(|place| line[*place] == number))
+        };
+        let is_suspect = |number: usize| self.messages[number].failures > 0 || may_have_ended_one(number);
         unconfirmed.len() > 0 && (is_suspect(message) || unconfirmed.any(is_suspect))
     }
 
