@@ -369,8 +369,8 @@ impl Model {
             .find(|number| session.must_be_given(&self.messages[*number], now))
     }
 
-    /// Whether the message may wait for what the session was given before it to be acknowledged: sessions have ended with it, or
-    /// with some of that.
+    /// Whether the message may wait for what the session was given before it to be acknowledged: sessions have ended with it,
+    /// with some of that, or with one between, which the session waited at and whose time has ended since.
     fn may_wait(&self, session: &Session, message: usize) -> bool {
         let line = &self.lines[session.identity].numbers;
         let mut unconfirmed = session.unconfirmed.iter().map(|place| line[*place]);
@@ -381,7 +381,9 @@ impl Model {
             others.any(|other| other.unconfirmed.iter().any(|place| line[*place] == number))
         };
         let is_suspect = |number: usize| self.messages[number].failures > 0 || may_have_ended_one(number);
-        unconfirmed.len() > 0 && (is_suspect(message) || unconfirmed.any(is_suspect))
+        let place = line.iter().position(|number| *number == message).unwrap_or(0);
+        let mut up_to_it = line[session.next.min(place)..=place].iter().copied();
+        unconfirmed.len() > 0 && (up_to_it.any(is_suspect) || unconfirmed.any(is_suspect))
     }
 
     /// Whether what must not be stored may be dropped for want of room.
