@@ -301,19 +301,21 @@ impl Shard {
         true
     }
 
-    /// Room for a message of `len` bytes in a mailbox that is full: drops what has expired, as far as it is first in line
-    /// and no more than it takes. One lock's share must do: the wheel comes for the rest.
+    /// Room for a message of `len` bytes in a mailbox that is full: drops what has expired, as far as it is the first that
+    /// counts against the caps, and no more than it takes. One lock's share must do: the wheel comes for the rest.
     fn make_room(&mut self, index: u32, len: usize, now_millis: u64) {
         for _ in 0..EXPIRIES_PER_LOCK {
-            let head = self.mailboxes[index].head;
+            let mailbox = &self.mailboxes[index];
+            let audience = self.audiences.get(mailbox.audience);
+            let first = audience.map_or(mailbox.head, Audience::had_cursor);
             let is_expired = self
                 .messages
-                .get(head)
+                .get(first)
                 .is_some_and(|message| message.is_expired(now_millis));
             if !is_expired || self.has_room(Some(index), len) {
                 return;
             }
-            self.end_expired(head);
+            self.end_expired(first);
         }
     }
 

@@ -145,11 +145,10 @@ impl Model {
         assert_eq!(fate, Fate::Posted, "answered twice");
         match why {
             Refused::MailboxFull => {
-                // What is over and first in line makes room.
-                let held = self.held_at_most(identity, now).into_iter();
-                let held: Vec<_> = held
+                // What has expired and is the first that counts makes room.
+                let counted = self.counted_at_most(identity, now).into_iter();
+                let held: Vec<_> = counted
                     .skip_while(|number| self.messages[*number].is_expired(now))
-                    .filter(|number| self.messages[*number].confirmed.is_none())
                     .collect();
                 assert!(
                     held.len() >= self.mailbox_messages || self.bytes_of(&held) + length > self.mailbox_bytes,

@@ -1,6 +1,6 @@
 //! A session that is far behind another one of its mailbox: what it may hold up, and when it has to go.
 
-use crate::limits::{LAG_MAX_BYTES, LAG_MAX_MESSAGES};
+use crate::limits::{EXPIRIES_PER_LOCK, LAG_MAX_BYTES, LAG_MAX_MESSAGES};
 
 use super::*;
 
@@ -93,4 +93,16 @@ fn what_expires_is_no_longer_kept_for_a_session_that_is_behind() {
         assert!(!slow.is_lagging());
     }
     assert_eq!(world.messages(), 0);
+}
+
+#[test]
+fn what_has_expired_makes_room_though_more_is_kept_for_another_session_than_goes_at_once() {
+    let mut world = world();
+    let (quick, slow) = (world.attach(1), world.attach(2));
+    relay(&mut world, &quick, "x", EXPIRIES_PER_LOCK + 1);
+    world.post(&["x"; 50]);
+    world.at_millis(60_000);
+    world.post(&["y"; 50]);
+    assert_eq!(world.try_post("y", STORE), Err(PostError::MailboxFull));
+    assert_eq!(world.take(&slow).len(), 50);
 }
