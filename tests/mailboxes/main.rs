@@ -15,12 +15,30 @@ use crate::model::{Model, Outcome};
 
 mod model;
 
-const CAPS: Caps = Caps {
-    mailbox_messages: 6,
-    mailbox_bytes: 90,
-    sessions: 3,
+/// So small that caps and budget are met often.
+const TIGHT: Limits = Limits {
+    caps: Caps {
+        mailbox_messages: 6,
+        mailbox_bytes: 90,
+        sessions: 3,
+    },
+    budget_bytes: 9 * SEGMENT_MIN_BYTES as u64,
 };
-const BUDGET_BYTES: u64 = 9 * SEGMENT_MIN_BYTES as u64;
+/// So large that much can become vacant at once, and what lies behind it is moved.
+const WIDE: Limits = Limits {
+    caps: Caps {
+        mailbox_messages: 200,
+        mailbox_bytes: 50_000,
+        sessions: 3,
+    },
+    budget_bytes: 500 * SEGMENT_MIN_BYTES as u64,
+};
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    caps: Caps,
+    budget_bytes: u64,
+}
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -28,6 +46,13 @@ enum Op {
         mailbox: u8,
         extra: usize,
         hold: Hold,
+    },
+    /// One after the other, the first of them for a short time: they leave many places before the others.
+    PostMany {
+        mailbox: u8,
+        extra: usize,
+        short: usize,
+        long: usize,
     },
     Attach {
         mailbox: u8,
@@ -83,6 +108,15 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Mostly posts of many messages, of which the first go soon.
+fn moving_op() -> impl Strategy<Value = Op> {
+    let many = (0..3_u8, 0..300_usize, 0..40_usize, 0..10_usize);
+    prop_oneof![
+        2 => many.prop_map(|(mailbox, extra, short, long)| Op::PostMany { mailbox, extra, short, long }),
+        3 => op(),
+    ]
+}
+
 /// What a session was given, by the serial in its body.
 type Given = (u32, Sequence);
 
@@ -90,6 +124,7 @@ type Given = (u32, Sequence);
 struct Pair {
     mailboxes: Arc<Mailboxes>,
     model: Model,
+    limits: Limits,
     epoch: Instant,
     next_serial: u32,
     /// In the order of the model's sessions: each with what it was given.
@@ -97,12 +132,14 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new(limits: Limits) -> Self {
+        let Limits { caps, budget_bytes } = limits;
         let epoch = Instant::now();
-        let budget = Arc::new(Budget::new(BUDGET_BYTES));
+        let budget = Arc::new(Budget::new(budget_bytes));
         Self {
-            mailboxes: Arc::new(Mailboxes::new(CAPS, 2, [3, 4], budget, epoch)),
-            model: Model::new(CAPS, BUDGET_BYTES),
+            mailboxes: Arc::new(Mailboxes::new(caps, 2, [3, 4], budget, epoch)),
+            model: Model::new(caps, budget_bytes),
+            limits,
             epoch,
             next_serial: 0,
             sessions: Vec::new(),
@@ -113,6 +150,16 @@ impl Pair {
         let pick = |index: &Index| index.index(self.sessions.len().max(1));
         match op {
             Op::Post { mailbox, extra, hold } => self.post(*mailbox, *extra, *hold),
+            Op::PostMany {
+                mailbox,
+                extra,
+                short,
+                long,
+            } => {
+                for (count, ttl) in [(*short, 1), (*long, 1000)] {
+                    (0..count).for_each(|_| self.post(*mailbox, *extra, Hold::Store { ttl }));
+                }
+            }
             Op::Attach { mailbox } => self.attach(*mailbox),
             Op::Advance { millis } => self.model.advance(*millis),
             Op::Expire { shard, budget } => self.expire(*shard, *budget),
@@ -258,7 +305,7 @@ impl Pair {
         );
         assert!((least.least_cost()..=most.most_cost()).contains(&used));
         // Mailboxes of sessions alone are made even when the budget is spent.
-        assert!(used <= BUDGET_BYTES + 2 * SEGMENT_MIN_BYTES as u64);
+        assert!(used <= self.limits.budget_bytes + 2 * SEGMENT_MIN_BYTES as u64);
         assert_eq!(stats.sessions, self.sessions.len() as u64);
         let lost = self.model.lost(None);
         assert!(lost.contains(&self.mailboxes.expired()), "miscounted what was lost");
@@ -283,27 +330,39 @@ fn serial_of(body: &[u8]) -> u32 {
     u32::from_be_bytes(first)
 }
 
+fn run(limits: Limits, ops: &[Op], settle_every: usize) {
+    let mut pair = Pair::new(limits);
+    for (step, op) in ops.iter().enumerate() {
+        pair.apply(op);
+        if step % settle_every == 0 {
+            pair.settle();
+        }
+    }
+    while !pair.sessions.is_empty() {
+        pair.detach(0);
+        pair.check();
+    }
+    pair.tell_all();
+    pair.model.advance(2_000_000);
+    pair.tell_all();
+    assert_eq!(pair.mailboxes.stats(), Stats::default());
+    assert_eq!(pair.mailboxes.budget().used(), 0);
+}
+
 proptest! {
     #[test]
     fn mailboxes_do_what_the_model_says(
         ops in prop::collection::vec(op(), 1..150),
         settle_every in 5..60_usize,
     ) {
-        let mut pair = Pair::new();
-        for (step, op) in ops.iter().enumerate() {
-            pair.apply(op);
-            if step % settle_every == 0 {
-                pair.settle();
-            }
-        }
-        while !pair.sessions.is_empty() {
-            pair.detach(0);
-            pair.check();
-        }
-        pair.tell_all();
-        pair.model.advance(2_000_000);
-        pair.tell_all();
-        prop_assert_eq!(pair.mailboxes.stats(), Stats::default());
-        prop_assert_eq!(pair.mailboxes.budget().used(), 0);
+        run(TIGHT, &ops, settle_every);
+    }
+
+    #[test]
+    fn mailboxes_do_what_the_model_says_while_what_lies_in_them_moves(
+        ops in prop::collection::vec(moving_op(), 1..40),
+        settle_every in 2..10_usize,
+    ) {
+        run(WIDE, &ops, settle_every);
     }
 }
