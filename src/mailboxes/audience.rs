@@ -112,11 +112,12 @@ impl Audience {
         if self.had_cursor == NONE {
             self.had_cursor = index;
         }
-        for listener in self.listeners.iter_mut().filter(|listener| !listener.lags) {
+        for listener in &mut self.listeners {
+            // Of one that lags too: it isn't on its way to that one.
             if listener.cursor == NONE {
                 listener.cursor = index;
             }
-            if !listener.notified {
+            if !listener.notified && !listener.lags {
                 listener.notified = true;
                 wake.push(listener.address);
             }

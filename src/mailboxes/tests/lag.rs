@@ -106,3 +106,18 @@ fn what_has_expired_makes_room_though_more_is_kept_for_another_session_than_goes
     assert_eq!(world.try_post("y", STORE), Err(PostError::MailboxFull));
     assert_eq!(world.take(&slow).len(), 50);
 }
+
+#[test]
+fn what_expires_is_not_on_its_way_to_a_session_that_is_to_go() {
+    let mut world = world();
+    let (quick, slow) = (world.attach(1), world.attach(2));
+    relay(&mut world, &quick, "x", LAG_MAX_MESSAGES);
+    world.post(&["x"]);
+    assert_eq!(world.take(&slow).len(), LAG_MAX_MESSAGES + 1);
+    world.have(&quick, 1);
+    assert!(slow.is_lagging());
+    world.try_post("late", Hold::Store { ttl: 1 }).unwrap();
+    world.at_millis(2000);
+    world.expire();
+    assert_eq!((world.messages(), world.mailboxes.expired()), (0, 1));
+}
