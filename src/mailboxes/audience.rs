@@ -157,11 +157,11 @@ impl Audience {
     }
 
     /// Has the session that is the furthest behind give up its mail if more is kept for it than a window, and wakes it to be
-    /// closed; whether there was one.
-    pub(super) fn end_lag(&mut self, oldest: Sequence, wake: &mut Vec<SessionAddress>) -> bool {
+    /// closed; whether there was one. `last_bytes` is the size of the last message kept.
+    pub(super) fn end_lag(&mut self, last_bytes: usize, oldest: Sequence, wake: &mut Vec<SessionAddress>) -> bool {
         let Room { messages, bytes } = self.kept;
-        // One message that is larger than a window by itself is none to be closed for.
-        if messages <= LAG_MAX_MESSAGES && (bytes <= LAG_MAX_BYTES || messages <= 1) {
+        // A session's own window lets one message go beyond it: what has been given so is none to be closed for.
+        if messages <= LAG_MAX_MESSAGES && bytes.saturating_sub(last_bytes) <= LAG_MAX_BYTES {
             return false;
         }
         let followed = self.listeners.iter_mut().filter(|listener| !listener.lags);

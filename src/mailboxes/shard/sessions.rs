@@ -270,7 +270,16 @@ impl Shard {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
         let audience = self.audiences.get_mut(mailbox.audience);
-        audience.is_some_and(|audience| audience.end_lag(oldest, wake))
+        let Some(audience) = audience.filter(|audience| audience.kept() != Room::NONE) else {
+            return false;
+        };
+        // The last message kept stands before the first that no session has had.
+        let last = match self.messages.get(audience.had_cursor()) {
+            Some(message) => message.prev,
+            None => mailbox.tail,
+        };
+        let last_bytes = self.messages[last].len as usize;
+        audience.end_lag(last_bytes, oldest, wake)
     }
 
     /// Drops what must not be stored, now that the last session has gone.

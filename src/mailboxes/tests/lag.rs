@@ -121,3 +121,25 @@ fn what_expires_is_not_on_its_way_to_a_session_that_is_to_go() {
     world.expire();
     assert_eq!((world.messages(), world.mailboxes.expired()), (0, 1));
 }
+
+#[test]
+fn a_session_that_has_been_given_no_more_than_its_window_is_not_behind() {
+    let mut world = World::with(8 << 20, 50);
+    let caps = Caps {
+        mailbox_messages: 50,
+        mailbox_bytes: u32::try_from(4 * LAG_MAX_BYTES).unwrap(),
+        sessions: 2,
+    };
+    let budget = Arc::clone(world.mailboxes.budget());
+    world.mailboxes = Arc::new(Mailboxes::new(caps, 1, [1, 2], budget, world.epoch));
+    let (quick, slow) = (world.attach(1), world.attach(2));
+    // As a window gives: one message may go beyond it.
+    let most = "x".repeat(LAG_MAX_BYTES - 1);
+    let last = "x".repeat(64 * 1024);
+    world.post(&[&most, &last]);
+    assert_eq!(world.take(&slow).len(), 2);
+    world.have(&quick, 2);
+    assert!(!slow.is_lagging());
+    relay(&mut world, &quick, "x", 1);
+    assert!(slow.is_lagging());
+}
