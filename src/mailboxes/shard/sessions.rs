@@ -4,7 +4,9 @@
 
 use std::mem;
 
-use crate::limits::{EXPIRIES_PER_LOCK, MESSAGES_PER_TAKE, REMOVALS_PER_LOCK, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH};
+use crate::limits::{
+    EXPIRIES_PER_LOCK, MESSAGES_PER_TAKE, MOVES_PER_LOCK, REMOVALS_PER_LOCK, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH,
+};
 use crate::token::SessionAddress;
 
 use super::{Shard, whole_seconds};
@@ -106,6 +108,10 @@ impl Shard {
             let message = &self.messages[next];
             if message.is_expired(now_millis) {
                 self.end_expired(next);
+                // Large bodies take their time too.
+                if self.moves_due > MOVES_PER_LOCK {
+                    return Taken::More;
+                }
                 continue;
             }
             let mailbox = &self.mailboxes[index];

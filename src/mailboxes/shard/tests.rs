@@ -27,6 +27,14 @@ fn key() -> Key {
     Key::new(RecipientId::from_bytes([1; 32]), 1)
 }
 
+fn address() -> SessionAddress {
+    let token = Token {
+        index: 0,
+        generation: 0,
+    };
+    SessionAddress { worker: 0, token }
+}
+
 fn the_mailbox(shard: &Shard) -> u32 {
     shard.find(&key()).unwrap()
 }
@@ -48,16 +56,9 @@ fn a_queue_never_spans_more_sequences_than_can_be_told_apart() {
 fn a_queue_never_has_more_bytes_than_can_be_counted_with_those_that_no_cap_counts() {
     let mut shard = shard();
     shard.caps.mailbox_bytes = u32::MAX;
-    let address = SessionAddress {
-        worker: 0,
-        token: Token {
-            index: 0,
-            generation: 0,
-        },
-    };
     shard.caps.sessions = 2;
-    let (index, ahead) = shard.attach(&key(), address).unwrap();
-    shard.attach(&key(), address).unwrap();
+    let (index, ahead) = shard.attach(&key(), address()).unwrap();
+    shard.attach(&key(), address()).unwrap();
     let post = |shard: &mut Shard| {
         let hold = Hold::Store { ttl: 1 };
         shard.post(&key(), &[0; 8], hold, 0, &mut Vec::new())
@@ -135,4 +136,37 @@ fn no_missed_message_is_left_out_when_the_mailbox_can_count_no_further() {
     assert!(!shard.expire(10_000, &mut 10));
     assert_eq!(shard.mailboxes[index].missed, 1);
     assert_eq!(shard.take_lost(index, 10_000), u64::from(u16::MAX) + 1);
+}
+
+#[test]
+fn what_one_lock_frees_for_a_session_does_not_grow_with_the_bodies_and_the_rest_follows() {
+    const LEN: usize = 1 << 16;
+    let caps = Caps {
+        mailbox_messages: 100,
+        mailbox_bytes: 1 << 30,
+        sessions: 1,
+    };
+    let budget = Arc::new(Budget::new(64 << 20));
+    let pool = Arc::new(Pool::new(Arc::clone(&budget), 1));
+    let mut shard = Shard::new(caps, 1, &pool, Arc::clone(&budget));
+    for ttl in [[1; 50], [100; 50]].concat() {
+        let hold = Hold::Store { ttl };
+        assert_eq!(shard.post(&key(), &[0; LEN], hold, 0, &mut Vec::new()), Ok(()));
+    }
+    let (index, session) = shard.attach(&key(), address()).unwrap();
+    let room = Room::of_bytes(0);
+    let mut deliveries = Deliveries::new();
+    while deliveries.is_empty() {
+        let before = shard.messages.len();
+        assert_eq!(
+            shard.take(index, session, 2000, room, true, &mut deliveries),
+            Taken::More
+        );
+        let freed = (before - shard.messages.len()) as usize;
+        assert!(
+            freed * (LEN / BLOCK_BYTES) <= 2 * MOVES_PER_LOCK,
+            "{freed} bodies are freed under one lock"
+        );
+    }
+    assert_eq!(shard.messages.len(), 50);
 }
