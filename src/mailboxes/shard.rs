@@ -260,7 +260,7 @@ impl Shard {
         }
     }
 
-    /// At the end of what is done under one lock: moves what lies behind many vacant places to the front, so that segments
+    /// Once under each lock that removes something: moves what lies behind many vacant places to the front, so that segments
     /// become empty. No more than as many as have become vacant, for that is enough. What is beyond one lock's share is
     /// done under the next ones.
     fn settle(&mut self) {

@@ -82,20 +82,8 @@ impl Shard {
         is_all_acknowledged: bool,
         into: &mut Deliveries,
     ) -> Taken {
-        let taken = self.take_some(index, key, now_millis, room, is_all_acknowledged, into);
+        // First, since there are many ways out. What this makes due itself is done under the next lock.
         self.settle();
-        taken
-    }
-
-    fn take_some(
-        &mut self,
-        index: u32,
-        key: u32,
-        now_millis: u64,
-        room: Room,
-        is_all_acknowledged: bool,
-        into: &mut Deliveries,
-    ) -> Taken {
         let mut bytes_left = room.bytes;
         let mut is_first = true;
         if is_all_acknowledged {
