@@ -362,6 +362,11 @@ impl<S: Service> Connection<S> {
             }
         }
         self.deliver(turn);
+        if let Stage::Closing(closing) = &mut self.stage {
+            // Where the delivery has ended the session, the client's Close may be in here.
+            closing.discard(rest);
+            rest = &[];
+        }
         input.len() - rest.len()
     }
 

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use npchat::config::Timeouts;
 use npchat::connection::Connection;
-use npchat::limits::DRAIN_LINGER_SECONDS;
+use npchat::identity::RecipientId;
+use npchat::limits::{DRAIN_LINGER_SECONDS, FRAMES_PER_REQUEST, LAG_MAX_BYTES, REQUESTS_PER_VISIT};
+use npchat::mailboxes::{Deliveries, Room, Taken};
 use npchat::refusal::CloseReason;
+use npchat::relay::Wish;
+use npchat::token::{SessionAddress, Token};
 
 use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;
@@ -76,4 +80,43 @@ fn a_drain_leaves_a_client_that_lingers_less_time() {
     endpoint.lent.relay.start_draining();
     endpoint.visit(Connection::drain);
     assert_eq!(endpoint.time_left(), Some(Duration::from_secs(DRAIN_LINGER_SECONDS)));
+}
+
+#[test]
+fn a_close_that_had_come_when_a_delivery_ends_the_session_is_the_clients_last() {
+    const BYTES: usize = 16 * 1024;
+    let identity = Identity::generate();
+    let mut endpoint = Endpoint::new();
+    endpoint.answers_pings = false;
+    endpoint.log_in(&identity);
+    // The first message fills the window, so that the next waits for its pong.
+    endpoint.post(&identity.id, &[0; BYTES]);
+    let pong = endpoint.take_pings().remove(0).pong().masked();
+    endpoint.post(&identity.id, b"next");
+
+    // Meanwhile another session acknowledges more than a window.
+    let id = RecipientId::parse(identity.id.as_bytes()).unwrap();
+    let token = Token {
+        index: 1,
+        generation: 0,
+    };
+    let address = SessionAddress { worker: 1, token };
+    let (now, relay) = (endpoint.lent.now, &endpoint.lent.relay);
+    let quick = relay.attach(&id, address).unwrap();
+    for _ in 0..LAG_MAX_BYTES / BYTES + 2 {
+        relay
+            .post(&id, &[0; BYTES], Wish::Default, now, &mut Vec::new())
+            .unwrap();
+    }
+    let mut given = Deliveries::new();
+    while quick.take(now, Room::of_bytes(usize::MAX), true, &mut given) != Taken::All {}
+    let last = given.iter().last().unwrap().sequence;
+    quick.confirm(last, &mut Vec::new());
+
+    let texts = Frame::text("{}")
+        .masked()
+        .repeat(REQUESTS_PER_VISIT * FRAMES_PER_REQUEST);
+    let close = Frame::close(1000, "").masked();
+    endpoint.visit(|connection, turn| connection.receive(&[pong, texts, close].concat(), turn));
+    assert_eq!(endpoint.freed, Some(CloseReason::FellBehind));
 }
