@@ -73,8 +73,10 @@ mod warm;
 /// # A message that ends sessions
 /// A client whose own limit is smaller than a message may close its session at it, every time. So a message, once a session
 /// has ended with it as its first unconfirmed one, is given only when all before it has been confirmed, and nothing is given
-/// after it until it has been itself. And after [`SUSPECT_FAILURES`](crate::limits::SUSPECT_FAILURES) sessions in a row it goes
-/// behind all others whenever a first session attaches, until it is confirmed or expires.
+/// after it until it has been itself. The one that the session closed at may stand further behind: so what follows is
+/// given in batches that double, each when the last has been confirmed. And after
+/// [`SUSPECT_FAILURES`](crate::limits::SUSPECT_FAILURES) sessions in a row it goes behind all others whenever a first
+/// session attaches, until it is confirmed or expires.
 ///
 /// # Costs
 /// Every operation is linear in the sessions of the one mailbox and amortised O(1) in the messages, since each message
@@ -360,8 +362,8 @@ pub enum Taken {
     All,
     /// More mail.
     More,
-    /// More mail, which is given once all that was given is confirmed: sessions have ended with the next message, or with the
-    /// last one.
+    /// More mail, which is given once all that was given is confirmed: sessions have ended with the next message, or
+    /// with one that this session was given.
     AwaitsAcknowledgement,
     /// It doesn't matter: the session is more than a window behind another one, and is to be closed.
     Lagging,

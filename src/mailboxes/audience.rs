@@ -2,7 +2,7 @@
 //!
 //! Positions only: the messages themselves, and when they go, are the shard's.
 
-use crate::limits::{LAG_MAX_BYTES, LAG_MAX_MESSAGES, REMOVALS_PER_LOCK};
+use crate::limits::{LAG_MAX_BYTES, LAG_MAX_MESSAGES, REMOVALS_PER_LOCK, WINDOW_MAX_MESSAGES};
 use crate::token::SessionAddress;
 
 use super::Room;
@@ -43,8 +43,19 @@ pub(super) struct Listener {
     pub(super) notified: bool,
     /// It is too far behind another one: nothing is kept for it any more, and it is to be closed.
     pub(super) lags: bool,
-    /// What it was given last was a suspect, which it may not have acknowledged yet.
-    pub(super) is_behind_suspect: bool,
+    /// It has been given a suspect.
+    care: Option<Care>,
+}
+
+/// How mail goes on after a suspect: in batches that double, each once all before it is acknowledged.
+///
+/// What ended a session may have been any message of those it left unacknowledged, and only the first is known as a
+/// suspect. So each session acknowledges half of what stands before that one at least, however much that is.
+#[derive(Debug, Clone, Copy)]
+struct Care {
+    batch: usize,
+    /// Messages that may still be given of this batch.
+    left: usize,
 }
 
 impl Audience {
@@ -94,7 +105,7 @@ impl Audience {
             key,
             notified: self.had_cursor != NONE,
             lags: false,
-            is_behind_suspect: false,
+            care: None,
         });
         key
     }
@@ -254,6 +265,30 @@ impl Audience {
 }
 
 impl Listener {
+    /// It has acknowledged all that it was given.
+    pub(super) fn begin_batch(&mut self) {
+        let Some(Care { batch, left }) = self.care else { return };
+        if left < batch {
+            let batch = 2 * batch;
+            self.care = (batch <= WINDOW_MAX_MESSAGES).then_some(Care { batch, left: batch });
+        }
+    }
+
+    /// Whether the next message must wait until all that was given is acknowledged.
+    pub(super) fn awaits_acknowledgement(&self) -> bool {
+        self.care.is_some_and(|care| care.left == 0)
+    }
+
+    /// The next message is given.
+    pub(super) fn note_given(&mut self, is_suspect: bool) {
+        match &mut self.care {
+            // It is a batch by itself.
+            care if is_suspect => *care = Some(Care { batch: 1, left: 0 }),
+            Some(care) => care.left = care.left.saturating_sub(1),
+            None => {}
+        }
+    }
+
     /// Whether the message is for this session: one that must not be stored is only for those who were there.
     pub(super) fn is_given(&self, message: &Message, oldest: Sequence) -> bool {
         message.live_only == 0 || !message.sequence.is_before(self.attached_at, oldest)

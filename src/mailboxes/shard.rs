@@ -260,9 +260,9 @@ impl Shard {
         }
     }
 
-    /// Once under each lock that removes something: moves what lies behind many vacant places to the front, so that segments
-    /// become empty. No more than as many as have become vacant, for that is enough. What is beyond one lock's share is
-    /// done under the next ones.
+    /// Once under each lock that removes something: moves what lies behind many vacant places to the front, so that
+    /// segments become empty. No more than as many as have become vacant, for that is enough. What is beyond one lock's
+    /// share is done under the next ones.
     fn settle(&mut self) {
         for _ in 0..self.moves_due.min(MOVES_PER_LOCK) {
             let has_moved = self.move_message();

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH};
+use npchat::limits::{
+    LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH, WINDOW_MAX_MESSAGES,
+};
 use npchat::mailboxes::{Caps, Hold, PostError, Taken};
 
 pub(crate) struct Message {
@@ -50,8 +52,8 @@ pub(crate) struct Session {
     pub(crate) mailbox: u8,
     /// Whether a post must wake it: not known from its attaching to its first take.
     must_wake: Option<bool>,
-    /// What it was given last was a suspect, and may not have been acknowledged yet.
-    is_behind_suspect: bool,
+    /// Since it was given a suspect: how many it is given before all is acknowledged, and how many of these are left.
+    batch: Option<(usize, usize)>,
 }
 
 /// Segments are as small as they get, whatever the budget is.
@@ -226,7 +228,7 @@ impl Model {
             serial,
             mailbox,
             must_wake: None,
-            is_behind_suspect: false,
+            batch: None,
         });
         true
     }
@@ -294,14 +296,20 @@ impl Model {
         let session = &mut self.sessions[at];
         let mut room = max_bytes;
         let mut serials = Vec::new();
-        session.is_behind_suspect &= !is_all_acknowledged;
+        if let Some((size, left)) = session.batch
+            && is_all_acknowledged
+            && left < size
+        {
+            session.batch = (2 * size <= WINDOW_MAX_MESSAGES).then_some((2 * size, 2 * size));
+        }
         for message in &mut self.messages {
             let is_due = message.meant_for.contains(&session.serial) && !message.given.contains(&session.serial);
             if !is_due || message.gone || message.deadline_millis <= now {
                 continue;
             }
             let is_suspect = message.failures > 0;
-            if session.is_behind_suspect || is_suspect && !(serials.is_empty() && is_all_acknowledged) {
+            let is_batch_over = session.batch.is_some_and(|(_, left)| left == 0);
+            if is_batch_over || is_suspect && !(serials.is_empty() && is_all_acknowledged) {
                 session.must_wake = Some(false);
                 return (serials, Taken::AwaitsAcknowledgement);
             }
@@ -309,7 +317,10 @@ impl Model {
                 session.must_wake = Some(false);
                 return (serials, Taken::More);
             }
-            session.is_behind_suspect = is_suspect;
+            session.batch = match session.batch {
+                _ if is_suspect => Some((1, 0)),
+                batch => batch.map(|(size, left)| (size, left - 1)),
+            };
             room = room.saturating_sub(message.len);
             message.given.insert(session.serial);
             serials.push(message.serial);

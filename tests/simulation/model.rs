@@ -369,7 +369,7 @@ impl Model {
     }
 
     /// Whether the message may wait for what the session was given before it to be acknowledged: sessions have ended with it,
-    /// with some of that, or with one between, which the session waited at and whose time has ended since.
+    /// or with one before it, since which this session is given its mail in batches.
     fn may_wait(&self, session: &Session, message: usize) -> bool {
         let line = &self.lines[session.identity].numbers;
         let mut unconfirmed = session.unconfirmed.iter().map(|place| line[*place]);
@@ -381,8 +381,9 @@ impl Model {
         };
         let is_suspect = |number: usize| self.messages[number].failures > 0 || may_have_ended_one(number);
         let place = line.iter().position(|number| *number == message).unwrap_or(0);
-        let mut up_to_it = line[session.next.min(place)..=place].iter().copied();
-        unconfirmed.len() > 0 && (up_to_it.any(is_suspect) || unconfirmed.any(is_suspect))
+        let mut up_to_it = line[..=place].iter().copied();
+        let mut is_own_suspect = |number| session.may_stand_at(&self.messages[number]) && is_suspect(number);
+        unconfirmed.len() > 0 && (up_to_it.any(&mut is_own_suspect) || unconfirmed.any(is_own_suspect))
     }
 
     /// Whether what must not be stored may be dropped for want of room.

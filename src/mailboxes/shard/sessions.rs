@@ -87,7 +87,7 @@ impl Shard {
         let mut bytes_left = room.bytes;
         let mut is_first = true;
         if is_all_acknowledged {
-            self.forget_suspect(index, key);
+            self.begin_batch(index, key);
         }
         for _ in 0..MESSAGES_PER_TAKE.min(room.messages) {
             let Some(next) = self.next_for(index, key) else {
@@ -110,13 +110,13 @@ impl Shard {
             if listener.is_given(message, oldest) {
                 let len = message.len as usize;
                 // A suspect goes alone: what ended a session may have been any of what it was sent.
-                if listener.is_behind_suspect || message.is_suspect() && !(is_first && is_all_acknowledged) {
+                if listener.awaits_acknowledgement() || message.is_suspect() && !(is_first && is_all_acknowledged) {
                     return Taken::AwaitsAcknowledgement;
                 }
                 if len > bytes_left && !is_first {
                     return Taken::More;
                 }
-                listener.is_behind_suspect = message.is_suspect();
+                listener.note_given(message.is_suspect());
                 is_first = false;
                 bytes_left = bytes_left.saturating_sub(len);
                 into.push(message.sequence, |bytes| {
@@ -214,11 +214,10 @@ impl Shard {
         }
     }
 
-    /// The session has acknowledged the suspect that it may have been given last.
-    fn forget_suspect(&mut self, index: u32, key: u32) {
+    fn begin_batch(&mut self, index: u32, key: u32) {
         let audience = self.audiences.get_mut(self.mailboxes[index].audience);
         if let Some(listener) = audience.and_then(|audience| audience.listener(key)) {
-            listener.is_behind_suspect = false;
+            listener.begin_batch();
         }
     }
 

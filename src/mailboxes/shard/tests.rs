@@ -149,9 +149,10 @@ fn what_one_lock_frees_for_a_session_does_not_grow_with_the_bodies_and_the_rest_
     let budget = Arc::new(Budget::new(64 << 20));
     let pool = Arc::new(Pool::new(Arc::clone(&budget), 1));
     let mut shard = Shard::new(caps, 1, &pool, Arc::clone(&budget));
+    let body = vec![0; LEN];
     for ttl in [[1; 50], [100; 50]].concat() {
         let hold = Hold::Store { ttl };
-        assert_eq!(shard.post(&key(), &[0; LEN], hold, 0, &mut Vec::new()), Ok(()));
+        assert_eq!(shard.post(&key(), &body, hold, 0, &mut Vec::new()), Ok(()));
     }
     let (index, session) = shard.attach(&key(), address()).unwrap();
     let room = Room::of_bytes(0);

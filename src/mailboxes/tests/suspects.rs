@@ -138,3 +138,41 @@ fn what_comes_after_the_message_has_been_given_waits_until_it_is_acknowledged() 
     assert_eq!(session.take(world.now, room, true, &mut deliveries), Taken::All);
     assert_eq!(deliveries.len(), 1);
 }
+
+impl World {
+    /// The same, but it confirms what it is given together, and nothing of that if `poison` is among it.
+    /// Returns how many it had.
+    fn visit_with_pings(&mut self, poison: &str) -> usize {
+        let session = self.attach(1);
+        let mut had = 0;
+        loop {
+            let mut given = Vec::new();
+            let taken = self.take_some(&session, Room::of_bytes(16 * 1024), &mut given);
+            if given.iter().any(|given| given.body == poison) {
+                return had;
+            }
+            if let Some(last) = given.last() {
+                session.confirm(last.sequence, &mut self.woken);
+            }
+            had += given.len();
+            if taken == Taken::All {
+                return had;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_before_the_message_is_acknowledged_in_a_few_sessions_however_much_it_is() {
+    let mut world = World::with(1 << 20, 1000);
+    for before in [1, 50, 400] {
+        world.post(&vec!["x"; before]);
+        world.try_post("poison", Hold::Store { ttl: 10 }).unwrap();
+        world.post(&["last"]);
+        let had: Vec<_> = (0..15).map(|_| world.visit_with_pings("poison")).collect();
+        assert_eq!(had.iter().sum::<usize>(), before + 1, "{had:?}");
+        world.now += Duration::from_secs(11);
+        world.expire();
+        world.assert_empty();
+    }
+}
