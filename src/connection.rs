@@ -258,9 +258,8 @@ impl<S: Service> Connection<S> {
         !self.outbound.is_empty()
     }
 
-    /// Bytes of memory that this connection holds beside itself: input, output, a message under way. A body that
-    /// is kept is
-    /// charged with the mail.
+    /// Bytes of memory that this connection holds beside itself: input, output, a message under way. A body that is kept
+    /// is charged with the mail.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let stage = match &self.stage {
@@ -271,8 +270,8 @@ impl<S: Service> Connection<S> {
         stage + self.unread.capacity() + self.outbound.held_bytes()
     }
 
-    /// Ends the connection at once, for the memory that its unsent output takes. It takes nothing, so it can't be
-    /// told either.
+    /// Ends the connection at once, for the memory that its unsent output takes. Its client takes nothing, not even a
+    /// farewell.
     pub fn evict(&mut self) {
         self.break_off(CloseReason::ConnectionMemory);
         self.stage = Stage::Closing(Closing::over(CloseReason::ConnectionMemory));

@@ -26,9 +26,10 @@ pub const EVENTS_PER_POLL: usize = 128;
 pub const POLLS_PER_TURN: usize = 32;
 /// Requests that one connection may have answered in one visit.
 pub const REQUESTS_PER_VISIT: usize = 64;
-/// The same when many connections have news: so that all of them together have no more than this,
+/// Requests that all connections with news may have answered in one turn, when they are many, but for
+/// [`REQUESTS_PER_VISIT_MIN`] of each.
 pub const REQUESTS_FOR_ALL_NEWS: usize = 1024;
-/// but each one at least this.
+/// Requests that each connection with news may have answered in one visit, however many have news.
 pub const REQUESTS_PER_VISIT_MIN: usize = 4;
 /// WebSocket frames count as this part of a request.
 pub const FRAMES_PER_REQUEST: usize = 4;
@@ -41,11 +42,11 @@ pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
 pub const LINGERING_BYTES_PER_TURN: usize = 128 * 1024;
 /// Sessions with new mail that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
-/// Time that newcomers have in a turn if they want it, and their TLS handshakes once more: as much as the turn has taken so far,
-/// this at least,
+/// Least time that newcomers have in a turn if they want it, and their TLS handshakes once more. It is as much as the turn
+/// has taken so far, within this and [`NEWCOMERS_MAX_MICROS`].
 pub const NEWCOMERS_MIN_MICROS: u64 = 500;
-/// and this at most. What begins in time may end later: one step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with
-/// an RSA key.
+/// Longest time that newcomers have in a turn, and their TLS handshakes once more. What begins in time may end later: one
+/// step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
 pub const NEWCOMERS_MAX_MICROS: u64 = 4000;
 /// Newcomers that wait for a visit or a step of a login, past which no more are accepted but one a turn: they wait in the kernel,
 /// and not for their deadlines.
@@ -74,19 +75,17 @@ pub const EXPIRIES_PER_TURN: usize = 1024;
 /// Output of one connection, past which it produces no more until the kernel has taken some.
 pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
 
-/// Connections that a worker looks at in one turn to find the largest holders of unsent output, when connections
-/// hold too much.
+/// Connections that a worker looks at in one turn to find the largest holders, when connections hold too much.
 pub const EVICTIONS_PER_TURN: usize = 256;
 /// While they do, a worker that has nothing else to do looks this often whether new connections can go on.
 pub const OVER_BUDGET_PAUSE_MILLIS: u64 = 10;
-/// What a connection takes beside its buffers: its place in a worker, and what a session has. With room for tables
-/// that double.
+/// What a connection takes beside its buffers: its place in a worker, and what a session has. With room for tables that
+/// double.
 pub const CONNECTION_BYTES: u64 = 1024;
 /// The same with TLS.
 pub const TLS_CONNECTION_BYTES: u64 = 8 * 1024;
-/// What a worker takes: read scratch, plaintext, records and output of one connection, and its events. Output with
-/// a message
-/// of the largest size comes on top, twice.
+/// What a worker takes: read scratch, plaintext, records and output of one connection, and its events. Output with a
+/// message of the largest size comes on top, twice.
 pub const WORKER_BYTES: u64 = 1024 * 1024;
 /// What the process takes with nothing to do, counts of lost messages included.
 pub const PROCESS_BYTES: u64 = 16 * 1024 * 1024;
@@ -190,11 +189,11 @@ pub const LOGIN_DEADLINE_SECONDS: u64 = 10;
 /// Output that the kernel doesn't take may wait this long before its rate counts. As long as a pong, and for the same reason:
 /// the kernel takes none while nothing of what it has sent is acknowledged.
 pub const WRITE_STALL_SECONDS: u64 = PONG_TIMEOUT_SECONDS;
-/// A connection that is silent for so long is asked by the kernel whether its peer is still there (RFC 9293 §3.8.4),
+/// A connection that is silent for so long is asked by the kernel whether its peer is still there (RFC 9293 §3.8.4).
 pub const TCP_KEEPALIVE_IDLE_SECONDS: u64 = 60;
-/// again after this,
+/// Time between two such questions that get no answer.
 pub const TCP_KEEPALIVE_INTERVAL_SECONDS: u64 = 15;
-/// and is over when so many questions get no answer.
+/// Such questions without an answer, after which the connection is over.
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// A session that has nothing to confirm is pinged this often, or a little more often.
 pub const PING_INTERVAL_SECONDS: u64 = 30;
@@ -233,9 +232,9 @@ pub const STALL_MIN_MILLIS: u64 = 1000;
 pub const STALL_LOG_SECONDS: u64 = 60;
 /// A busy worker looks for expired messages this often.
 pub const EXPIRY_TICK_MILLIS: u64 = 1000;
-/// Resident memory is looked at this often at most,
+/// Resident memory is looked at this often at most.
 pub const NET_LOOK_MILLIS: u64 = 1000;
-/// and that it is too much is logged this often at most.
+/// That too much memory is resident is logged this often at most.
 pub const NET_LOG_SECONDS: u64 = 60;
 /// How long accepting pauses when the process is out of files or memory.
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
