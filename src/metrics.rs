@@ -82,6 +82,9 @@ pub struct Totals {
     pub logins: u64,
     /// Messages that expired unseen by any session.
     pub expired: u64,
+    /// How often resident memory has passed its bound, see
+    /// [`Relay::times_over_bound`](crate::relay::Relay::times_over_bound).
+    pub over_bound: u64,
     /// Refusals by kind, in the order of [`Refusal::ALL`].
     pub refusals: [u64; Refusal::ALL.len()],
     /// Ends of connections by reason, in the order of [`CloseReason::ALL`].
@@ -90,7 +93,7 @@ pub struct Totals {
 
 impl Totals {
     /// Sums what the workers have counted so far. What has expired is counted where it is kept, see
-    /// [`Mailboxes::expired`](crate::mailboxes::Mailboxes::expired).
+    /// [`Mailboxes::expired`](crate::mailboxes::Mailboxes::expired). `over_bound` is 0: the relay counts that.
     #[must_use]
     pub fn of(workers: &[Counters], expired: u64) -> Self {
         let sum = |pick: &dyn Fn(&Counters) -> u64| workers.iter().map(pick).sum::<u64>();
@@ -102,6 +105,7 @@ impl Totals {
             delivered: sum(&|counters| counters.delivered.get()),
             logins: sum(&|counters| counters.logins.get()),
             expired,
+            over_bound: 0,
             refusals: std::array::from_fn(|kind| sum(&|counters| counters.refusals[kind].get())),
             closes: std::array::from_fn(|kind| sum(&|counters| counters.closes[kind].get())),
         }
@@ -128,6 +132,9 @@ impl fmt::Display for Totals {
             "accepted={} open={} posted={} delivered={} logins={} expired={}",
             self.accepted, self.open, self.posted, self.delivered, self.logins, self.expired
         )?;
+        if self.over_bound > 0 {
+            write!(f, " over_bound={}", self.over_bound)?;
+        }
         for (refusal, count) in Refusal::ALL.iter().zip(self.refusals).filter(|(_, count)| *count > 0) {
             write!(f, " refused.{}={count}", refusal.code())?;
         }
@@ -149,11 +156,16 @@ mod tests {
         workers[1].accepted.add(1);
         workers[1].closed(CloseReason::Idle);
         workers[0].refused(Refusal::BadId);
-        let totals = Totals::of(&workers, 7);
+        let mut totals = Totals::of(&workers, 7);
         assert_eq!((totals.accepted, totals.open), (3, 2));
         assert_eq!(
             totals.to_string(),
             "accepted=3 open=2 posted=0 delivered=0 logins=0 expired=7 refused.bad_id=1 closed.idle=1"
+        );
+        totals.over_bound = 2;
+        assert!(
+            totals.to_string().contains(" expired=7 over_bound=2 refused."),
+            "{totals}"
         );
     }
 }

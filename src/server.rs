@@ -266,7 +266,10 @@ impl Shared {
     }
 
     fn totals(&self) -> Totals {
-        Totals::of(&self.counters, self.relay.mailboxes().expired())
+        Totals {
+            over_bound: self.relay.times_over_bound(),
+            ..Totals::of(&self.counters, self.relay.mailboxes().expired())
+        }
     }
 
     fn wake_all(&self) {
