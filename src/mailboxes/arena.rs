@@ -31,6 +31,8 @@ pub(super) struct Arena {
     layout: Layout,
     used: u32,
     vacant: u32,
+    /// Segments that are held and in which no place is used.
+    unused_segments: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,6 +112,7 @@ impl Arena {
             with_room: Vec::new(),
             used: 0,
             vacant: 0,
+            unused_segments: 0,
         }
     }
 
@@ -172,6 +175,9 @@ impl Arena {
         let slots = lowest(!*bits, most);
         *bits |= slots;
         let count = slots.count_ones();
+        if state.used == 0 {
+            self.unused_segments -= 1;
+        }
         state.used += count;
         if state.used == self.layout.room() {
             self.with_room[at / WORD] &= !(1 << (at % WORD));
@@ -198,13 +204,18 @@ impl Arena {
         self.used -= 1;
         self.vacant += 1;
         if self.states[at].used == 0 {
+            self.unused_segments += 1;
             self.drop_segment(at);
         }
     }
 
-    /// Gives back segments that were reserved and in which no place has been taken.
+    /// Gives back segments that were reserved and in which no place has been taken. Costs nothing where there is none, as
+    /// at most refusals of a full relay.
     pub(super) fn give_back_unused(&mut self) {
         for at in (0..self.segments.len()).rev() {
+            if self.unused_segments == 0 {
+                return;
+            }
             if self.states.get(at).is_some_and(|state| state.used == 0) && !self.segments[at].is_empty() {
                 self.drop_segment(at);
             }
@@ -318,10 +329,12 @@ impl Arena {
         }
         self.with_room[at / WORD] |= 1 << (at % WORD);
         self.vacant += self.layout.room();
+        self.unused_segments += 1;
     }
 
     fn drop_segment(&mut self, at: usize) {
         self.pool.give_back(std::mem::take(&mut self.segments[at]));
+        self.unused_segments -= 1;
         self.with_room[at / WORD] &= !(1 << (at % WORD));
         self.vacant -= self.layout.room();
         while self.segments.last().is_some_and(|segment| segment.is_empty()) {
@@ -366,4 +379,27 @@ fn lowest(bits: u64, most: usize) -> u64 {
 #[inline]
 fn bit_word(segment: &mut [Line], word: usize) -> &mut u64 {
     &mut segment[word / LINE].0[word % LINE]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailboxes::budget::Budget;
+
+    #[test]
+    fn segments_in_which_nothing_was_taken_are_counted_and_given_back() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let mut arena = Arena::new(Arc::new(Pool::new(Arc::clone(&budget), 1)), 1, false);
+        let room = arena.layout.room();
+        assert!(arena.reserve(3 * room));
+        assert_eq!(arena.unused_segments, 3);
+        let index = arena.take();
+        assert_eq!(arena.unused_segments, 2);
+        arena.give_back_unused();
+        assert_eq!((arena.unused_segments, arena.segments.len()), (0, 1));
+        assert_eq!(budget.used(), arena.pool.bytes_of(1));
+        arena.put_back(index);
+        assert_eq!((arena.unused_segments, arena.segments.len()), (0, 0));
+        assert_eq!(budget.used(), 0);
+    }
 }
