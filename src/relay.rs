@@ -141,9 +141,17 @@ impl Relay {
     /// Has `resident_bytes` tell the resident memory of the process, once a second at most. While that is more than
     /// [`Config::memory_bound`], no mail is taken.
     pub fn look_at_resident(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
-        self.net.look(now, resident_bytes);
-        if self.net.is_over() {
+        if self.net.look(now, resident_bytes) {
             self.mailboxes.trim_all();
+        }
+    }
+
+    /// Like [`Relay::look_at_resident`], if mail is refused because of the last reading. Called before requests are served,
+    /// so that none is refused because of one older than [`NET_LOOK_MILLIS`](crate::limits::NET_LOOK_MILLIS), however
+    /// long nothing has happened. Costs one load while mail is taken.
+    pub fn renew_refusing_look(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
+        if self.net.is_over() {
+            self.look_at_resident(now, resident_bytes);
         }
     }
 

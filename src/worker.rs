@@ -166,6 +166,9 @@ impl<S: Service> Worker<S> {
 
     fn begin_turn(&mut self) {
         self.clock.begin_turn();
+        self.shared
+            .relay
+            .renew_refusing_look(self.clock.now, machine::resident_bytes);
         self.requests = REQUESTS_PER_VISIT;
         self.logins.allow(LOGIN_STEPS_PER_TURN);
         self.handshakes.allow(0);

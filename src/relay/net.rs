@@ -42,8 +42,8 @@ impl Net {
         self.times_over.load(Ordering::Relaxed)
     }
 
-    /// Looks, if it is time and no other worker does.
-    pub(super) fn look(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
+    /// Looks, if it is time and no other worker does. Returns whether it has looked and found too much.
+    pub(super) fn look(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) -> bool {
         if is_due(
             &self.next_look,
             self.millis(now),
@@ -51,7 +51,9 @@ impl Net {
         ) && let Some(bytes) = resident_bytes()
         {
             self.judge(bytes, now);
+            return self.is_over();
         }
+        false
     }
 
     fn judge(&self, resident_bytes: u64, now: Instant) {
