@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "these fail a run")]
 
 mod identity;
+mod intolerance;
 mod ledger;
 mod model;
 mod peer;

@@ -6,16 +6,17 @@
 //! not over. Which pong that is, and when it has been read, is the ledger's to say; here is what follows from it.
 
 mod records;
+mod suspects;
 
 use std::time::{Duration, Instant};
 
 use npchat::config::{Config, Timeouts};
 use npchat::limits::{
     LAG_MAX_BYTES, LAG_MAX_MESSAGES, LIVE_ONLY_HOLD_SECONDS, MESSAGES_PER_TAKE, OUTBOUND_HIGH_WATER_BYTES,
-    SEGMENT_MIN_BYTES, SUSPECT_FAILURES,
+    SEGMENT_MIN_BYTES,
 };
 
-use self::records::{Fate, Line, Message, Session, Terms};
+use self::records::{Fate, Line, Message, Session, Suspicion, Terms};
 use crate::identity;
 use crate::random::Random;
 use crate::sightings::{Sight, saw};
@@ -97,7 +98,7 @@ impl Model {
             confirmed: None,
             was_delivered: false,
             was_in_vain: false,
-            failures: 0,
+            suspicion: Suspicion::default(),
         });
         number
     }
@@ -145,11 +146,17 @@ impl Model {
         assert_eq!(fate, Fate::Posted, "answered twice");
         match why {
             Refused::MailboxFull => {
-                // What has expired and is the first that counts makes room.
-                let counted = self.counted_at_most(identity, now).into_iter();
-                let held: Vec<_> = counted
-                    .skip_while(|number| self.messages[*number].is_expired(now))
-                    .collect();
+                // What has expired and is the first that counts makes room, unless it may have been put last.
+                let counted = self.counted_at_most(identity, now);
+                let first = counted
+                    .iter()
+                    .position(|number| !self.messages[*number].is_expired(now));
+                let first = first.unwrap_or(counted.len());
+                let held = counted
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, number)| *index >= first || self.messages[**number].suspicion.is_unplaced);
+                let held: Vec<_> = held.map(|(_, number)| *number).collect();
                 assert!(
                     held.len() >= self.mailbox_messages || self.bytes_of(&held) + length > self.mailbox_bytes,
                     "a mailbox that has room is said to be full"
@@ -163,6 +170,7 @@ impl Model {
     /// A session has been told that it is logged in; its number.
     pub(crate) fn log_in(&mut self, identity: usize, now: Instant) -> usize {
         let now = now + self.kept_from_running;
+        self.put_suspects_last(identity, now);
         let session = Session {
             identity,
             since: self.next_moment(),
@@ -170,6 +178,8 @@ impl Model {
             confirmed_to: 0,
             passed: Vec::new(),
             unconfirmed: Vec::new(),
+            behind: None,
+            is_given_batches: false,
             is_over: false,
         };
         let due = self.lines[identity].numbers.iter().copied();
@@ -200,6 +210,7 @@ impl Model {
         assert!(self.messages[number].body == body, "message {number} came changed");
         let place = self.check_delivery(&self.sessions[session], number, now);
         let passed = self.passed_over(&self.sessions[session], place, now);
+        self.note_suspect(session, number, place, now);
         let session = &mut self.sessions[session];
         session.passed.retain(|other| *other != place);
         session.passed.extend(passed);
@@ -231,25 +242,11 @@ impl Model {
         if self.messages[message].is_expired(now) {
             saw(Sight::ConfirmedAfterExpiry);
         }
+        if self.messages[message].suspicion.was_put_last {
+            saw(Sight::PutLastConfirmed);
+        }
         if *self.messages[message].confirmed.get_or_insert(moment) < moment {
             saw(Sight::ConfirmedByTwo);
-        }
-    }
-
-    /// A session is over, with what it was sent and has not confirmed: the first of that may be what it ended with, or what
-    /// comes after it if its time is over.
-    pub(crate) fn leave(&mut self, session: usize, now: Instant) {
-        let now = now + self.kept_from_running;
-        let session = &mut self.sessions[session];
-        session.is_over = true;
-        for place in session.unconfirmed.drain(..) {
-            let message = &mut self.messages[self.lines[session.identity].numbers[place]];
-            if message.is_stored() {
-                message.failures = message.failures.saturating_add(1);
-                if !message.is_expired(now) {
-                    break;
-                }
-            }
         }
     }
 
@@ -342,23 +339,6 @@ impl Model {
         terms.place
     }
 
-    /// Places that a session passes over though what stands there is due, when it is given what stands at `place`. Only a
-    /// message that sessions have kept ending with is.
-    fn passed_over(&self, session: &Session, place: usize, now: Instant) -> Vec<usize> {
-        let line = &self.lines[session.identity].numbers;
-        let ahead = session.next..place.max(session.next);
-        let due = ahead.filter(|place| session.must_be_given(&self.messages[line[*place]], now));
-        due.inspect(|passed| {
-            let message = line[*passed];
-            assert!(
-                self.messages[message].failures >= SUSPECT_FAILURES,
-                "message {} came, and {message} before it did not",
-                line[place]
-            );
-        })
-        .collect()
-    }
-
     /// What the session must be given next.
     fn next_due(&self, session: &Session, now: Instant) -> Option<usize> {
         let line = &self.lines[session.identity].numbers;
@@ -366,24 +346,6 @@ impl Model {
         ahead
             .map(|place| line[place])
             .find(|number| session.must_be_given(&self.messages[*number], now))
-    }
-
-    /// Whether the message may wait for what the session was given before it to be acknowledged: sessions have ended with it,
-    /// or with one before it, since which this session is given its mail in batches.
-    fn may_wait(&self, session: &Session, message: usize) -> bool {
-        let line = &self.lines[session.identity].numbers;
-        let mut unconfirmed = session.unconfirmed.iter().map(|place| line[*place]);
-        // Another session that hasn't acknowledged it may have ended, and not have seen its end yet.
-        let may_have_ended_one = |number: usize| {
-            let others = self.sessions.iter().filter(|other| other.identity == session.identity);
-            let mut others = others.filter(|other| other.since != session.since && !other.is_over);
-            others.any(|other| other.unconfirmed.iter().any(|place| line[*place] == number))
-        };
-        let is_suspect = |number: usize| self.messages[number].failures > 0 || may_have_ended_one(number);
-        let place = line.iter().position(|number| *number == message).unwrap_or(0);
-        let mut up_to_it = line[..=place].iter().copied();
-        let mut is_own_suspect = |number| session.may_stand_at(&self.messages[number]) && is_suspect(number);
-        unconfirmed.len() > 0 && (up_to_it.any(&mut is_own_suspect) || unconfirmed.any(is_own_suspect))
     }
 
     /// Whether what must not be stored may be dropped for want of room.

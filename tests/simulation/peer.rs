@@ -5,6 +5,7 @@ use std::time::Instant;
 use npchat::limits::READ_SCRATCH_BYTES;
 use npchat::refusal::CloseReason;
 
+use crate::intolerance::Intolerance;
 use crate::model::Model;
 use crate::poster::Poster;
 use crate::random::Random;
@@ -133,6 +134,18 @@ impl Peer {
         if let Role::Receiver(receiver) = &mut self.role {
             receiver.is_gone = true;
         }
+    }
+
+    /// Whose mail it wants and can't take, if it has ended its session at that.
+    pub(crate) fn ended_at(&self) -> Option<(usize, Intolerance)> {
+        match &self.role {
+            Role::Poster(_) => None,
+            Role::Receiver(receiver) => receiver.ended_at(),
+        }
+    }
+
+    pub(crate) fn is_receiver_of(&self, identity: usize) -> bool {
+        matches!(&self.role, Role::Receiver(receiver) if receiver.is_of(identity))
     }
 
     /// Whether it is to confirm what it was sent, if only time passes.
@@ -276,6 +289,9 @@ impl Peer {
             let before = self.to_send.len();
             receiver.react(self.socket.read, self.written - before, &mut self.to_send, random);
             self.written += self.to_send.len() - before;
+            if receiver.cuts() {
+                self.reset();
+            }
         }
     }
 }

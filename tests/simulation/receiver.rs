@@ -2,10 +2,13 @@
 //!
 //! It judges every frame when the server makes it, and answers what it has read.
 
+mod chatter;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::identity::{self, Challenge};
+use crate::intolerance::{End, Intolerance};
 use crate::ledger::Ledger;
 use crate::model::Model;
 use crate::pongs::{self, Answering};
@@ -15,11 +18,6 @@ use crate::wire::{Answer, BINARY, CLOSE, Frame, PING, PONG, TEXT, upgrade_reques
 
 const CHALLENGE_REQUEST: &[u8] = br#"{"get":"challenge"}"#;
 const DONE: &[u8] = br#"{"message":"handshake done"}"#;
-/// Few enough that none is ever too many, whatever the rate.
-const PINGS_MAX: u32 = 40;
-const CHALLENGES_MAX: u32 = 10;
-/// Pongs that nobody asked for: with the pings few enough as well.
-const FORGERIES_MAX: u32 = 10;
 /// The status of a Close that says that the relay stops (1012).
 const SERVICE_RESTART: [u8; 2] = 1012_u16.to_be_bytes();
 
@@ -34,6 +32,10 @@ pub(crate) struct Receiver {
     answering: Answering,
     /// It sends pongs that nobody asked for.
     forges: bool,
+    /// What it can't take.
+    intolerance: Option<Intolerance>,
+    /// It has met that.
+    has_met_poison: bool,
     forgeries: u32,
     /// What it was sent, and has confirmed.
     ledger: Ledger,
@@ -93,6 +95,8 @@ enum Said {
     Upgraded,
     Challenge(Challenge),
     Ping(Vec<u8>),
+    /// Mail that this client can't take.
+    Poison(Intolerance),
 }
 
 impl Receiver {
@@ -102,6 +106,8 @@ impl Receiver {
             manner,
             answering: Answering::AtOnce,
             forges: false,
+            intolerance: None,
+            has_met_poison: false,
             forgeries: 0,
             ledger: Ledger::default(),
             owed: VecDeque::new(),
@@ -131,6 +137,26 @@ impl Receiver {
             forges,
             ..self
         }
+    }
+
+    /// The same, but that there is mail at which it ends its session.
+    pub(crate) fn unable_to_take(self, intolerance: Option<Intolerance>) -> Self {
+        Self { intolerance, ..self }
+    }
+
+    pub(crate) fn is_of(&self, identity: usize) -> bool {
+        self.identity == identity
+    }
+
+    /// Whose mail it wants, and what it can't take of that, if this has ended its session.
+    pub(crate) fn ended_at(&self) -> Option<(usize, Intolerance)> {
+        let intolerance = self.intolerance.filter(|_| self.has_met_poison)?;
+        Some((self.identity, intolerance))
+    }
+
+    /// Whether it cuts the connection now.
+    pub(crate) fn cuts(&self) -> bool {
+        self.has_met_poison && self.intolerance.is_some_and(|it| it.end == End::Cut)
     }
 
     /// The model's number of its session, once it is logged in and until it is told of its end.
@@ -225,6 +251,12 @@ impl Receiver {
                 Said::Upgraded => self.ask(out, random),
                 Said::Challenge(challenge) => self.solve(&challenge, out, random),
                 Said::Ping(payload) => self.answer(payload, before, out, random),
+                Said::Poison(intolerance) => {
+                    self.has_met_poison = true;
+                    self.misbehaves = true;
+                    self.owed.clear();
+                    intolerance.write_end(out, mask(random));
+                }
             }
         }
     }
@@ -363,6 +395,9 @@ impl Receiver {
             assert_eq!(frame.opcode == TEXT, is_text, "the wrong kind of frame");
             let message = model.deliver(session, frame.payload, now);
             self.ledger.note_sent(message, frame.payload.len(), now);
+            if let Some(intolerance) = self.intolerance.filter(|it| it.is_met_by(message, frame.payload)) {
+                self.unread.push_back((end, Said::Poison(intolerance)));
+            }
             if frame.payload.is_empty() {
                 saw(Sight::EmptyDelivered);
             }
@@ -428,16 +463,6 @@ impl Receiver {
         self.ledger.note_pong(before + out.len(), payload);
     }
 
-    /// Pongs that nobody asked for, or asked for once only. Who guesses what the next ping will say has confirmed its mail.
-    fn forge(&mut self, before: usize, out: &mut Vec<u8>, random: &mut Random) {
-        if !self.forges || self.forgeries == FORGERIES_MAX || !random.once_in(5) {
-            return;
-        }
-        self.forgeries += 1;
-        let payload = pongs::forged(&self.last_asked, random);
-        self.pong(&payload, before, out, random);
-    }
-
     fn ask(&mut self, out: &mut Vec<u8>, random: &mut Random) {
         self.challenges_wanted += 1;
         self.challenges_asked += 1;
@@ -458,37 +483,6 @@ impl Receiver {
         };
         self.challenges_answered += 1;
         write_frame(out, TEXT, solution.as_bytes(), mask(random));
-    }
-
-    fn chat(&mut self, out: &mut Vec<u8>, random: &mut Random) {
-        match random.below(120) {
-            0..6 if self.pings_sent < PINGS_MAX => {
-                self.pings_sent += 1;
-                let payload = vec![b'p'; random.below(20)];
-                write_frame(out, PING, &payload, mask(random));
-                self.pings.push_back(payload);
-            }
-            6..9 => write_frame(out, TEXT, br#"{"this":["is","not"],"for":"you"}"#, mask(random)),
-            9..12 => write_frame(out, BINARY, &[0xff; 200], mask(random)),
-            15 | 16 => {
-                for _ in 0..300 {
-                    write_frame(out, TEXT, b"{}", mask(random));
-                }
-            }
-            // The relay holds one challenge for a connection: a second request makes the first one void.
-            12 if self.challenges_asked < CHALLENGES_MAX && self.challenges_answered == self.challenges_asked => {
-                self.ask(out, random);
-            }
-            13 => {
-                self.misbehaves = true;
-                write_frame(out, CLOSE, &1000_u16.to_be_bytes(), mask(random));
-            }
-            14 => {
-                self.misbehaves = true;
-                out.extend_from_slice(b"\x81\x05no mask");
-            }
-            _ => {}
-        }
     }
 }
 

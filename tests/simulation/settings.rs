@@ -14,9 +14,10 @@ pub(crate) const SETTLING_ROUNDS: usize = 5_000;
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(300);
 /// A ping follows a message within this time, unless an earlier one is under way.
 pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150);
-/// In so many times of that everything that was sent is confirmed by those who answer. Behind a message that may have
-/// ended a session, mail comes in batches that double up to a window.
-pub(crate) const PINGS_TO_CONFIRM_ALL: usize = 4 + WINDOW_MAX_MESSAGES.ilog2() as usize;
+/// In so many times of that everything that was sent is confirmed by those who answer, but for what sessions have ended with.
+pub(crate) const PINGS_TO_CONFIRM_ALL: usize = 4;
+/// So many more for each of those: it goes alone, and what follows in batches that double up to a window.
+pub(crate) const PINGS_FOR_SUSPECT: usize = 2 + WINDOW_MAX_MESSAGES.ilog2() as usize;
 /// Later than any session is closed that doesn't answer, but for one that doesn't take what it is sent either.
 pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 

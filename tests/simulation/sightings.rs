@@ -87,6 +87,30 @@ sights! {
     DeliveredAfterPongTimeout,
     /// The relay was kept from running with mail in it, which is older by that.
     KeptFromRunningWithMail,
+    /// A client closed its session because of a message that it can't take,
+    ClosedAtPoison,
+    /// or cut the connection,
+    CutAtPoison,
+    /// and logged in again.
+    LoggedInAgain,
+    /// A third session in a row has ended with the same first unacknowledged message.
+    ThirdEndWithOne,
+    /// Such a message was put behind others,
+    PutLast,
+    /// which were given before it,
+    GivenBeforePutLast,
+    /// it was tried again when they were acknowledged,
+    PutLastTried,
+    /// and, by a client that takes it, acknowledged,
+    PutLastConfirmed,
+    /// or its time ended.
+    PutLastExpired,
+    /// A message that sessions had ended with was given when all before it in the session was acknowledged.
+    AcknowledgedBeforeSuspect,
+    /// Others waited for such a message to be acknowledged.
+    WaitedBehindSuspect,
+    /// Others waited for a batch of messages behind such a message to be acknowledged.
+    WaitedBehindBatch,
     /// A client that answers waited for its mail to be confirmed.
     WaitedForPing,
 }

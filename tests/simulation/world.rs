@@ -2,6 +2,9 @@
 //!
 //! It knows no protocol: peers speak it, the model judges it.
 
+mod flood;
+mod visits;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +20,7 @@ use npchat::relay::{Relay, Wish};
 use npchat::token::SessionAddress;
 
 use crate::identity;
+use crate::intolerance::Intolerance;
 use crate::model::{Counts, Model, Refused};
 use crate::peer::{Habit, Peer, Role};
 use crate::pongs::Answering;
@@ -24,7 +28,8 @@ use crate::poster::{Poster, Terms};
 use crate::random::Random;
 use crate::receiver::{Manner, Receiver};
 use crate::settings::{
-    self, LONGEST_END, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_TO_CONFIRM_ALL, SETTLING_ROUNDS, beginning, most_memory,
+    self, LONGEST_END, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_FOR_SUSPECT, PINGS_TO_CONFIRM_ALL, SETTLING_ROUNDS,
+    beginning, most_memory,
 };
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
@@ -56,6 +61,9 @@ pub(crate) struct World {
     /// All connections that ever were: wake-ups for any may come at any time.
     addresses: Vec<SessionAddress>,
     peers_to_come: usize,
+    /// What some receivers of the run can't take, and how often one of them logs in again.
+    intolerance: Option<Intolerance>,
+    again_to_come: usize,
     is_crowded: bool,
     /// Workers that know that the relay is stopping.
     stopping: Vec<usize>,
@@ -80,6 +88,10 @@ pub(crate) fn run(seed: u64) -> Totals {
         1 => world.settle(),
         2 => {
             world.lose_somebody();
+            world.check_what_is_stored();
+        }
+        3 | 4 => {
+            world.visit_in_vain();
             world.check_what_is_stored();
         }
         _ => {
@@ -112,6 +124,8 @@ impl World {
             max_ttl_seconds: config.max_ttl.as_secs(),
             max_message_bytes: config.max_message as usize,
         };
+        let makes_intolerant = random.once_in(2);
+        let intolerance = makes_intolerant.then(|| Intolerance::any(terms.max_message_bytes, &mut random));
         let workers = (0..u32::try_from(random.within(1, 3)).unwrap_or(1)).map(|index| {
             let signer = ChallengeSigner::new(config.fresh_key).expect("this machine can make a key");
             let scratch_bytes = random.pick(&[200, 4096, 65536]);
@@ -127,6 +141,8 @@ impl World {
             peers: Vec::new(),
             model: Model::new(&config),
             peers_to_come: random.within(4, 16),
+            intolerance,
+            again_to_come: 8,
             random,
             trace: Trace::new(seed),
             in_flight: Vec::new(),
@@ -160,6 +176,7 @@ impl World {
             30 => self.misdirect_wake_ups(),
             31 if self.random.once_in(8) => self.keep_from_running(),
             32 if self.is_crowded || (self.has_long_messages() && self.random.once_in(3)) => self.flood(),
+            33 if self.random.once_in(2) => self.log_in_again(),
             _ if self.peers_to_come > 0 => {
                 self.peers_to_come -= 1;
                 self.add_any_peer();
@@ -250,45 +267,6 @@ impl World {
         self.terms.max_message_bytes >= LONG_MESSAGE_BYTES
     }
 
-    /// Many short messages for one mailbox at one moment, or some long ones, as from many posters: by one they take too many
-    /// turns.
-    fn flood(&mut self) {
-        let (identity, id) = self.terms.recipients[self.random.below(self.terms.recipients.len())].clone();
-        let id = RecipientId::parse(id.as_bytes()).expect("the id of an identity");
-        let seconds = 1 + self.random.next() % self.terms.max_ttl_seconds;
-        let (most, longest) = if self.is_crowded {
-            (700, self.random.pick(&[0, 8, 300, 300]))
-        } else {
-            (8, self.terms.max_message_bytes)
-        };
-        let now = self.mail_now();
-        let (count, waiting) = (self.random.within(1, most), self.in_flight.len());
-        for _ in 0..count {
-            let wish = if self.random.once_in(10) {
-                Wish::LiveOnly
-            } else {
-                Wish::Seconds(seconds)
-            };
-            let length = self.random.below(longest + 1);
-            let message = self.model.write(identity, length, &mut self.random);
-            let body = self.model.body(message);
-            match self.relay.post(&id, body, wish, now, &mut self.in_flight) {
-                Ok(ttl_seconds) => {
-                    self.workers[0].counters.posted.add(1);
-                    self.model.accept(message, ttl_seconds.into(), self.now);
-                }
-                Err(Refusal::MailboxFull) => self.model.refuse(message, Refused::MailboxFull, self.now),
-                Err(refusal) => {
-                    assert_eq!(refusal, Refusal::RelayFull);
-                    self.model.refuse(message, Refused::RelayFull, self.now);
-                }
-            }
-        }
-        if count > MESSAGES_PER_TAKE && self.in_flight.len() > waiting {
-            saw(Sight::FloodToLiveSession);
-        }
-    }
-
     fn expire(&mut self) {
         let before = self.relay.mailboxes().stats().messages;
         for shard in 0..self.relay.mailboxes().shards() {
@@ -327,7 +305,9 @@ impl World {
             let (identity, _) = self.terms.recipients[self.random.below(self.terms.recipients.len())];
             let answering = Answering::any(&mut self.random);
             let forges = self.random.once_in(5);
-            Role::Receiver(Box::new(Receiver::new(identity, manner).answering(answering, forges)))
+            let intolerance = self.intolerance.filter(|_| !self.random.once_in(4));
+            let receiver = Receiver::new(identity, manner).answering(answering, forges);
+            Role::Receiver(Box::new(receiver.unable_to_take(intolerance)))
         };
         self.add(Peer::new(socket, role, habit));
     }
@@ -345,12 +325,8 @@ impl World {
     /// Everything goes on until nothing moves any more, then everybody must have what is theirs. Time stands still meanwhile,
     /// or passes until all who answer have confirmed what they have.
     fn settle(&mut self) {
-        let mut waits_left = if self.random.once_in(3) {
-            0
-        } else {
-            PINGS_TO_CONFIRM_ALL
-        };
-        let is_waiting = waits_left > 0;
+        let is_waiting = !self.random.once_in(3);
+        let mut waits = 0;
         let mut before = 0;
         for _ in 0..SETTLING_ROUNDS {
             for peer in &mut self.peers {
@@ -368,8 +344,9 @@ impl World {
                     return;
                 }
                 saw(Sight::WaitedForPing);
-                assert!(waits_left > 0, "mail that was read is not confirmed in time");
-                waits_left -= 1;
+                let most = PINGS_TO_CONFIRM_ALL + PINGS_FOR_SUSPECT * self.model.suspects();
+                assert!(waits < most, "mail that was read is not confirmed in time");
+                waits += 1;
                 self.pass_for(LONGEST_TO_PING);
             }
             before = moved;
@@ -407,28 +384,13 @@ impl World {
         }
     }
 
-    /// Whatever no session has had comes to a new one.
-    fn check_what_is_stored(&mut self) {
-        for place in 0..self.terms.recipients.len() {
-            let (identity, _) = self.terms.recipients[place];
-            let receiver = Receiver::new(identity, Manner::Plain);
-            let role = Role::Receiver(Box::new(receiver));
-            self.add(Peer::new(Socket::new(100_000, 1_000_000), role, Habit::Sound));
-            let probe = self.peers.len() - 1;
-            self.peers[probe].begin(&mut self.random);
-            self.settle();
-            let is_logged_in = matches!(&self.peers[probe].role, Role::Receiver(it) if it.session().is_some());
-            assert!(is_logged_in, "a good login fails");
-        }
-    }
-
     /// The relay stops, when all is quiet or in the middle of everything. Nobody is let in any more.
     fn drain(&mut self) {
         if self.random.once_in(4) {
             self.settle();
         }
         self.relay.start_draining();
-        self.peers_to_come = 0;
+        (self.peers_to_come, self.again_to_come) = (0, 0);
         for _ in 0..self.random.below(60) {
             self.step();
         }

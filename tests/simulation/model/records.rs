@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
-/// What the relay ever took for an identity, in the order in which it did.
+/// What the relay ever took for an identity, in the order in which it did, but for what was put last since.
 #[derive(Clone, Default)]
 pub(super) struct Line {
     pub(super) numbers: Vec<usize>,
     pub(super) bytes: usize,
+    /// When a session last began while no other was there: what must not be stored and came before is gone.
+    pub(super) opened: u64,
+    /// What was put last when a session last began so.
+    pub(super) put_last: Vec<usize>,
     /// The one empty message, which nothing else could be told from.
     pub(super) empty: Option<usize>,
 }
@@ -20,8 +24,30 @@ pub(super) struct Message {
     pub(super) was_delivered: bool,
     /// A session that had been sent it was closed for want of a pong.
     pub(super) was_in_vain: bool,
+    pub(super) suspicion: Suspicion,
+}
+
+/// What sessions have ended with a message, and what follows from it for the message's place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Suspicion {
     /// Sessions that may have ended with it as their first unconfirmed message, at most.
-    pub(super) failures: u8,
+    pub(super) failures_at_most: u8,
+    /// Those that surely have.
+    pub(super) failures_at_least: u8,
+    /// It may have been put behind others, or not: it may be given out of its order.
+    pub(super) is_unplaced: bool,
+    /// Its time is over, and a session has passed over it: the relay doesn't have it any more.
+    pub(super) is_gone: bool,
+    /// It has been put behind others.
+    pub(super) was_put_last: bool,
+}
+
+/// The message that a session was given last, if sessions had ended with it before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Behind {
+    pub(super) place: usize,
+    /// They surely had.
+    pub(super) is_sure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +78,14 @@ pub(super) struct Session {
     pub(super) next: usize,
     /// It has confirmed everything before this place.
     pub(super) confirmed_to: usize,
-    /// Places in the line that it has passed over though what stands there was due: messages that sessions have ended with.
+    /// Places in the line that it has passed over though what stands there was due: what may have been put last.
     pub(super) passed: Vec<usize>,
     /// Places of what it has been given and hasn't confirmed.
     pub(super) unconfirmed: Vec<usize>,
+    /// What it was given last, if that was given alone.
+    pub(super) behind: Option<Behind>,
+    /// It may have been given a suspect, since which mail may come in batches.
+    pub(super) is_given_batches: bool,
     pub(super) is_over: bool,
 }
 
@@ -73,7 +103,9 @@ impl Message {
 impl Session {
     pub(super) fn has_confirmed(&self, message: &Message) -> bool {
         matches!(message.fate, Fate::Accepted(terms)
-            if terms.place < self.confirmed_to && !self.passed.contains(&terms.place))
+            if terms.place < self.confirmed_to
+                && !self.passed.contains(&terms.place)
+                && !self.unconfirmed.contains(&terms.place))
     }
 
     /// Whether the message wasn't confirmed by others before it came.

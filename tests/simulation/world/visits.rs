@@ -1,0 +1,68 @@
+//! Sessions one after the other: of clients that end at some messages, and of one that takes all that is stored.
+
+use super::*;
+
+impl World {
+    /// One client after the other logs in to a mailbox, and ends its session at mail that it can't take.
+    pub(super) fn visit_in_vain(&mut self) {
+        let (identity, _) = self.terms.recipients[self.random.below(self.terms.recipients.len())];
+        let intolerance = self.intolerance_or_any();
+        if !self.random.once_in(4) {
+            for peer in self.peers.iter_mut().filter(|peer| peer.is_receiver_of(identity)) {
+                peer.reset();
+            }
+        }
+        for _ in 0..self.random.within(3, 10) {
+            if self.random.once_in(3) {
+                self.flood();
+            }
+            if self.random.once_in(6) {
+                let millis = self.random.within(1, 3_000);
+                self.pass(millis);
+            }
+            let receiver = Receiver::new(identity, Manner::Plain).unable_to_take(Some(intolerance));
+            self.visit(receiver);
+        }
+    }
+
+    fn intolerance_or_any(&mut self) -> Intolerance {
+        let longest = self.terms.max_message_bytes;
+        self.intolerance
+            .unwrap_or_else(|| Intolerance::any(longest, &mut self.random))
+    }
+
+    /// Whatever no session has had comes to a new one.
+    pub(super) fn check_what_is_stored(&mut self) {
+        for place in 0..self.terms.recipients.len() {
+            let (identity, _) = self.terms.recipients[place];
+            let probe = self.visit(Receiver::new(identity, Manner::Plain));
+            let is_logged_in = matches!(&self.peers[probe].role, Role::Receiver(it) if it.session().is_some());
+            assert!(is_logged_in, "a good login fails");
+        }
+    }
+
+    /// The number of the peer.
+    fn visit(&mut self, receiver: Receiver) -> usize {
+        let role = Role::Receiver(Box::new(receiver));
+        self.add(Peer::new(Socket::new(100_000, 1_000_000), role, Habit::Sound));
+        let visitor = self.peers.len() - 1;
+        self.peers[visitor].begin(&mut self.random);
+        self.settle();
+        visitor
+    }
+
+    /// A client whose session has ended at mail that it can't take logs in again.
+    pub(super) fn log_in_again(&mut self) {
+        let ended = self.peers.iter().filter_map(Peer::ended_at);
+        let ended: Vec<_> = ended.collect();
+        if self.again_to_come == 0 || ended.is_empty() {
+            return;
+        }
+        self.again_to_come -= 1;
+        saw(Sight::LoggedInAgain);
+        let (identity, intolerance) = self.random.pick(&ended);
+        let receiver = Receiver::new(identity, Manner::Plain).unable_to_take(Some(intolerance));
+        let socket = Socket::new(4_096, 100_000);
+        self.add(Peer::new(socket, Role::Receiver(Box::new(receiver)), Habit::Sound));
+    }
+}
