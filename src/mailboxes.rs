@@ -74,7 +74,7 @@ mod warm;
 /// A client whose own limit is smaller than a message may close its session at it, every time. So a message, once a session
 /// has ended with it as its first unconfirmed one, is given only when all before it has been confirmed, and nothing is given
 /// after it until it has been itself. The one that the session closed at may stand further behind: so what follows is
-/// given in batches that double, each when the last has been confirmed. And after
+/// given in batches that double, each when the last has been confirmed, but for what another session has confirmed. After
 /// [`SUSPECT_FAILURES`](crate::limits::SUSPECT_FAILURES) sessions in a row it goes behind all others whenever a first
 /// session attaches, until it is confirmed or expires.
 ///

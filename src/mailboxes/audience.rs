@@ -203,6 +203,11 @@ impl Audience {
             .unwrap_or(self.had)
     }
 
+    /// Whether a session has confirmed the message, or one after it.
+    pub(super) fn has_had(&self, message: &Message, oldest: Sequence) -> bool {
+        message.sequence.is_before(self.had, oldest)
+    }
+
     /// Whether no session has confirmed the message, nor is it on its way to one that is there.
     pub(super) fn has_missed(&self, message: &Message, oldest: Sequence, messages: &Dense<Message>) -> bool {
         let is_ahead = |listener: &Listener| {
@@ -210,7 +215,7 @@ impl Audience {
                 .get(listener.cursor)
                 .is_some_and(|next| !message.sequence.is_before(next.sequence, oldest))
         };
-        !message.sequence.is_before(self.had, oldest) && self.listeners.iter().all(is_ahead)
+        !self.has_had(message, oldest) && self.listeners.iter().all(is_ahead)
     }
 
     /// Whether the session `key` has been given `message` and has acknowledged all before it, but not it.

@@ -124,11 +124,16 @@ impl Model {
         self.held_of(|_| true)
     }
 
-    /// The same of one mailbox, as far as it counts against the caps: not what is kept for a session that is behind another
+    /// Before this place in the queue everything has been had by a session, or must not be stored.
+    fn had_to(&self, mailbox: u8) -> usize {
+        let is_had = |message: &Message| message.mailbox == mailbox && !message.had.is_empty();
+        self.messages.iter().rposition(is_had).map_or(0, |at| at + 1)
+    }
+
+    /// What one mailbox holds, as far as it counts against the caps: not what is kept for a session that is behind another
     /// one, nor what must not be stored and stands before that.
     fn counted(&self, mailbox: u8) -> (Held, Held) {
-        let is_had = |message: &Message| message.mailbox == mailbox && !message.had.is_empty();
-        let had_to = self.messages.iter().rposition(is_had).map_or(0, |at| at + 1);
+        let had_to = self.had_to(mailbox);
         let serials: Vec<u32> = self.messages[had_to..].iter().map(|message| message.serial).collect();
         let after = self.held_of(|message| message.mailbox == mailbox && serials.contains(&message.serial));
         let unhad = self.held_of(|message| message.mailbox == mailbox && message.had.is_empty());
@@ -293,6 +298,7 @@ impl Model {
     /// Serials that the session must now be given, and what is left then.
     pub(crate) fn take(&mut self, at: usize, max_bytes: usize, is_all_acknowledged: bool) -> (Vec<u32>, Taken) {
         let now = self.now_millis;
+        let had_to = self.had_to(self.sessions[at].mailbox);
         let session = &mut self.sessions[at];
         let mut room = max_bytes;
         let mut serials = Vec::new();
@@ -302,14 +308,16 @@ impl Model {
         {
             session.batch = (2 * size <= WINDOW_MAX_MESSAGES).then_some((2 * size, 2 * size));
         }
-        for message in &mut self.messages {
+        for (place, message) in self.messages.iter_mut().enumerate() {
             let is_due = message.meant_for.contains(&session.serial) && !message.given.contains(&session.serial);
             if !is_due || message.gone || message.deadline_millis <= now {
                 continue;
             }
             let is_suspect = message.failures > 0;
             let is_batch_over = session.batch.is_some_and(|(_, left)| left == 0);
-            if is_batch_over || is_suspect && !(serials.is_empty() && is_all_acknowledged) {
+            let is_proven = place < had_to;
+            let waits = is_batch_over || is_suspect && !(serials.is_empty() && is_all_acknowledged);
+            if waits && !is_proven {
                 session.must_wake = Some(false);
                 return (serials, Taken::AwaitsAcknowledgement);
             }
@@ -318,6 +326,7 @@ impl Model {
                 return (serials, Taken::More);
             }
             session.batch = match session.batch {
+                batch if is_proven => batch,
                 _ if is_suspect => Some((1, 0)),
                 batch => batch.map(|(size, left)| (size, left - 1)),
             };

@@ -104,19 +104,26 @@ impl Shard {
             }
             let mailbox = &self.mailboxes[index];
             let oldest = mailbox.oldest(&self.messages);
-            let Some(listener) = self.audiences[mailbox.audience].listener(key) else {
+            let audience = &mut self.audiences[mailbox.audience];
+            // What another session has acknowledged ends none, and this one must not be held up until it is behind.
+            let is_proven = audience.has_had(message, oldest);
+            let Some(listener) = audience.listener(key) else {
                 return Taken::All;
             };
             if listener.is_given(message, oldest) {
                 let len = message.len as usize;
                 // A suspect goes alone: what ended a session may have been any of what it was sent.
-                if listener.awaits_acknowledgement() || message.is_suspect() && !(is_first && is_all_acknowledged) {
+                let waits =
+                    listener.awaits_acknowledgement() || message.is_suspect() && !(is_first && is_all_acknowledged);
+                if waits && !is_proven {
                     return Taken::AwaitsAcknowledgement;
                 }
                 if len > bytes_left && !is_first {
                     return Taken::More;
                 }
-                listener.note_given(message.is_suspect());
+                if !is_proven {
+                    listener.note_given(message.is_suspect());
+                }
                 is_first = false;
                 bytes_left = bytes_left.saturating_sub(len);
                 into.push(message.sequence, |bytes| {

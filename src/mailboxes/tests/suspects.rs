@@ -176,3 +176,31 @@ fn what_stands_before_the_message_is_acknowledged_in_a_few_sessions_however_much
         world.assert_empty();
     }
 }
+
+#[test]
+fn what_another_session_has_confirmed_is_given_without_waiting() {
+    let mut world = World::with(1 << 20, 100);
+    world.post(&["a", "b", "c", "d"]);
+    // It ends at the first of them.
+    let session = world.attach(1);
+    world.take(&session);
+    drop(session);
+    let slow = world.attach(1);
+    let room = Room::of_bytes(16 * 1024);
+    let mut given = Vec::new();
+    assert_eq!(world.take_some(&slow, room, &mut given), Taken::AwaitsAcknowledgement);
+    assert_eq!(given.len(), 1);
+    // The slow one has read nothing yet when the quick one has it all.
+    let quick = world.attach(2);
+    while let Some(sequence) = {
+        let mut given = Vec::new();
+        world.take_some(&quick, room, &mut given);
+        given.last().map(|given| given.sequence)
+    } {
+        quick.confirm(sequence, &mut world.woken);
+    }
+    world.post(&["e"]);
+    let mut deliveries = Deliveries::new();
+    let taken = slow.take(world.now, room, false, &mut deliveries);
+    assert_eq!((deliveries.len(), taken), (3, Taken::AwaitsAcknowledgement));
+}
