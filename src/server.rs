@@ -129,7 +129,9 @@ impl Server {
 
     fn warn_of_few_connections(&self, files: u64) {
         let connections = self.shared.places.count();
-        if connections < FEW_CONNECTIONS {
+        // Fewer than files allow are what the operator has chosen.
+        let is_for_files = connections as u64 == files.saturating_sub(RESERVED_FILES).max(1);
+        if connections < FEW_CONNECTIONS && is_for_files {
             tracing::warn!(
                 "room for {connections} connections only: the process may have {files} open files, of which \
                  {RESERVED_FILES} are kept for other things; raise the hard limit (LimitNOFILE= of a systemd unit, \

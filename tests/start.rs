@@ -110,3 +110,11 @@ fn it_leaves_no_core_dump_and_shows_its_memory_to_no_other_process_of_its_user()
     assert!(daemon.memory("VmRSS") > 0);
     serves_and_stops(daemon);
 }
+
+#[test]
+fn connections_that_are_as_few_as_asked_for_are_nothing_to_warn_of() {
+    let daemon = Daemon::start(&["--connections", "200", "--memory", "4MiB"]);
+    daemon.signal(Signal::TERM);
+    let log = daemon.rest_of_log();
+    assert!(!log.contains("WARN"), "{log}");
+}

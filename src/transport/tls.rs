@@ -81,8 +81,8 @@ pub struct Tls {
     has_answered: bool,
 }
 
-/// A fatal alert before there are any keys (RFC 8446 §6): the `ClientHello` is longer than it may be. rustls makes alerts only
-/// for what it refuses itself.
+/// A fatal alert before there are any keys (RFC 8446 §6): the `ClientHello` is longer than it may be. rustls makes none for a
+/// message or record whose length alone it refuses, nor for what is refused here.
 const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// The bytes are no TLS that is spoken here, or what was agreed on is broken.
@@ -136,16 +136,14 @@ impl Tls {
     /// The connection is over. The alert that tells the peer, if there is one for it, is [`Tls::unsent`].
     pub fn receive(&mut self, ciphertext: &mut [u8], plaintext: &mut Vec<u8>) -> Result<(), TlsError> {
         self.partial = Vec::new();
-        let understood = self.open(ciphertext, plaintext).inspect_err(|_| self.take_alert())?;
+        let understood = self.open(ciphertext, plaintext).inspect_err(|_| self.fail())?;
         let partial = &ciphertext[understood..];
         if self.has_peer_ended {
             // Nothing counts after the peer's end (RFC 8446 §6.1).
             return Ok(());
         }
         if partial.len() > TLS_PARTIAL_MAX_BYTES {
-            if !self.has_answered {
-                self.sealed.extend_from_slice(&DECODE_ERROR);
-            }
+            self.fail();
             return Err(TlsError(rustls::Error::PeerSentOversizedRecord));
         }
         self.partial = partial.to_vec();
@@ -254,6 +252,14 @@ impl Tls {
             if !goes_on {
                 return Ok(done);
             }
+        }
+    }
+
+    /// Has the peer get an alert, if there is one for it.
+    fn fail(&mut self) {
+        self.take_alert();
+        if !self.has_answered && self.sealed.is_empty() {
+            self.sealed.extend_from_slice(&DECODE_ERROR);
         }
     }
 

@@ -171,21 +171,39 @@ fn a_client_hello_over_the_limit_gets_an_alert_and_the_end() {
     const DECODE_ERROR: u8 = 50;
     const RECORD: [u8; 5] = [22, 3, 1, 0x40, 0];
     let server = start_tls();
-    // Two full records of a ClientHello of 65,535 bytes, and so more than is kept of one.
-    let rest = [&RECORD[..], &[7; 0x4000]].concat();
-    let mut hello = rest.repeat(2);
-    hello[5..9].copy_from_slice(&[1, 0, 0xff, 0xff]);
-    assert!(hello.len() > TLS_PARTIAL_MAX_BYTES);
-    for pieces in [1, 100] {
+    // Two full records of a ClientHello that claims so many bytes.
+    let hello = |claim: [u8; 3]| {
+        let mut hello = [&RECORD[..], &[7; 0x4000]].concat().repeat(2);
+        hello[5] = 1;
+        hello[6..9].copy_from_slice(&claim);
+        hello
+    };
+    let whole = hello([0, 0xff, 0xff]);
+    assert!(whole.len() > TLS_PARTIAL_MAX_BYTES);
+    let inputs = [
+        whole,
+        hello([1, 0, 0]),
+        [&[22, 3, 1, 0, 200, 1, 0xff, 0xff, 0xff][..], &[7; 196]].concat(),
+        hello([0xff, 0xff, 0xff])[..RECORD.len() + 0x4000].to_vec(),
+        // A record that is longer than its kind may be.
+        [&[22, 3, 1, 0x42, 0x68, 1, 0, 0x40, 0][..], &[7; 0x4264]].concat(),
+    ];
+    for (input, pieces) in inputs.iter().flat_map(|input| [(input, 1), (input, 100)]) {
         let mut client = RawClient::connect_by(Wire::Plain, address(&server));
-        for piece in hello.chunks(hello.len().div_ceil(pieces)) {
+        for piece in input.chunks(input.len().div_ceil(pieces)) {
             // It may be refused before all of it is sent.
             let _ = client.try_send(piece);
         }
-        assert_eq!(client.read_to_end(), [ALERT, 3, 3, 0, 2, 2, DECODE_ERROR]);
+        client.finish();
+        assert_eq!(
+            client.read_to_end(),
+            [ALERT, 3, 3, 0, 2, 2, DECODE_ERROR],
+            "{:?}",
+            &input[..9]
+        );
     }
     wait_until(PATIENCE, "they are counted", || {
-        server.totals().closed(CloseReason::TlsFailed) == 2
+        server.totals().closed(CloseReason::TlsFailed) == 2 * inputs.len() as u64
     });
 }
 
