@@ -8,14 +8,14 @@ use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use npchat::config::{Config, Listen};
-use npchat::connection::Turn;
-use npchat::http::{Reply, RequestHead};
-use npchat::refusal::{CloseReason, Refusal};
-use npchat::relay::Relay;
+use npchat::server::config::{Config, Listen};
+use npchat::server::connection::Turn;
+use npchat::server::http::{Reply, RequestHead};
+use npchat::server::refusal::{CloseReason, Refusal};
+use npchat::server::relay::Relay;
+use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
 use npchat::server::{Server, StartError};
-use npchat::service::{Conversation, Heard, Service};
-use npchat::websocket::{Event, Opcode, Wants, write_frame};
 
 const MESSAGE_MAX_BYTES: u32 = 16 << 20;
 

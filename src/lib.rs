@@ -9,7 +9,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), npchat::server::StartError> {
-//! let server = npchat::server::Server::start(&npchat::config::Config::default())?;
+//! let server = npchat::server::Server::start(&npchat::server::config::Config::default())?;
 //! println!("{:?}", server.addresses());
 //! server.wait()
 //! # }
@@ -39,43 +39,43 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`config`] | what an operator can set, with defaults, units and one place of validation |
-//! | [`limits`] | what nobody needs to set: compile-time constants and the relations between them |
-//! | [`machine`], [`certificate`] | what the machine offers; loading a certificate and its key, and the one that is shown now |
+//! | [`server::config`] | what an operator can set, with defaults, units and one place of validation |
+//! | [`server::limits`] | what nobody needs to set: compile-time constants and the relations between them |
+//! | [`server::system`], [`server::certificate`] | what the machine offers; loading a certificate and its key, and the one that is shown now |
 //! | [`server`] | binds, raises the file limit, starts workers, counts places for connections, renews the certificate, turns signals into a drain |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
 //! | `worker/` | its parts: clock, entrance (listeners), slots (slab with generations), inbox (only who sleeps is woken), visits, rounds (who is served in a turn, and in which order), steps of logins and handshakes, the expiry's share |
-//! | [`transport`] | the socket's bytes, plain or by way of TLS; the only file that reads, writes or ends a connected socket |
-//! | [`transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
-//! | [`connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
-//! | [`outbound`] | what waits for the kernel, and how long it may |
-//! | [`http`] | request head, body, response. Bytes in, values out |
-//! | [`websocket`] | adapter over tungstenite's `WebSocketContext`, and the judgement of frame headers |
-//! | [`service`] | the seam between connections and what they are for: posts, conversations |
-//! | [`session`], [`handshake`] | what npchat says over a WebSocket: challenge, login, deliver, confirm; its JSON |
-//! | [`relay`] | what a request means: post, attach. The one door to the mailboxes |
-//! | [`mailboxes`] | sharded map of mailboxes and messages; the segments that they lie in, the memory budget |
-//! | [`wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
-//! | [`identity`], [`auth`] | ids and public keys; challenges, the rotating signing key, verification |
-//! | [`host`] | the host that a login of npchat.2 is bound to, in its one spelling |
-//! | [`refusal`] | why a request is refused, why a connection ends |
-//! | [`log`] | the lines that wait for stderr, a thread that writes them, the limit of repeated ones |
-//! | [`metrics`], [`token`] | counters each worker owns; names of connections |
+//! | [`server::transport`] | the socket's bytes, plain or by way of TLS; the only file that reads, writes or ends a connected socket |
+//! | [`server::transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
+//! | [`server::connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
+//! | [`server::outbound`] | what waits for the kernel, and how long it may |
+//! | [`server::http`] | request head, body, response. Bytes in, values out |
+//! | [`server::websocket`] | adapter over tungstenite's `WebSocketContext`, and the judgement of frame headers |
+//! | [`server::service`] | the seam between connections and what they are for: posts, conversations |
+//! | [`server::session`], [`protocol::login`] | what npchat says over a WebSocket: challenge, login, deliver, confirm; its JSON |
+//! | [`server::relay`] | what a request means: post, attach. The one door to the mailboxes |
+//! | [`server::mailboxes`] | sharded map of mailboxes and messages; the segments that they lie in, the memory budget |
+//! | [`server::timer_wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
+//! | [`protocol::id`], [`protocol::signature`] | ids and public keys; challenges, the rotating signing key, verification |
+//! | [`protocol::host`] | the host that a login of npchat.2 is bound to, in its one spelling |
+//! | [`server::refusal`] | why a request is refused, why a connection ends |
+//! | [`server::log`] | the lines that wait for stderr, a thread that writes them, the limit of repeated ones |
+//! | [`server::metrics`], [`server::token`] | counters each worker owns; names of connections |
 //! | `sync` | the locks and atomics that a model checker takes the place of |
 //!
 //! # What is bounded, and by what
 //!
-//! Mailboxes, messages and bodies lie in equal segments, charged to the budget of mail ([`config::Config::memory`]) while a
+//! Mailboxes, messages and bodies lie in equal segments, charged to the budget of mail ([`server::config::Config::memory`]) while a
 //! shard holds them. What a connection holds between turns is charged to a budget of its own
-//! ([`config::Config::connection_memory`]) after each visit; past it the largest holders are closed, and new connections
+//! ([`server::config::Config::connection_memory`]) after each visit; past it the largest holders are closed, and new connections
 //! wait in the kernel. Beside both, the process looks at its resident memory once a second, and takes no mail while that is
-//! over [`config::Config::memory_bound`], which is a function of the options.
+//! over [`server::config::Config::memory_bound`], which is a function of the options.
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`transport::tls`]; [`log`]
+//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`server::transport::tls`]; [`server::log`]
 //!    reads the time of its lines. All else takes
-//!    bytes and `now`, so that all of [`connection`] can be driven without a socket, at any speed.
+//!    bytes and `now`, so that all of [`server::connection`] can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
 //! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each behind its
@@ -88,7 +88,7 @@
 //!    edge-triggered readiness comes once.
 //!    Who is in is served before newcomers, those who haven't been answered or logged in yet: a storm waits for itself.
 //! 7. A token is an index and a generation, so that news for a connection that is gone is seen as such.
-//! 8. Errors name whose fault it is: one closed enum of [`refusal::Refusal`]s, one of [`refusal::CloseReason`]s, a counter
+//! 8. Errors name whose fault it is: one closed enum of [`server::refusal::Refusal`]s, one of [`server::refusal::CloseReason`]s, a counter
 //!    each.
 //!
 //! # Locks, and why a wake-up can't be lost
@@ -104,40 +104,17 @@
 //! Nothing above `transport`. Each visit opens all records that have come whole, so plaintext never waits where no event tells of
 //! it, and an idle connection owns keys but no buffers. What the transport reports as sent is plaintext whose records the
 //! kernel has taken: a connection holds on to the rest, so its caps, its deadlines and its way to close are the same as without
-//! TLS, though up to [`limits::TLS_SEALED_MAX_BYTES`] of it are held in records too. A peer's `close_notify` is the end of its
+//! TLS, though up to [`server::limits::TLS_SEALED_MAX_BYTES`] of it are held in records too. A peer's `close_notify` is the end of its
 //! stream; an end without one is an ordinary end, since every request and every message tells its own length. Handshakes go on
 //! in steps, within the time that a turn has for newcomers: first come, first served, but who has begun goes on first.
 //!
 //! # What a bug does
 //!
 //! A panic while a connection is being served ends that connection, is logged with its place and nothing else, and is counted
-//! as [`refusal::CloseReason::Internal`]; its session's mail is still in the mailbox. A panic while a shard is locked
+//! as [`server::refusal::CloseReason::Internal`]; its session's mail is still in the mailbox. A panic while a shard is locked
 //! leaves queues in an unknown state, so the next one to lock that shard ends the process. A worker that fails otherwise stops
 //! the server, with an error.
 #![forbid(unsafe_code)]
 
-pub mod auth;
-pub mod certificate;
-pub mod config;
-pub mod connection;
-pub mod handshake;
-pub mod host;
-pub mod http;
-pub mod identity;
-pub mod limits;
-pub mod log;
-pub mod machine;
-pub mod mailboxes;
-pub mod metrics;
-pub mod outbound;
-pub mod refusal;
-pub mod relay;
+pub mod protocol;
 pub mod server;
-pub mod service;
-pub mod session;
-mod sync;
-pub mod token;
-pub mod transport;
-pub mod websocket;
-pub mod wheel;
-mod worker;

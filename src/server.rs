@@ -1,10 +1,30 @@
 //! The server: binds, raises the file limit, starts workers, turns signals into a drain or a look at the certificate.
 //!
-//! What a worker does is in `worker`; what an operator can set is in [`crate::config`].
+//! What a worker does is in `worker`; what an operator can set is in [`crate::server::config`].
 
+pub mod certificate;
+pub mod config;
+pub mod connection;
+pub mod http;
+pub mod limits;
 mod listeners;
+pub mod log;
+pub mod mailboxes;
+pub mod metrics;
+pub mod outbound;
 mod places;
+pub mod refusal;
+pub mod relay;
 mod renewal;
+pub mod service;
+pub mod session;
+mod sync;
+pub mod system;
+pub mod timer_wheel;
+pub mod token;
+pub mod transport;
+pub mod websocket;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,18 +43,17 @@ pub(crate) use self::listeners::Door;
 pub(crate) use self::places::Place;
 use self::places::Places;
 use self::renewal::Renewal;
-use crate::auth::ChallengeSigner;
-use crate::certificate::{self, CertificateError, CurrentCertificate, Loaded};
-use crate::config::{CertificateFiles, Config, ConfigError, Timeouts};
-use crate::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES};
-use crate::log;
-use crate::machine::{self, FileLimit};
-use crate::mailboxes::Stats;
-use crate::metrics::{Counters, Totals};
-use crate::relay::Relay;
-use crate::service::{Npchat, Service};
-use crate::transport::tls::Acceptor;
-use crate::worker::{Epoch, INBOX, Inbox, Worker};
+use crate::protocol::signature::ChallengeSigner;
+use crate::server::certificate::{CertificateError, CurrentCertificate, Loaded};
+use crate::server::config::{CertificateFiles, Config, ConfigError, Timeouts};
+use crate::server::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES};
+use crate::server::mailboxes::Stats;
+use crate::server::metrics::{Counters, Totals};
+use crate::server::relay::Relay;
+use crate::server::service::{Npchat, Service};
+use crate::server::system::FileLimit;
+use crate::server::transport::tls::Acceptor;
+use crate::server::worker::{Epoch, INBOX, Inbox, Worker};
 
 /// A running server. Dropping it stops it at once.
 #[derive(Debug)]
@@ -92,7 +111,7 @@ impl Server {
     pub fn start_service<S: Service>(config: &Config) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
         let (acceptor, renewal) = secure(config)?.unzip();
-        let FileLimit { files, refused } = machine::raise_file_limit();
+        let FileLimit { files, refused } = system::raise_file_limit();
         if let Some(error) = refused {
             tracing::warn!(%error, "the limit of open files can't be raised: it stays at {files}");
         }

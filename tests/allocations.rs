@@ -9,11 +9,11 @@ mod common;
 use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure};
-use npchat::config::Config;
-use npchat::connection::Connection;
-use npchat::identity::RecipientId;
-use npchat::limits::PING_SPACING_MILLIS;
-use npchat::relay::Wish;
+use npchat::protocol::id::RecipientId;
+use npchat::server::config::Config;
+use npchat::server::connection::Connection;
+use npchat::server::limits::PING_SPACING_MILLIS;
+use npchat::server::relay::Wish;
 
 use common::{Frame, Identity, Lent, Opcode, post_request};
 

@@ -12,9 +12,9 @@ use std::{slice, thread};
 
 use tungstenite::Message;
 
-use npchat::limits::{WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
-use npchat::refusal::CloseReason;
 use npchat::server::Server;
+use npchat::server::limits::{WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
+use npchat::server::refusal::CloseReason;
 
 use common::{
     Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, post_request, start,

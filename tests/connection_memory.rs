@@ -4,7 +4,7 @@ mod common;
 
 use std::thread;
 
-use npchat::refusal::CloseReason;
+use npchat::server::refusal::CloseReason;
 
 use common::{PATIENCE, RawClient, Wire, address, certificate_files, start, wait_until};
 

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, slice, thread};
 
-use npchat::refusal::CloseReason;
 use npchat::server::Server;
+use npchat::server::refusal::CloseReason;
 
 use common::{
     Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until, wait_until_confirmed,

@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
-use npchat::refusal::CloseReason;
 use npchat::server::Server;
+use npchat::server::refusal::CloseReason;
 
 use common::{
     Daemon, Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post_request, start,

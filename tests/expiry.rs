@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tungstenite::Message;
 
-use npchat::mailboxes::Stats;
 use npchat::server::Server;
+use npchat::server::mailboxes::Stats;
 
 use common::{Daemon, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until};
 

@@ -6,9 +6,9 @@ use std::time::UNIX_EPOCH;
 
 use proptest::prelude::*;
 
-use npchat::http::{BodyDecoder, Framing, HeadScanner, HttpDate, Method, Reply, RequestHead, Target};
-use npchat::limits::{HEAD_MAX_FIELDS, TARGET_MAX_BYTES};
-use npchat::refusal::Refusal;
+use npchat::server::http::{BodyDecoder, Framing, HeadScanner, HttpDate, Method, Reply, RequestHead, Target};
+use npchat::server::limits::{HEAD_MAX_FIELDS, TARGET_MAX_BYTES};
+use npchat::server::refusal::Refusal;
 
 const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const HOST: &str = "Host: relay.example\r\n";

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use npchat::mailboxes::Stats;
-use npchat::refusal::CloseReason;
 use npchat::server::Server;
+use npchat::server::mailboxes::Stats;
+use npchat::server::refusal::CloseReason;
 
 use common::{
     Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until, wait_until_confirmed,

@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, panic, process, thread};
 
-use npchat::limits::{LOG_QUEUE_BYTES, LOG_REPEAT_SECONDS};
+use npchat::server::limits::{LOG_QUEUE_BYTES, LOG_REPEAT_SECONDS};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use tracing::level_filters::LevelFilter;
@@ -233,7 +233,7 @@ fn panicking(stderr: impl Into<Stdio>) -> Child {
 }
 
 fn panic_and_survive() -> ! {
-    let guard = npchat::log::start(LevelFilter::INFO).unwrap();
+    let guard = npchat::server::log::start(LevelFilter::INFO).unwrap();
     for _ in 0..1000 {
         assert!(panic::catch_unwind(|| panic!("a secret")).is_err());
     }

@@ -11,10 +11,10 @@ use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{Signature, VerifyingKey};
 use serde_json::{Value, json};
 
-use npchat::auth::{self, Challenge};
-use npchat::handshake::{self, Handshake, HandshakeError, Solution};
-use npchat::host::Host;
-use npchat::identity::RecipientId;
+use npchat::protocol::host::Host;
+use npchat::protocol::id::RecipientId;
+use npchat::protocol::login::{self, Handshake, HandshakeError, Solution};
+use npchat::protocol::signature::{self, Challenge};
 
 /// The server's own signature is no part of the vectors: any will do, as nothing here compares it.
 const CHALLENGE_SIGNATURE: [u8; 64] = [7; 64];
@@ -63,8 +63,8 @@ impl Vectors {
     fn verify(&self, answer: &Solution) -> bool {
         let (key, text) = (&answer.public_key, &answer.challenge.text);
         match &self.host {
-            Some(host) => auth::verify_for_host(key, host, text, &answer.solution),
-            None => auth::verify(key, text, &answer.solution),
+            Some(host) => signature::verify_for_host(key, host, text, &answer.solution),
+            None => signature::verify(key, text, &answer.solution),
         }
     }
 
@@ -109,7 +109,7 @@ impl Case {
     }
 
     fn parse(&self, text: &[u8]) -> Result<Box<Solution>, HandshakeError> {
-        match handshake::parse(self.message(text).as_bytes())? {
+        match login::parse(self.message(text).as_bytes())? {
             Some(Handshake::Solution(solution)) => Ok(solution),
             other => panic!("{}: read as {other:?}", self.name),
         }
@@ -163,7 +163,7 @@ fn an_answer_for_a_host_is_good_for_that_host_and_for_no_other_version() {
             .verify(&answer)
         );
     }
-    assert!(!auth::verify(
+    assert!(!signature::verify(
         &answer.public_key,
         &answer.challenge.text,
         &answer.solution
@@ -173,7 +173,7 @@ fn an_answer_for_a_host_is_good_for_that_host_and_for_no_other_version() {
     for case in bare.cases.iter().filter(|case| case.accept) {
         let answer = case.parse(&bare.text).unwrap();
         let host = vectors.host.as_ref().unwrap();
-        assert!(!auth::verify_for_host(
+        assert!(!signature::verify_for_host(
             &answer.public_key,
             host,
             &answer.challenge.text,
@@ -221,7 +221,7 @@ fn an_answer_is_good_for_its_own_challenge_only() {
         let mut other_text = vectors.text;
         other_text[31] ^= 1;
         assert!(
-            !auth::verify(&solution.public_key, &other_text, &solution.solution),
+            !signature::verify(&solution.public_key, &other_text, &solution.solution),
             "{}",
             case.name
         );

@@ -14,9 +14,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use npchat::config::Config;
-use npchat::limits::PROCESS_BYTES;
-use npchat::machine;
+use npchat::server::config::Config;
+use npchat::server::limits::PROCESS_BYTES;
+use npchat::server::system;
 
 use common::{Daemon, Frame, Identity, PATIENCE, RawClient, Receiver, post_request, wait_until};
 
@@ -26,7 +26,7 @@ const MEMORY_BYTES: u64 = 16 * MIB;
 const CLIENTS: usize = 1500;
 
 fn start() -> Daemon {
-    let _ = machine::raise_file_limit();
+    let _ = system::raise_file_limit();
     let own = env!("CARGO_BIN_EXE_npchatd").into();
     let program = env::var_os("MEMORY_TEST_BINARY").unwrap_or(own);
     let memory = MEMORY_BYTES.to_string();

@@ -5,15 +5,15 @@ mod common;
 use std::thread;
 use std::time::Duration;
 
-use npchat::config::Config;
-use npchat::limits::NET_LOOK_MILLIS;
-use npchat::machine;
+use npchat::server::config::Config;
+use npchat::server::limits::NET_LOOK_MILLIS;
+use npchat::server::system;
 
 use common::{Identity, PATIENCE, RawClient, address, start, wait_until};
 
 #[test]
 fn the_first_post_after_a_quiet_time_is_judged_by_a_reading_of_its_own() {
-    if machine::resident_bytes().is_none() {
+    if system::resident_bytes().is_none() {
         println!("skipped: this machine doesn't report resident memory");
         return;
     }

@@ -8,15 +8,15 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Condvar, Mutex};
 
-use npchat::config::{Config, Listen};
-use npchat::connection::Turn;
-use npchat::http::{Reply, RequestHead};
-use npchat::limits::EVENTS_PER_POLL;
-use npchat::refusal::{CloseReason, Refusal};
-use npchat::relay::Relay;
 use npchat::server::Server;
-use npchat::service::{Conversation, Heard, Service};
-use npchat::websocket::Event;
+use npchat::server::config::{Config, Listen};
+use npchat::server::connection::Turn;
+use npchat::server::http::{Reply, RequestHead};
+use npchat::server::limits::EVENTS_PER_POLL;
+use npchat::server::refusal::{CloseReason, Refusal};
+use npchat::server::relay::Relay;
+use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::websocket::Event;
 
 use common::{PATIENCE, RawClient, address, patient_timeouts, post_request, wait_until};
 

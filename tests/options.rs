@@ -1,7 +1,7 @@
 //! The command line of the real `npchatd`: each wrong option gets one line on stderr and its exit code
 //! (ACCEPTANCE.md rows 45 and 49).
 //!
-//! What each value may be is tested beside `npchat::config`; no server runs here.
+//! What each value may be is tested beside `npchat::server::config`; no server runs here.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "that is how a test's helper fails")]
 
 use std::ffi::OsStr;

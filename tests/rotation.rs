@@ -6,8 +6,8 @@ mod common;
 
 use std::thread;
 
-use npchat::refusal::CloseReason;
 use npchat::server::Server;
+use npchat::server::refusal::CloseReason;
 
 use common::{Challenge, Frame, Identity, RawWebSocket, Receiver, address, post, start};
 

@@ -6,14 +6,14 @@ mod common;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use npchat::config::{Config, Listen};
-use npchat::connection::Turn;
-use npchat::http::{Reply, RequestHead};
-use npchat::refusal::{CloseReason, Refusal};
-use npchat::relay::Relay;
 use npchat::server::Server;
-use npchat::service::{Conversation, Heard, Service};
-use npchat::websocket::{Event, Opcode, Wants, write_frame};
+use npchat::server::config::{Config, Listen};
+use npchat::server::connection::Turn;
+use npchat::server::http::{Reply, RequestHead};
+use npchat::server::refusal::{CloseReason, Refusal};
+use npchat::server::relay::Relay;
+use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
 
 use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, patient_timeouts, upgrade_request, wait_until};
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 use socket2::SockRef;
 use tungstenite::Message;
 
-use npchat::limits::{SESSIONS_PER_MAILBOX, WINDOW_MAX_BYTES};
-use npchat::mailboxes::Stats;
 use npchat::server::Server;
+use npchat::server::limits::{SESSIONS_PER_MAILBOX, WINDOW_MAX_BYTES};
+use npchat::server::mailboxes::Stats;
 
 use common::{
     Frame, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until,

@@ -10,7 +10,7 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use npchat::host::Host;
+use npchat::protocol::host::Host;
 use npchat::server::Server;
 
 use common::{

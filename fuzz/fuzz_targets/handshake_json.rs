@@ -9,13 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-use npchat::auth::Challenge;
-use npchat::handshake::{self, Handshake, HandshakeError, JSON_MAX_DEPTH, Solution};
-use npchat::identity::PublicKey;
-use npchat::limits::HANDSHAKE_MAX_BYTES;
+use npchat::protocol::id::PublicKey;
+use npchat::protocol::login::{self, Handshake, HandshakeError, JSON_MAX_DEPTH, Solution};
+use npchat::protocol::signature::Challenge;
+use npchat::server::limits::HANDSHAKE_MAX_BYTES;
 
 fuzz_target!(|text: &[u8]| {
-    let parsed = handshake::parse(text);
+    let parsed = login::parse(text);
     assert_eq!(parsed, expected(text));
     if parsed.is_ok() {
         check_order(text, &parsed);
@@ -30,7 +30,7 @@ fn check_order(text: &[u8], parsed: &Result<Option<Handshake>, HandshakeError>) 
         let again = again.expect("a value can be written");
         // Numbers may get longer.
         if again.len() <= HANDSHAKE_MAX_BYTES {
-            assert_eq!(handshake::parse(&again), *parsed);
+            assert_eq!(login::parse(&again), *parsed);
         }
     }
 }

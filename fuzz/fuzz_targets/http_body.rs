@@ -5,9 +5,9 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use npchat::http::{BodyDecoder, Framing};
-use npchat::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
-use npchat::refusal::Refusal;
+use npchat::server::http::{BodyDecoder, Framing};
+use npchat::server::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
+use npchat::server::refusal::Refusal;
 use npchat_fuzz::{Cuts, Stream};
 
 #[derive(Debug, Arbitrary)]

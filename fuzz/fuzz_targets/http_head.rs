@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 
-use npchat::http::{Framing, HeadScanner, Method, RequestHead};
-use npchat::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES};
-use npchat::refusal::Refusal;
+use npchat::server::http::{Framing, HeadScanner, Method, RequestHead};
+use npchat::server::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES};
+use npchat::server::refusal::Refusal;
 use npchat_fuzz::{Cuts, Stream};
 
 fuzz_target!(|input: Stream<'_>| {

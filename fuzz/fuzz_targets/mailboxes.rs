@@ -5,8 +5,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use npchat::limits::SEGMENT_MIN_BYTES;
-use npchat::mailboxes::{Caps, Hold};
+use npchat::server::limits::SEGMENT_MIN_BYTES;
+use npchat::server::mailboxes::{Caps, Hold};
 
 use crate::pair::{MAILBOXES, Pair};
 

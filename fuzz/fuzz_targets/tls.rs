@@ -13,10 +13,12 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
-use npchat::certificate::{CurrentCertificate, load};
-use npchat::config::CertificateFiles;
-use npchat::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES, TLS_SEALED_MAX_BYTES};
-use npchat::transport::tls::{Acceptor, Tls};
+use npchat::server::certificate::{CurrentCertificate, load};
+use npchat::server::config::CertificateFiles;
+use npchat::server::limits::{
+    TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES, TLS_SEALED_MAX_BYTES,
+};
+use npchat::server::transport::tls::{Acceptor, Tls};
 use npchat_fuzz::Cuts;
 
 #[derive(Debug, Arbitrary)]

@@ -10,8 +10,8 @@ use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
-use npchat::auth::verify;
-use npchat::identity::PublicKey;
+use npchat::protocol::id::PublicKey;
+use npchat::protocol::signature::verify;
 use npchat_fuzz::keys::{KEYS, public_key, sign};
 
 #[derive(Debug, Arbitrary)]

@@ -7,9 +7,9 @@ use std::time::Instant;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use npchat::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
-use npchat::refusal::CloseReason;
-use npchat::websocket::{Event, Lent, Wants, WebSocket};
+use npchat::server::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
+use npchat::server::refusal::CloseReason;
+use npchat::server::websocket::{Event, Lent, Wants, WebSocket};
 use npchat_fuzz::frames::from_server;
 use npchat_fuzz::{Cuts, Stream};
 

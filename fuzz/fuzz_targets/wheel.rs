@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use npchat::wheel::{Node, Nodes, Step, Wheel};
+use npchat::server::timer_wheel::{Node, Nodes, Step, Wheel};
 
 /// An entry's index is a byte.
 const ENTRIES: usize = 256;

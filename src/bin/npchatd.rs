@@ -1,6 +1,6 @@
 //! The server's command line: reads the options, and runs the server with them.
 //!
-//! What the options are and what they may be is in `npchat::config`; what the server does is not said here at all.
+//! What the options are and what they may be is in `npchat::server::config`; what the server does is not said here at all.
 #![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
@@ -12,8 +12,8 @@ use std::{env, iter};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use npchat::config::{self, Config, Group, Key, SETTINGS, Setting};
-use npchat::{log, machine, server};
+use npchat::server::config::{self, Config, Group, Key, SETTINGS, Setting};
+use npchat::server::{self, log, system};
 
 /// A start-up error: the options are good, the machine or a file isn't.
 const START_FAILED: u8 = 1;
@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything secret is read.
-    let undumpable = machine::forbid_core_dumps();
+    let undumpable = system::forbid_core_dumps();
     let matches = match command().try_get_matches_from(env::args_os().map(with_two_dashes)) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => return fail(USAGE, one_line(&error)),

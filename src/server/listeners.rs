@@ -8,12 +8,12 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::StartError;
-use crate::config::{Address, Listen, Scheme};
-use crate::limits::{
+use crate::server::config::{Address, Listen, Scheme};
+use crate::server::limits::{
     LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES,
     TCP_NOTSENT_LOWAT_BYTES, TCP_USER_TIMEOUT_SECONDS,
 };
-use crate::transport::tls::Acceptor;
+use crate::server::transport::tls::Acceptor;
 
 /// A listening socket, and what its connections begin with.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::config::Endpoint;
+    use crate::server::config::Endpoint;
 
     #[test]
     fn a_name_is_listened_on_at_all_addresses_that_it_has_here() {

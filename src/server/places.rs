@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::limits::{PLACES_PER_LISTENER, TURNED_AWAY_MAX};
+use crate::server::limits::{PLACES_PER_LISTENER, TURNED_AWAY_MAX};
 
 /// What a connection is open for, and where it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

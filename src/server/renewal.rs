@@ -1,6 +1,6 @@
 //! Renews the certificate of a running server: when its files have changed, and when it is asked to.
 //!
-//! What a good certificate is is [`crate::certificate`]'s to say. Connections that there are don't notice.
+//! What a good certificate is is [`crate::server::certificate`]'s to say. Connections that there are don't notice.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::certificate::{self, CertificateError, CurrentCertificate, Loaded, Remaining, Validity};
-use crate::config::CertificateFiles;
-use crate::limits::{CERTIFICATE_LOOK_SECONDS, CERTIFICATE_THREAD_END_MILLIS};
+use crate::server::certificate::{self, CertificateError, CurrentCertificate, Loaded, Remaining, Validity};
+use crate::server::config::CertificateFiles;
+use crate::server::limits::{CERTIFICATE_LOOK_SECONDS, CERTIFICATE_THREAD_END_MILLIS};
 
 /// The thread that looks at the files. It ends when this is dropped, unless a file server that doesn't answer holds it.
 #[derive(Debug)]

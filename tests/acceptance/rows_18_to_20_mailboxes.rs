@@ -1,7 +1,7 @@
 //! Rows 18 to 20: what a sender is told of a mailbox and of the relay's memory, and what it isn't.
 
-use npchat::limits::MESSAGE_ROOM_BYTES;
-use npchat::mailboxes::Stats;
+use npchat::server::limits::MESSAGE_ROOM_BYTES;
+use npchat::server::mailboxes::Stats;
 
 use crate::common::{
     Daemon, Identity, PATIENCE, RawClient, Receiver, Response, address, post, post_request, start, wait_until,

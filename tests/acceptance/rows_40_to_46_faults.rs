@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, slice};
 
-use npchat::config::Config;
-use npchat::mailboxes::Stats;
-use npchat::refusal::CloseReason;
+use npchat::server::config::Config;
+use npchat::server::mailboxes::Stats;
+use npchat::server::refusal::CloseReason;
 use npchat::server::{Server, StartError};
 use rustix::process::Signal;
 use socket2::SockRef;

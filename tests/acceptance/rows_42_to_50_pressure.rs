@@ -7,9 +7,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use npchat::identity::RecipientId;
-use npchat::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
-use npchat::mailboxes::{Budget, Caps, Hold, Mailboxes};
+use npchat::protocol::id::RecipientId;
+use npchat::server::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
+use npchat::server::mailboxes::{Budget, Caps, Hold, Mailboxes};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::common::{Daemon, PATIENCE, RawClient, Wire, wait_until};

@@ -1,7 +1,7 @@
 //! Rows 51 to 53: a message that ends its recipient's sessions, a device that holds up another, and who is online.
 
-use npchat::refusal::CloseReason;
 use npchat::server::Server;
+use npchat::server::refusal::CloseReason;
 
 use crate::common::{
     Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, post_request, start,

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use npchat::auth::ChallengeSigner;
-use npchat::config::{Config, Timeouts};
-use npchat::connection::{Connection, Step, Turn};
-use npchat::http::HttpDate;
-use npchat::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
-use npchat::mailboxes::Deliveries;
-use npchat::metrics::Counters;
-use npchat::relay::Relay;
-use npchat::token::{SessionAddress, Token};
+use npchat::protocol::signature::ChallengeSigner;
+use npchat::server::config::{Config, Timeouts};
+use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::http::HttpDate;
+use npchat::server::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
+use npchat::server::mailboxes::Deliveries;
+use npchat::server::metrics::Counters;
+use npchat::server::relay::Relay;
+use npchat::server::token::{SessionAddress, Token};
 
 use super::identity::{Challenge, Identity};
 use super::websocket::{Frame, upgrade_request};

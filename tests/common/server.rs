@@ -5,8 +5,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use npchat::config::{Config, Listen, Timeouts};
 use npchat::server::Server;
+use npchat::server::config::{Config, Listen, Timeouts};
 
 use super::line::{Wire, certificate_files};
 use super::{PATIENCE, Receiver, wait_until};

@@ -1,7 +1,7 @@
 //! What one connection may have in one turn, however much it sends: the rest waits its turn like everybody else's.
 
-use npchat::connection::Connection;
-use npchat::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT};
+use npchat::server::connection::Connection;
+use npchat::server::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT};
 
 use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use npchat::config::Timeouts;
-use npchat::connection::Connection;
-use npchat::identity::RecipientId;
-use npchat::limits::{DRAIN_LINGER_SECONDS, FRAMES_PER_REQUEST, LAG_MAX_BYTES, REQUESTS_PER_VISIT};
-use npchat::mailboxes::{Deliveries, Room, Taken};
-use npchat::refusal::CloseReason;
-use npchat::relay::Wish;
-use npchat::token::{SessionAddress, Token};
+use npchat::protocol::id::RecipientId;
+use npchat::server::config::Timeouts;
+use npchat::server::connection::Connection;
+use npchat::server::limits::{DRAIN_LINGER_SECONDS, FRAMES_PER_REQUEST, LAG_MAX_BYTES, REQUESTS_PER_VISIT};
+use npchat::server::mailboxes::{Deliveries, Room, Taken};
+use npchat::server::refusal::CloseReason;
+use npchat::server::relay::Wish;
+use npchat::server::token::{SessionAddress, Token};
 
 use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use npchat::config::Config;
-use npchat::connection::Connection;
-use npchat::limits::{CONTROL_FRAMES_BURST, PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
-use npchat::refusal::CloseReason;
+use npchat::server::config::Config;
+use npchat::server::connection::Connection;
+use npchat::server::limits::{CONTROL_FRAMES_BURST, PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
+use npchat::server::refusal::CloseReason;
 
 use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;

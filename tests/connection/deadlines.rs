@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use npchat::config::Config;
-use npchat::limits::{LINGER_MAX_BYTES, MIN_RATE_BYTES_PER_SECOND};
-use npchat::mailboxes::Stats;
-use npchat::refusal::{CloseReason, Refusal};
+use npchat::server::config::Config;
+use npchat::server::limits::{LINGER_MAX_BYTES, MIN_RATE_BYTES_PER_SECOND};
+use npchat::server::mailboxes::Stats;
+use npchat::server::refusal::{CloseReason, Refusal};
 
 use crate::common::{Frame, Identity, upgrade_request};
 use crate::endpoint::Endpoint;

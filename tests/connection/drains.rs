@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use npchat::connection::Connection;
-use npchat::limits::DRAIN_LINGER_SECONDS;
-use npchat::refusal::CloseReason;
+use npchat::server::connection::Connection;
+use npchat::server::limits::DRAIN_LINGER_SECONDS;
+use npchat::server::refusal::CloseReason;
 
 use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;

@@ -6,14 +6,14 @@
 use std::time::{Duration, Instant};
 use std::{mem, slice};
 
-use npchat::config::Config;
-use npchat::connection::{Connection, Step, Turn};
-use npchat::identity::RecipientId;
-use npchat::limits::PING_SPACING_MILLIS;
-use npchat::mailboxes::Stats;
-use npchat::metrics::Totals;
-use npchat::refusal::CloseReason;
-use npchat::relay::Wish;
+use npchat::protocol::id::RecipientId;
+use npchat::server::config::Config;
+use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::limits::PING_SPACING_MILLIS;
+use npchat::server::mailboxes::Stats;
+use npchat::server::metrics::Totals;
+use npchat::server::refusal::CloseReason;
+use npchat::server::relay::Wish;
 
 use crate::common::{Challenge, Frame, Identity, Lent, Opcode, upgrade_request};
 

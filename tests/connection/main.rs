@@ -23,10 +23,10 @@ mod splits;
 mod subprotocol;
 mod turned_away;
 
-use npchat::connection::Connection;
-use npchat::outbound::Outbound;
-use npchat::session::Session;
-use npchat::websocket::WebSocket;
+use npchat::server::connection::Connection;
+use npchat::server::outbound::Outbound;
+use npchat::server::session::Session;
+use npchat::server::websocket::WebSocket;
 
 #[test]
 fn hot_structs_keep_their_size() {

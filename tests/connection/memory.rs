@@ -1,8 +1,8 @@
 //! What a client can make the relay hold by sending half of something: charged as it comes, refused, and bounded in time.
 
-use npchat::limits::{BODY_BLOCK_BYTES, HANDSHAKE_MAX_BYTES};
-use npchat::mailboxes::Stats;
-use npchat::refusal::{CloseReason, Refusal};
+use npchat::server::limits::{BODY_BLOCK_BYTES, HANDSHAKE_MAX_BYTES};
+use npchat::server::mailboxes::Stats;
+use npchat::server::refusal::{CloseReason, Refusal};
 
 use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;

@@ -7,9 +7,9 @@ use std::mem;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use npchat::mailboxes::Stats;
-use npchat::metrics::Totals;
-use npchat::refusal::CloseReason;
+use npchat::server::mailboxes::Stats;
+use npchat::server::metrics::Totals;
+use npchat::server::refusal::CloseReason;
 
 use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;

@@ -1,8 +1,8 @@
 //! npchat.2 without a socket: its first challenge in the turn of the upgrade or in its own, however the input is split.
 
-use npchat::connection::Connection;
-use npchat::limits::CHALLENGES_PER_CONNECTION;
-use npchat::refusal::CloseReason;
+use npchat::server::connection::Connection;
+use npchat::server::limits::CHALLENGES_PER_CONNECTION;
+use npchat::server::refusal::CloseReason;
 
 use crate::common::{Frame, Identity, OFFER, Opcode, upgrade_request_with};
 use crate::endpoint::Endpoint;

@@ -1,6 +1,6 @@
 //! What a connection gets for which there is no room: one answer, which is true if it asks how the server is.
 
-use npchat::refusal::{CloseReason, Refusal};
+use npchat::server::refusal::{CloseReason, Refusal};
 
 use crate::common::{post_request, upgrade_request};
 use crate::endpoint::Endpoint;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use npchat::limits::{LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES};
-use npchat::mailboxes::{Caps, Hold};
+use npchat::server::limits::{LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES};
+use npchat::server::mailboxes::{Caps, Hold};
 
 use crate::pair::{MAILBOXES, Pair};
 

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use npchat::limits::{
+use npchat::server::limits::{
     LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH, WINDOW_MAX_MESSAGES,
 };
-use npchat::mailboxes::{Caps, Hold, PostError, Taken};
+use npchat::server::mailboxes::{Caps, Hold, PostError, Taken};
 
 pub(crate) struct Message {
     pub(crate) serial: u32,

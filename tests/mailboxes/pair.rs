@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use npchat::identity::RecipientId;
-use npchat::limits::SEGMENT_MIN_BYTES;
-use npchat::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Sequence, Stats};
-use npchat::token::{SessionAddress, Token};
+use npchat::protocol::id::RecipientId;
+use npchat::server::limits::SEGMENT_MIN_BYTES;
+use npchat::server::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Sequence, Stats};
+use npchat::server::token::{SessionAddress, Token};
 
 use crate::model::{Model, Outcome};
 

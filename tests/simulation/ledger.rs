@@ -7,8 +7,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use npchat::config::Timeouts;
-use npchat::limits::{PING_SPACING_MILLIS, WINDOW_MAX_BYTES, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
+use npchat::server::config::Timeouts;
+use npchat::server::limits::{PING_SPACING_MILLIS, WINDOW_MAX_BYTES, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
 
 use crate::sightings::{Sight, saw};
 

@@ -25,8 +25,8 @@ mod world;
 
 use std::env;
 
-use npchat::metrics::Totals;
-use npchat::refusal::{CloseReason, Refusal};
+use npchat::server::metrics::Totals;
+use npchat::server::refusal::{CloseReason, Refusal};
 
 /// Seeds of all tests together, unless told otherwise.
 const SEEDS: u64 = 2_000;

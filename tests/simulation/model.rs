@@ -10,8 +10,8 @@ mod suspects;
 
 use std::time::{Duration, Instant};
 
-use npchat::config::{Config, Timeouts};
-use npchat::limits::{
+use npchat::server::config::{Config, Timeouts};
+use npchat::server::limits::{
     LAG_MAX_BYTES, LAG_MAX_MESSAGES, LIVE_ONLY_HOLD_SECONDS, MESSAGES_PER_TAKE, OUTBOUND_HIGH_WATER_BYTES,
     SEGMENT_MIN_BYTES,
 };

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use npchat::limits::READ_SCRATCH_BYTES;
-use npchat::refusal::CloseReason;
+use npchat::server::limits::READ_SCRATCH_BYTES;
+use npchat::server::refusal::CloseReason;
 
 use crate::intolerance::Intolerance;
 use crate::model::Model;

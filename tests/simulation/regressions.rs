@@ -4,15 +4,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use npchat::auth::ChallengeSigner;
-use npchat::config::{Config, Timeouts};
-use npchat::connection::{Connection, Turn};
-use npchat::http::HttpDate;
-use npchat::limits::REQUESTS_PER_VISIT;
-use npchat::mailboxes::Deliveries;
-use npchat::metrics::Counters;
-use npchat::relay::Relay;
-use npchat::token::{SessionAddress, Token};
+use npchat::protocol::signature::ChallengeSigner;
+use npchat::server::config::{Config, Timeouts};
+use npchat::server::connection::{Connection, Turn};
+use npchat::server::http::HttpDate;
+use npchat::server::limits::REQUESTS_PER_VISIT;
+use npchat::server::mailboxes::Deliveries;
+use npchat::server::metrics::Counters;
+use npchat::server::relay::Relay;
+use npchat::server::token::{SessionAddress, Token};
 
 use crate::identity;
 

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use npchat::config::{Config, Timeouts};
-use npchat::limits::{SEGMENT_MIN_BYTES, WINDOW_MAX_MESSAGES};
+use npchat::server::config::{Config, Timeouts};
+use npchat::server::limits::{SEGMENT_MIN_BYTES, WINDOW_MAX_MESSAGES};
 
 use crate::random::Random;
 

@@ -4,16 +4,18 @@
 
 use std::time::Instant;
 
-use npchat::auth::ChallengeSigner;
-use npchat::config::Timeouts;
-use npchat::connection::{Connection, Step, Turn};
-use npchat::http::HttpDate;
-use npchat::limits::{LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN};
-use npchat::mailboxes::Deliveries;
-use npchat::metrics::Counters;
-use npchat::refusal::CloseReason;
-use npchat::relay::Relay;
-use npchat::token::{SessionAddress, Token};
+use npchat::protocol::signature::ChallengeSigner;
+use npchat::server::config::Timeouts;
+use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::http::HttpDate;
+use npchat::server::limits::{
+    LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN,
+};
+use npchat::server::mailboxes::Deliveries;
+use npchat::server::metrics::Counters;
+use npchat::server::refusal::CloseReason;
+use npchat::server::relay::Relay;
+use npchat::server::token::{SessionAddress, Token};
 
 use crate::model::Model;
 use crate::peer::Peer;

@@ -8,16 +8,16 @@ mod visits;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use npchat::auth::ChallengeSigner;
-use npchat::config::Config;
-use npchat::http::HttpDate;
-use npchat::identity::RecipientId;
-use npchat::limits::{MESSAGES_PER_TAKE, STALL_MIN_MILLIS};
-use npchat::mailboxes::Stats;
-use npchat::metrics::Totals;
-use npchat::refusal::Refusal;
-use npchat::relay::{Relay, Wish};
-use npchat::token::SessionAddress;
+use npchat::protocol::id::RecipientId;
+use npchat::protocol::signature::ChallengeSigner;
+use npchat::server::config::Config;
+use npchat::server::http::HttpDate;
+use npchat::server::limits::{MESSAGES_PER_TAKE, STALL_MIN_MILLIS};
+use npchat::server::mailboxes::Stats;
+use npchat::server::metrics::Totals;
+use npchat::server::refusal::Refusal;
+use npchat::server::relay::{Relay, Wish};
+use npchat::server::token::SessionAddress;
 
 use crate::identity;
 use crate::intolerance::Intolerance;

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use npchat::refusal::CloseReason;
+use npchat::server::refusal::CloseReason;
 
 use crate::common::{
     Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Wire, address, post_request, upgrade_request,

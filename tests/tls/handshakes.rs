@@ -4,10 +4,10 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use npchat::config::Scheme;
-use npchat::limits::TLS_PARTIAL_MAX_BYTES;
-use npchat::refusal::CloseReason;
 use npchat::server::Server;
+use npchat::server::config::Scheme;
+use npchat::server::limits::TLS_PARTIAL_MAX_BYTES;
+use npchat::server::refusal::CloseReason;
 use rustls::crypto::aws_lc_rs;
 use rustls::{CipherSuite, ClientConfig, HandshakeKind, ProtocolVersion};
 
@@ -186,7 +186,7 @@ fn a_client_hello_over_the_limit_gets_an_alert_and_the_end() {
         [&[22, 3, 1, 0, 200, 1, 0xff, 0xff, 0xff][..], &[7; 196]].concat(),
         hello([0xff, 0xff, 0xff])[..RECORD.len() + 0x4000].to_vec(),
         // A record that is longer than its kind may be.
-        [&[22, 3, 1, 0x42, 0x68, 1, 0, 0x40, 0][..], &[7; 0x4264]].concat(),
+        [&[22, 3, 1, 0x42, 0x68, 1, 0, 0x40, 0][..], &vec![7; 0x4264]].concat(),
     ];
     for (input, pieces) in inputs.iter().flat_map(|input| [(input, 1), (input, 100)]) {
         let mut client = RawClient::connect_by(Wire::Plain, address(&server));

@@ -15,8 +15,8 @@ mod programs;
 mod renewal;
 mod state;
 
-use npchat::config::{Config, Endpoint, Listen, Scheme};
 use npchat::server::Server;
+use npchat::server::config::{Config, Endpoint, Listen, Scheme};
 
 use crate::common::{certificate_files, start};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, process, thread};
 
-use npchat::config::CertificateFiles;
+use npchat::server::config::CertificateFiles;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use rustls::DEFAULT_VERSIONS;
 

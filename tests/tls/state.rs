@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use npchat::certificate::{CurrentCertificate, load};
-use npchat::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_SEALED_MAX_BYTES};
-use npchat::transport::tls::{Acceptor, Tls};
+use npchat::server::certificate::{CurrentCertificate, load};
+use npchat::server::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_SEALED_MAX_BYTES};
+use npchat::server::transport::tls::{Acceptor, Tls};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, ProtocolVersion, SupportedProtocolVersion};
 

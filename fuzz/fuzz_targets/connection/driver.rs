@@ -5,20 +5,20 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use npchat::auth::ChallengeSigner;
-use npchat::config::{Config, Timeouts};
-use npchat::connection::{Connection, Step, Turn};
-use npchat::http::HttpDate;
-use npchat::identity::{PublicKey, RecipientId};
-use npchat::limits::{
+use npchat::protocol::id::{PublicKey, RecipientId};
+use npchat::protocol::signature::ChallengeSigner;
+use npchat::server::config::{Config, Timeouts};
+use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::http::HttpDate;
+use npchat::server::limits::{
     HEAD_MAX_BYTES, LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES,
     REQUESTS_PER_VISIT, SEGMENT_MAX_BYTES,
 };
-use npchat::mailboxes::{Deliveries, Stats};
-use npchat::metrics::Counters;
-use npchat::refusal::CloseReason;
-use npchat::relay::{Relay, Wish};
-use npchat::token::{SessionAddress, Token};
+use npchat::server::mailboxes::{Deliveries, Stats};
+use npchat::server::metrics::Counters;
+use npchat::server::refusal::CloseReason;
+use npchat::server::relay::{Relay, Wish};
+use npchat::server::token::{SessionAddress, Token};
 use npchat_fuzz::Cuts;
 use npchat_fuzz::frames::{from_server, masked};
 use npchat_fuzz::keys::{KEYS, public_key, sign};

@@ -1,7 +1,7 @@
 //! What a client was sent: read by httparse and our own reader of frames, checked, and compared.
 
-use npchat::handshake::DONE;
-use npchat::refusal::{CloseReason, Refusal};
+use npchat::protocol::login::DONE;
+use npchat::server::refusal::{CloseReason, Refusal};
 use npchat_fuzz::frames::{Frame, from_server};
 use serde_json::Value;
 

@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
-use npchat::machine::{self, FileLimit};
+use npchat::server::system::{self, FileLimit};
 
 use self::fleet::Manner;
 use self::options::Scenario;
@@ -130,7 +130,7 @@ pub(crate) fn main(options: &ArgMatches) -> ExitCode {
 
 /// Returns nothing from the children that other scenarios start.
 fn run(bench: &Bench, scenario: &Scenario) -> Result<Option<Report>, String> {
-    let FileLimit { files, refused } = machine::raise_file_limit();
+    let FileLimit { files, refused } = system::raise_file_limit();
     if let Some(error) = refused {
         eprintln!("npchat bench: the limit of open files can't be raised: it stays at {files}: {error}");
     }

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use npchat::limits::{SUSPECT_FAILURES, SUSPECTS_PER_ATTACH};
+use npchat::server::limits::{SUSPECT_FAILURES, SUSPECTS_PER_ATTACH};
 
 use super::Model;
 use super::records::{Behind, Fate, Message, Session};

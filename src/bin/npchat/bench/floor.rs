@@ -12,7 +12,7 @@ use std::{env, thread};
 use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use npchat::machine;
+use npchat::server::system;
 use socket2::{Domain, Socket, Type};
 
 use crate::bench;
@@ -65,7 +65,7 @@ impl Floor {
     /// # Errors
     /// The child doesn't start.
     pub(crate) fn start(is_relay: bool, size: usize, workers: usize) -> io::Result<Self> {
-        let loops = if workers > 0 { workers } else { machine::cores() };
+        let loops = if workers > 0 { workers } else { system::cores() };
         let brief = Brief { is_relay, size, loops };
         let mut child = Command::new(env::current_exe()?)
             .args([bench::NAME, SCENARIO])

@@ -99,7 +99,10 @@ mod tests {
         assert_eq!(away.sample.len(), 2);
         assert_eq!(away.ids.iter().collect::<HashSet<_>>().len(), 300);
         for id in &away.ids {
-            assert!(npchat::identity::RecipientId::parse(id.as_bytes()).is_some(), "{id}");
+            assert!(
+                npchat::protocol::id::RecipientId::parse(id.as_bytes()).is_some(),
+                "{id}"
+            );
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use npchat::machine;
+use npchat::server::system;
 
 use super::attack::{self, Attack, Kind};
 use super::burst::Burst;
@@ -104,7 +104,7 @@ impl Scenario {
 pub(crate) fn bench(matches: &ArgMatches, scenario: &Scenario) -> Result<Bench, String> {
     let threads = match matches.get_one::<u64>("threads") {
         Some(_) => count(matches, "threads"),
-        None => (machine::cores() / 2).max(1),
+        None => (system::cores() / 2).max(1),
     };
     // A thread without a share would have nothing to wait for.
     let most = match scenario {

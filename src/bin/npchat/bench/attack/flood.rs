@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memmem;
-use npchat::limits::CHALLENGES_PER_CONNECTION;
+use npchat::server::limits::CHALLENGES_PER_CONNECTION;
 use sha2::{Digest, Sha256};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 

@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
 use clap::ArgMatches;
-use npchat::machine;
+use npchat::server::system;
 use rustix::process::nice;
 
 use super::crowd::{self, Manner};
@@ -287,7 +287,7 @@ pub(super) fn say_under_way() {
 /// Those of the system.
 pub(super) fn serve(peer: &Peer, brief: &Brief) -> io::Result<()> {
     // Its parent has raised the same limit, and reports if it can't be.
-    let _ = machine::raise_file_limit();
+    let _ = system::raise_file_limit();
     nice(brief.nice)?;
     let counts = Arc::new(Counts::default());
     let told = Arc::clone(&counts);

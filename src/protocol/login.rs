@@ -1,0 +1,135 @@
+//! The JSON of the login, read strictly and written exactly (PROTOCOL.md part 1, Receiving).
+//!
+//! No signature is checked here and no challenge remembered: that is [`crate::protocol::signature`] and [`crate::server::session`].
+
+mod json;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::protocol::id::{PUBLIC_KEY_BYTES, PublicKey};
+use crate::protocol::login::json::Json;
+use crate::protocol::signature::{CHALLENGE_BYTES, Challenge, SIGNATURE_BYTES};
+use crate::server::limits::HANDSHAKE_MAX_BYTES;
+
+pub use crate::protocol::login::json::JSON_MAX_DEPTH;
+
+/// The text that tells a client that it is logged in.
+pub const DONE: &[u8] = br#"{"message":"handshake done"}"#;
+
+/// What a client says to log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handshake {
+    /// `{"get":"challenge"}`.
+    ChallengeRequest,
+    /// The answer to a challenge; boxed, as the other variant holds nothing.
+    Solution(Box<Solution>),
+}
+
+/// The answer to a challenge, each member decoded and of the right form, and none of them believed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Solution {
+    /// Who wants to log in.
+    pub public_key: PublicKey,
+    /// The challenge that this says it answers.
+    pub challenge: Challenge,
+    /// What should be the key's ES256 signature over the challenge's text, with npchat.2 bound to a host, as `r || s`.
+    pub solution: [u8; SIGNATURE_BYTES],
+}
+
+/// What is wrong with a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// Over [`HANDSHAKE_MAX_BYTES`]; or not JSON, a member twice in one object, or nested deeper than
+    /// [`JSON_MAX_DEPTH`]; or a request and a solution in one.
+    Malformed,
+    /// `publicKey` is missing or not the 87 characters of an uncompressed point.
+    BadKey,
+    /// `challenge` is missing or not an object with a `txt` of 43 characters and a `sig` of 86.
+    BadChallenge,
+    /// `solution` is missing or not 86 characters of base64url.
+    BadSolution,
+}
+
+/// Reads a text frame. `Ok(None)` is JSON that says nothing of a login: an object with neither the member `get` with
+/// the value `"challenge"` nor any of `publicKey`, `challenge` and `solution`, or no object at all.
+///
+/// Whatever has one of the three is a solution, and has to be a good one. Unknown members may stand anywhere.
+/// Strings that aren't Unicode (lone surrogates) and numbers that no `f64` holds aren't taken for JSON
+/// (RFC 8259 §6 and §8.2 leave both open).
+///
+/// # Errors
+/// Any [`HandshakeError`]; of several bad members the first in the order of the enum is told.
+pub fn parse(text: &[u8]) -> Result<Option<Handshake>, HandshakeError> {
+    if text.len() > HANDSHAKE_MAX_BYTES {
+        return Err(HandshakeError::Malformed);
+    }
+    let document = Json::parse(text).ok_or(HandshakeError::Malformed)?;
+    let request = document.member("get");
+    let public_key = document.member("publicKey");
+    let challenge = document.member("challenge");
+    let solution = document.member("solution");
+
+    if public_key.is_none() && challenge.is_none() && solution.is_none() {
+        let wanted = request.and_then(Json::as_text) == Some("challenge");
+        return Ok(wanted.then_some(Handshake::ChallengeRequest));
+    }
+    if request.is_some() {
+        return Err(HandshakeError::Malformed);
+    }
+    let solution = Solution {
+        public_key: public_key.and_then(read_key).ok_or(HandshakeError::BadKey)?,
+        challenge: challenge.and_then(read_challenge).ok_or(HandshakeError::BadChallenge)?,
+        solution: solution.and_then(decode).ok_or(HandshakeError::BadSolution)?,
+    };
+    Ok(Some(Handshake::Solution(Box::new(solution))))
+}
+
+/// Appends `{"challenge":{"txt":"…","sig":"…"}}`.
+pub fn write_challenge(out: &mut Vec<u8>, challenge: &Challenge) {
+    out.extend_from_slice(br#"{"challenge":{"txt":""#);
+    out.extend_from_slice(URL_SAFE_NO_PAD.encode(challenge.text).as_bytes());
+    out.extend_from_slice(br#"","sig":""#);
+    out.extend_from_slice(URL_SAFE_NO_PAD.encode(challenge.signature).as_bytes());
+    out.extend_from_slice(br#""}}"#);
+}
+
+/// Appends `{"lost":{"expired":n}}`: so many messages expired unseen (PROTOCOL.md part 2).
+pub fn write_lost(out: &mut Vec<u8>, expired: u64) {
+    out.extend_from_slice(br#"{"lost":{"expired":"#);
+    out.extend_from_slice(expired.to_string().as_bytes());
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends `{"error":"…"}`. The code is one of our own words, such as [`crate::server::refusal::CloseReason::code`]: it is
+/// written as it stands, so it must not need an escape.
+pub fn write_error(out: &mut Vec<u8>, code: &'static str) {
+    debug_assert!(
+        code.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    );
+    out.extend_from_slice(br#"{"error":""#);
+    out.extend_from_slice(code.as_bytes());
+    out.extend_from_slice(br#""}"#);
+}
+
+fn read_key(value: &Json) -> Option<PublicKey> {
+    PublicKey::from_sec1(&decode::<PUBLIC_KEY_BYTES>(value)?)
+}
+
+fn read_challenge(value: &Json) -> Option<Challenge> {
+    Some(Challenge {
+        text: decode::<CHALLENGE_BYTES>(value.member("txt")?)?,
+        signature: decode::<SIGNATURE_BYTES>(value.member("sig")?)?,
+    })
+}
+
+/// A string of canonical base64url without padding for exactly `N` bytes.
+fn decode<const N: usize>(value: &Json) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let length = URL_SAFE_NO_PAD.decode_slice(value.as_text()?, &mut bytes).ok()?;
+    (length == N).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests;

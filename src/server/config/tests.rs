@@ -1,0 +1,468 @@
+//! Tests of the table, the parsing and the layering, without a process or its environment.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use super::*;
+
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+/// Resolves flags and variables by their names.
+fn resolve(flags: Pairs, variables: Pairs) -> Result<Config, ConfigError> {
+    let find = |pairs: Pairs, name: &str| {
+        assert!(
+            pairs
+                .iter()
+                .all(|(name, _)| SETTINGS.iter().any(|s| [s.flag, s.variable].contains(name)))
+        );
+        pairs
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, text)| OsString::from(text))
+    };
+    Config::resolve(
+        |setting| find(flags, setting.flag),
+        |setting| find(variables, setting.variable),
+    )
+}
+
+/// The one line that these flags and variables get.
+fn error(flags: Pairs, variables: Pairs) -> String {
+    resolve(flags, variables).unwrap_err().to_string()
+}
+
+fn endpoint(scheme: Option<Scheme>, address: &str) -> Endpoint {
+    let address = Address::Socket(address.parse().unwrap());
+    Endpoint { scheme, address }
+}
+
+fn named(scheme: Option<Scheme>, name: &str, port: u16) -> Endpoint {
+    let name = name.to_owned();
+    Endpoint {
+        scheme,
+        address: Address::Named { name, port },
+    }
+}
+
+#[test]
+fn every_setting_stands_at_its_key_under_names_of_its_own() {
+    for (index, setting) in SETTINGS.iter().enumerate() {
+        assert_eq!(setting.key as usize, index);
+        assert_eq!(setting.flag, format!("--{}", setting.name()));
+        assert!(setting.variable.starts_with("NPCHAT_"));
+        let namesakes = |other: &&Setting| other.flag == setting.flag || other.variable == setting.variable;
+        assert_eq!(SETTINGS.iter().filter(namesakes).count(), 1);
+    }
+}
+
+#[test]
+fn nothing_given_is_the_default_and_the_default_is_valid() {
+    let config = resolve(&[], &[]).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(config.validate(), Ok(()));
+    assert_eq!(config.listen, Listen::Default { port: 8000 });
+    assert!(config.workers >= 1);
+}
+
+#[test]
+fn what_is_shown_is_read_back_as_the_same() {
+    let config = Config {
+        message_ttl: Duration::from_secs(90),
+        drain: Duration::ZERO,
+        max_message: 65_537,
+        log: LevelFilter::OFF,
+        connection_memory: Some(5 << 20),
+        connections: Some(77),
+        listen: Listen::Addresses(vec![
+            endpoint(None, "127.0.0.1:0"),
+            endpoint(Some(Scheme::Http), "[::1]:8000"),
+            named(None, "relay.example", 8000),
+            Endpoint {
+                scheme: Some(Scheme::Http),
+                address: Address::Any { port: 80 },
+            },
+        ]),
+        hosts: [&b"relay.example"[..], b"[::1]:8000"]
+            .map(|text| Host::parse(text).unwrap())
+            .into(),
+        ..Config::default()
+    };
+    let skipped = [Key::Port, Key::Certificate, Key::PrivateKey];
+    let again = Config::resolve(
+        |setting| (!skipped.contains(&setting.key)).then(|| config.shown(setting).into()),
+        |_| None,
+    );
+    assert_eq!(again, Ok(config));
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_default() {
+    let variables: Pairs = &[("NPCHAT_MSG_TTL", "5m"), ("NPCHAT_WORKERS", "3")];
+    let config = resolve(&[("--msgttl", "90")], variables).unwrap();
+    assert_eq!(config.message_ttl, Duration::from_secs(90));
+    assert_eq!(config.workers, 3);
+    assert_eq!(config.fresh_key, 5);
+}
+
+#[test]
+fn a_flag_saves_the_day_from_a_wrong_variable() {
+    assert!(resolve(&[("--workers", "2")], &[("NPCHAT_WORKERS", "many")]).is_ok());
+}
+
+#[test]
+fn an_empty_variable_is_unset_and_an_empty_flag_is_wrong() {
+    let variables: Vec<(&str, &str)> = SETTINGS.iter().map(|setting| (setting.variable, "")).collect();
+    assert_eq!(resolve(&[], &variables), Ok(Config::default()));
+    for setting in &SETTINGS {
+        assert!(error(&[(setting.flag, "")], &[]).starts_with(setting.flag));
+    }
+}
+
+#[test]
+fn durations_are_seconds_or_have_a_unit() {
+    for (text, seconds) in [
+        ("90", 90),
+        ("90s", 90),
+        ("5m", 300),
+        ("12h", 43_200),
+        ("7d", 604_800),
+        ("1h 30m", 5400),
+    ] {
+        assert_eq!(Unit::Seconds.parse(text), Some(seconds), "{text}");
+    }
+    for text in [
+        "",
+        " ",
+        "soon",
+        "-1",
+        "+5",
+        "1500ms",
+        "5 parsecs",
+        " 5m",
+        "0x10",
+        "s",
+        "1e3",
+        "\u{665}",
+    ] {
+        assert_eq!(Unit::Seconds.parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn sizes_are_bytes_or_have_a_unit() {
+    for (text, bytes) in [
+        ("65536", 65_536),
+        ("64KiB", 65_536),
+        ("1GB", 1_000_000_000),
+        ("1.5 MiB", 1_572_864),
+    ] {
+        assert_eq!(Unit::Bytes.parse(text), Some(bytes), "{text}");
+    }
+    for text in ["", "much", "-1", "+5", "5 bananas", ".", "1..5KiB", "KiB", "NaN"] {
+        assert_eq!(Unit::Bytes.parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn no_number_wraps_around() {
+    assert_eq!(Unit::Count.parse("18446744073709551616"), Some(u64::MAX));
+    assert_eq!(Unit::Seconds.parse("99999999999999999999999"), Some(u64::MAX));
+    assert_eq!(Unit::Bytes.parse("99999999999999EiB"), Some(u64::MAX));
+    assert_eq!(Unit::Seconds.parse("99999999999999999999d"), None);
+}
+
+#[test]
+fn the_ends_of_each_range_are_in_it_and_their_neighbours_are_not() {
+    for setting in &SETTINGS {
+        let Some(number) = &setting.number else { continue };
+        let (least, most) = number.range.clone().into_inner();
+        let outside = [least.checked_sub(1), most.checked_add(1), Some(u64::MAX)];
+        assert!(number.parse(&least.to_string()).is_ok() && number.parse(&most.to_string()).is_ok());
+        for value in outside.into_iter().flatten() {
+            let line = error(&[(setting.flag, &value.to_string())], &[]);
+            assert!(
+                line.starts_with(&format!("{}: {value} is not a", setting.flag)),
+                "{line}"
+            );
+        }
+        for value in [least, most] {
+            let mut config = Config::default();
+            (number.set)(&mut config, value);
+            assert_eq!((number.get)(&config), value, "{}", setting.flag);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_value_is_told_in_one_line_with_its_source() {
+    for (flag, text, line) in [
+        ("--port", "70000", "--port: 70000 is not a port (0 to 65535)"),
+        ("--port", "-1", "--port: \"-1\" is not a port (0 to 65535)"),
+        ("--workers", "0", "--workers: 0 is not a number from 1 to 1024"),
+        ("--workers", "two", "--workers: \"two\" is not a whole number"),
+        (
+            "--max-message",
+            "17MiB",
+            "--max-message: \"17MiB\" is not a size from 1B to 16MiB",
+        ),
+        ("--drain", "2h", "--drain: \"2h\" is not a duration from 0s to 1h"),
+        (
+            "--log",
+            "loud",
+            "--log: \"loud\" is not one of off, error, warn, info, debug, trace",
+        ),
+        (
+            "--log",
+            "a\nb",
+            "--log: \"a\\nb\" is not one of off, error, warn, info, debug, trace",
+        ),
+    ] {
+        assert_eq!(error(&[(flag, text)], &[]), line);
+    }
+    assert_eq!(
+        error(&[], &[("NPCHAT_MSG_TTL", "soon")]),
+        "NPCHAT_MSG_TTL: \"soon\" is not a duration such as 90, 90s, 5m, 12h, 7d"
+    );
+}
+
+#[test]
+fn a_contradiction_blames_what_was_given() {
+    assert_eq!(
+        error(&[("--msgttl", "8d")], &[]),
+        "--msgttl: 8d is too much for --max-ttl of 7d"
+    );
+    assert_eq!(
+        error(&[], &[("NPCHAT_MAX_TTL", "30s")]),
+        "NPCHAT_MAX_TTL: 30s is too little for --msgttl of 1m"
+    );
+    assert_eq!(
+        error(&[("--max-message", "16MiB")], &[]),
+        "--max-message: 16MiB is too much for --mailbox-bytes of 8MiB"
+    );
+    let one_message: Pairs = &[("--max-message", "1MiB"), ("--memory", "1MiB")];
+    assert_eq!(
+        error(one_message, &[]),
+        "--max-message: 1MiB is too much for --memory of 1MiB"
+    );
+}
+
+#[test]
+fn a_config_made_by_hand_is_validated_too() {
+    let wrong = |change: fn(&mut Config)| {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    };
+    assert_eq!(
+        wrong(|config| config.workers = 0),
+        "--workers: 0 is not a number from 1 to 1024"
+    );
+    assert_eq!(
+        wrong(|config| config.message_ttl = Duration::from_millis(999)),
+        "--msgttl: 0s is not a duration from 1s to 3650d"
+    );
+    assert_eq!(
+        wrong(|config| config.listen = Listen::Addresses(Vec::new())),
+        "--listen: at least one address is needed"
+    );
+}
+
+#[test]
+fn hosts_are_taken_in_the_spelling_in_which_they_are_signed() {
+    let config = resolve(&[("--host", "Relay.Example:443, relay.example:8443,[::1]:80")], &[]).unwrap();
+    assert_eq!(
+        config.shown(Key::Host.setting()),
+        "relay.example,relay.example:8443,[::1]"
+    );
+    assert_eq!(Config::default().shown(Key::Host.setting()), "as requested");
+    for text in [
+        "wss://relay.example",
+        "relay.example/",
+        "a,,b",
+        "a,",
+        "caf\u{e9}",
+        "::1",
+        "as requested",
+    ] {
+        let told = error(&[("--host", text)], &[]);
+        assert!(
+            told.contains("is not a host such as chat.example.org or [::1]:8000"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn listening_is_said_with_a_port_or_with_addresses() {
+    let listen = |flags: Pairs, variables: Pairs| resolve(flags, variables).map(|config| config.listen);
+    let addresses = |texts: &[&str]| {
+        Ok(Listen::Addresses(
+            texts.iter().map(|text| endpoint(None, text)).collect(),
+        ))
+    };
+    assert_eq!(listen(&[("--port", "0")], &[]), Ok(Listen::Default { port: 0 }));
+    let both = "127.0.0.1:8000, [::1]:8000";
+    assert_eq!(
+        listen(&[("--listen", both)], &[]),
+        addresses(&["127.0.0.1:8000", "[::1]:8000"])
+    );
+    assert_eq!(
+        listen(&[("--port", "9000")], &[("NPCHAT_LISTEN", both)]),
+        Ok(Listen::Default { port: 9000 })
+    );
+    assert_eq!(
+        listen(&[("--listen", "[::1]:1")], &[("NPCHAT_PORT", "9000")]),
+        addresses(&["[::1]:1"])
+    );
+    for text in [
+        "localhost",
+        "8000",
+        ":",
+        "localhost:",
+        "localhost:http",
+        "a b:8000",
+        "caf\u{e9}:8000",
+        "127.0.0.256:8000",
+        "127.1:8000",
+        ".:8000",
+        "127.0.0.1",
+        "::1:8000",
+        "127.0.0.1:8000,",
+        "127.0.0.1:65536",
+        "ftp://127.0.0.1:8000",
+        "https://",
+        "https://localhost",
+        "https://127.0.0.1:8443/",
+        "HTTPS://127.0.0.1:8443",
+    ] {
+        assert!(
+            error(&[("--listen", text)], &[]).contains("is not an address with a port such as"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn addresses_are_taken_as_gos_programs_take_them() {
+    let text = ":8000,localhost:8001,https://relay.example.:443,http://:0";
+    let certificate: Pairs = &[("NPCHAT_CERT", "a.pem"), ("NPCHAT_PRIVKEY", "b.pem")];
+    let config = resolve(&[("--listen", text)], certificate).unwrap();
+    let any = |scheme, port| Endpoint {
+        scheme,
+        address: Address::Any { port },
+    };
+    let expected = [
+        any(None, 8000),
+        named(None, "localhost", 8001),
+        named(Some(Scheme::Https), "relay.example.", 443),
+        any(Some(Scheme::Http), 0),
+    ];
+    assert_eq!(config.listen, Listen::Addresses(expected.into()));
+    assert_eq!(config.shown(Key::Listen.setting()), text);
+}
+
+#[test]
+fn a_port_that_is_the_address_of_a_service_is_unset() {
+    let variable = ("NPCHAT_PORT", "tcp://10.0.0.1:8000");
+    assert_eq!(resolve(&[], &[variable]), Ok(Config::default()));
+    let listen = ("NPCHAT_LISTEN", "127.0.0.1:1");
+    assert!(resolve(&[], &[variable, listen]).is_ok());
+    assert_eq!(
+        error(&[("--port", variable.1)], &[]),
+        "--port: \"tcp://10.0.0.1:8000\" is not a port (0 to 65535)"
+    );
+    for text in ["http://10.0.0.1:8000", "tcp:8000", "10.0.0.1:8000"] {
+        assert!(error(&[], &[("NPCHAT_PORT", text)]).contains("is not a port"), "{text}");
+    }
+}
+
+/// README tells every setting with its variable, default and range, in the order of the table.
+#[test]
+fn the_readme_has_every_setting_with_its_default_and_range() {
+    let readme = include_str!("../../../README.md");
+    let mut rows = readme.lines().filter(|line| line.starts_with("| `--"));
+    for setting in &SETTINGS {
+        let row = rows.next().unwrap_or_default();
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, flags, variable, default, range, _, _] = cells[..] else {
+            unreachable!("{}: {row}", setting.flag);
+        };
+        assert!(
+            flags.split(", ").any(|flag| flag == format!("`{}`", setting.flag)),
+            "{row}"
+        );
+        assert_eq!(variable, format!("`{}`", setting.variable), "{row}");
+        let expected = setting.default_text(&Config::default());
+        assert_eq!(default.trim_matches('`'), expected, "{row}");
+        if let Some(Number { unit, range: all, .. }) = &setting.number {
+            let [least, most] = [all.start(), all.end()].map(|value| unit.shown(*value));
+            assert_eq!(range, format!("`{least}` to `{most}`"), "{row}");
+        }
+    }
+    assert_eq!(rows.next(), None);
+}
+
+#[test]
+fn an_address_may_say_what_is_spoken_there() {
+    let text = "127.0.0.1:8000, http://127.0.0.1:80,https://[::1]:443";
+    let certificate: Pairs = &[("NPCHAT_CERT", "a.pem"), ("NPCHAT_PRIVKEY", "b.pem")];
+    let config = resolve(&[("--listen", text)], certificate).unwrap();
+    let expected = [
+        endpoint(None, "127.0.0.1:8000"),
+        endpoint(Some(Scheme::Http), "127.0.0.1:80"),
+        endpoint(Some(Scheme::Https), "[::1]:443"),
+    ];
+    assert_eq!(config.listen, Listen::Addresses(expected.into()));
+    assert_eq!(
+        error(&[("--listen", text)], &[]),
+        "--listen: https://[::1]:443 needs --cert and --privkey"
+    );
+}
+
+#[test]
+fn port_and_addresses_from_the_same_place_contradict_each_other() {
+    assert_eq!(
+        error(&[("--port", "8000"), ("--listen", "127.0.0.1:0")], &[]),
+        "--listen: excludes --port, give one of them"
+    );
+    assert_eq!(
+        error(&[], &[("NPCHAT_PORT", "8000"), ("NPCHAT_LISTEN", "127.0.0.1:0")]),
+        "NPCHAT_LISTEN: excludes NPCHAT_PORT, give one of them"
+    );
+}
+
+#[test]
+fn a_certificate_and_its_key_come_together() {
+    let files = CertificateFiles {
+        certificate: "a.pem".into(),
+        private_key: "b.pem".into(),
+    };
+    let config = resolve(&[("--cert", "a.pem")], &[("NPCHAT_PRIVKEY", "b.pem")]).unwrap();
+    assert_eq!(config.certificate, Some(files));
+    assert_eq!(
+        error(&[("--cert", "a.pem")], &[]),
+        "--cert: needs --privkey (NPCHAT_PRIVKEY) too"
+    );
+    assert_eq!(
+        error(&[], &[("NPCHAT_PRIVKEY", "b.pem")]),
+        "NPCHAT_PRIVKEY: needs --cert (NPCHAT_CERT) too"
+    );
+}
+
+#[test]
+fn what_is_not_utf_8_is_wrong_but_for_a_file() {
+    let bytes = || OsString::from_vec(vec![b'x', 0xff]);
+    for setting in &SETTINGS {
+        let files = [Key::Certificate, Key::PrivateKey];
+        if files.contains(&setting.key) {
+            let both = Config::resolve(|other| files.contains(&other.key).then(bytes), |_| None).unwrap();
+            assert_eq!(both.certificate.unwrap().certificate, PathBuf::from(bytes()));
+        } else {
+            let wrong = Config::resolve(|other| (other.key == setting.key).then(bytes), |_| None).unwrap_err();
+            assert_eq!(
+                wrong.to_string(),
+                format!("{}: \"x\u{fffd}\" is not UTF-8", setting.flag)
+            );
+        }
+    }
+}

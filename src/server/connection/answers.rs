@@ -1,0 +1,132 @@
+//! The answers that need nothing but to be written: pages, preflights, refusals, and faults that end the connection.
+//!
+//! Which request gets which is said in [`super::requests`].
+
+use super::Turn;
+use crate::server::http::{Detail, Framing, Method, Reply, RequestHead, Target};
+use crate::server::refusal::Refusal;
+
+/// Answers that need nothing but to be written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    Welcome,
+    Info,
+    Health,
+    Ready,
+    Preflight(&'static str),
+    Refused(Refusal, Detail),
+}
+
+/// A refusal after which the connection can't go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    pub(super) refusal: Refusal,
+    pub(super) detail: Detail,
+    /// The answer has no body.
+    pub(super) head_only: bool,
+}
+
+/// How the client wants to be answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) keep_alive: bool,
+    pub(super) head_only: bool,
+}
+
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const WELCOME: &str = concat!(
+    "This is npchat ",
+    env!("CARGO_PKG_VERSION"),
+    ", a private message relay.\n",
+    "POST a message to /{id}; the owner of the id receives it over a WebSocket at the same path.\n"
+);
+pub(super) const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
+pub(super) const MAILBOX_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+
+impl Manner {
+    pub(super) fn of(head: &RequestHead<'_>) -> Self {
+        Self {
+            keep_alive: head.keep_alive,
+            head_only: head.method == Method::Head,
+        }
+    }
+
+    pub(super) fn reply<'d>(self, turn: &Turn<'d>) -> Reply<'d> {
+        Reply {
+            date: turn.date,
+            kept_seconds: self.keep_alive.then_some(turn.timeouts.keep_alive.as_secs()),
+            head_only: self.head_only,
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn write(self, manner: Manner, turn: &mut Turn<'_>) {
+        let reply = manner.reply(turn);
+        let out = &mut *turn.out;
+        match self {
+            Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
+            Self::Info => reply.text(out, 200, JSON, turn.relay.info()),
+            Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
+            Self::Ready if turn.relay.is_draining() => reply.unready(out, JSON, r#"{"status":"draining"}"#),
+            Self::Ready if turn.relay.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
+            Self::Ready => reply.unready(out, JSON, r#"{"status":"full"}"#),
+            Self::Preflight(methods) => reply.preflight(out, methods),
+            Self::Refused(refusal, detail) => {
+                note_refusal(refusal, turn);
+                reply.refused(turn.out, refusal, detail);
+            }
+        }
+    }
+}
+
+/// Whether it asks how the server is, and for nothing else.
+pub(super) fn is_probe(head: &RequestHead<'_>) -> bool {
+    matches!(head.method, Method::Get | Method::Head)
+        && matches!(head.target, Target::Health | Target::Ready)
+        && matches!(head.framing, Framing::None | Framing::Length(0))
+        && head.upgrade.is_none()
+}
+
+/// Whether the head that these bytes are is one of a HEAD, as [`HeadScanner::is_head`] has it.
+pub(super) fn is_head(head: &[u8]) -> bool {
+    let start = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
+    head.get(start..).unwrap_or_default().starts_with(b"HEAD ")
+}
+
+impl Fault {
+    pub(super) const fn new(refusal: Refusal, head_only: bool) -> Self {
+        Self {
+            refusal,
+            detail: Detail::None,
+            head_only,
+        }
+    }
+
+    pub(super) fn of_body(refusal: Refusal, max_bytes: u64, manner: Manner) -> Self {
+        let fault = Self::new(refusal, manner.head_only);
+        match refusal {
+            Refusal::MessageTooLarge => Self {
+                detail: Detail::MaxBytes(max_bytes),
+                ..fault
+            },
+            _ => fault,
+        }
+    }
+
+    /// Writes the refusal, which says that the connection ends.
+    pub(super) fn write(self, turn: &mut Turn<'_>) {
+        note_refusal(self.refusal, turn);
+        let manner = Manner {
+            keep_alive: false,
+            head_only: self.head_only,
+        };
+        manner.reply(turn).refused(turn.out, self.refusal, self.detail);
+    }
+}
+
+pub(super) fn note_refusal(refusal: Refusal, turn: &Turn<'_>) {
+    turn.counters.refused(refusal);
+    tracing::debug!(refusal = refusal.code(), "refused");
+}

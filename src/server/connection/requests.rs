@@ -1,0 +1,400 @@
+//! The HTTP stage: one request after the other, each answered before the next is read.
+//!
+//! Heads, bodies and answers as bytes are [`crate::server::http`]'s; what a message does is [`crate::server::relay`]'s.
+
+use std::time::{Duration, Instant};
+
+use super::Turn;
+use super::answers::{Answer, Fault, MAILBOX_METHODS, Manner, PAGE_METHODS, is_head, is_probe};
+use super::gathered::Gathered;
+use crate::server::config::Timeouts;
+use crate::server::http::response::continue_100;
+use crate::server::http::{BodyDecoder, Detail, HeadScanner, Method, RequestHead, Target};
+use crate::server::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::server::mailboxes::Charge;
+use crate::server::outbound::Pace;
+use crate::server::refusal::{CloseReason, Refusal};
+use crate::server::service::{Conversation, Service};
+
+/// The requests of a connection that hasn't been upgraded.
+#[derive(Debug)]
+pub(super) struct Requests<S: Service> {
+    phase: Phase<S>,
+    /// When the phase is too late; a body's deadline follows from its pace instead.
+    deadline: Instant,
+    has_answered: bool,
+    /// There is no room for it: one request is answered truthfully if it is a probe's, and refused otherwise.
+    is_turned_away: bool,
+}
+
+/// How far the stage has come with its input.
+#[derive(Debug)]
+pub(super) enum Progress<C> {
+    /// All input is understood, or the rest is a part of a head.
+    NeedsInput,
+    /// This turn's budget is spent.
+    BudgetSpent,
+    /// The last answer has been written.
+    Close(CloseReason),
+    /// The WebSocket handshake has been answered: what follows is frames. Boxed, for this goes along with every request.
+    Upgrade(Box<C>),
+}
+
+#[derive(Debug)]
+enum Phase<S: Service> {
+    /// Accepted, and nothing has come: the time for the first head runs already.
+    Fresh,
+    /// Between two requests.
+    Idle,
+    Head(HeadScanner),
+    Body(Box<Receiving<S>>),
+}
+
+/// A request whose body hasn't come whole.
+#[derive(Debug)]
+struct Receiving<S: Service> {
+    decoder: BodyDecoder,
+    /// Empty if the body is discarded.
+    body: Gathered,
+    /// No body is longer, or it would have been refused.
+    max_bytes: u64,
+    purpose: Purpose<S>,
+    manner: Manner,
+    pace: Pace,
+    /// The memory that the body may take, until it is a message with a charge of its own.
+    charge: Option<Charge>,
+}
+
+/// What a request wants.
+#[derive(Debug)]
+enum Purpose<S: Service> {
+    Post(S::Post),
+    /// Its body, if any, is read and thrown away.
+    Answer(Answer),
+}
+
+impl<S: Service> Requests<S> {
+    pub(super) fn new(now: Instant, timeouts: &Timeouts) -> Self {
+        Self {
+            phase: Phase::Fresh,
+            deadline: now + timeouts.head,
+            has_answered: false,
+            is_turned_away: false,
+        }
+    }
+
+    /// There is no room for this connection, of which nothing has been read yet.
+    pub(super) fn turn_away(&mut self) {
+        self.is_turned_away = true;
+    }
+
+    /// Whether a request has been answered.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Idle)
+    }
+
+    /// Bytes held of a body's request; its body is charged elsewhere.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Body(_) => size_of::<Receiving<S>>(),
+            Phase::Fresh | Phase::Idle | Phase::Head(_) => 0,
+        }
+    }
+
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Instant {
+        match &self.phase {
+            Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline,
+            Phase::Body(receiving) => receiving.pace.deadline(timeouts.body_grace),
+        }
+    }
+
+    /// The client was not read for so long.
+    pub(super) fn postpone(&mut self, pause: Duration) {
+        match &mut self.phase {
+            Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline += pause,
+            Phase::Body(receiving) => receiving.pace.postpone(pause),
+        }
+    }
+
+    /// Takes requests off the front of `rest` and answers them, until input or budget ends.
+    pub(super) fn advance(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Progress<S::Conversation> {
+        for _ in 0..turn.requests {
+            if turn.out.len() >= OUTBOUND_HIGH_WATER_BYTES {
+                return Progress::BudgetSpent;
+            }
+            match self.next_request(rest, turn) {
+                Ok(None) => {}
+                Ok(Some(progress)) => return progress,
+                Err(fault) => {
+                    fault.write(turn);
+                    return Progress::Close(CloseReason::Answered);
+                }
+            }
+        }
+        if rest.is_empty() {
+            Progress::NeedsInput
+        } else {
+            Progress::BudgetSpent
+        }
+    }
+
+    /// The peer has ended its side: a request that it hasn't finished, with `unread` of its head, will never be whole.
+    pub(super) fn end_input(&mut self, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
+        self.give_up(CloseReason::Done, unread, turn)
+    }
+
+    /// Refuses a request that is too late, with `unread` of its head, unless it has never begun.
+    pub(super) fn reach_deadline(&mut self, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
+        self.give_up(CloseReason::Idle, unread, turn)
+    }
+
+    /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS
+    /// handshake could never be sent, and the connection ends for the reason `idle`.
+    fn give_up(&self, idle: CloseReason, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
+        if self.is_idle() {
+            return idle;
+        }
+        let head_only = match &self.phase {
+            Phase::Body(receiving) => receiving.manner.head_only,
+            Phase::Head(scanner) => scanner.is_head(unread),
+            Phase::Fresh | Phase::Idle => false,
+        };
+        let refusal = if self.is_turned_away {
+            Refusal::Unavailable
+        } else {
+            Refusal::RequestTimeout
+        };
+        Fault::new(refusal, head_only).write(turn);
+        CloseReason::Answered
+    }
+
+    /// One request, or as much of it as there is. `None`: it is answered, and the next may follow.
+    fn next_request(
+        &mut self,
+        rest: &mut &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Progress<S::Conversation>>, Fault> {
+        if let Phase::Body(receiving) = &mut self.phase {
+            receiving.make_room(rest.len());
+            let (body, keeps) = (&mut receiving.body, matches!(receiving.purpose, Purpose::Post(_)));
+            let keep = |piece: &[u8]| {
+                if keeps {
+                    body.append(piece);
+                }
+            };
+            let progress = receiving
+                .decoder
+                .read(rest, keep)
+                .map_err(|refusal| Fault::of_body(refusal, receiving.max_bytes, receiving.manner))?;
+            receiving.pace.progress(progress.consumed, turn.now);
+            *rest = &rest[progress.consumed..];
+            if !progress.is_done {
+                return Ok(Some(Progress::NeedsInput));
+            }
+            // The message is charged anew, so the two must not overlap.
+            receiving.charge = None;
+            let next = finish(&receiving.purpose, receiving.manner, &receiving.body.whole(), turn);
+            return Ok(self.after_answer(next, turn));
+        }
+        if self.is_idle() {
+            // Some clients end a body with an empty line too many: that begins no request (RFC 9112 §2.2).
+            while let Some(after) = rest.strip_prefix(b"\r\n") {
+                *rest = after;
+            }
+        }
+        let Some(length) = self.scan_head(rest, turn)? else {
+            return Ok(Some(Progress::NeedsInput));
+        };
+        let (bytes, after) = rest.split_at(length);
+        *rest = after;
+        let head = RequestHead::parse(bytes).map_err(|refusal| Fault::new(refusal, is_head(bytes)))?;
+        let manner = Manner {
+            keep_alive: head.keep_alive && !self.is_turned_away,
+            ..Manner::of(&head)
+        };
+        let fault = |refusal| Fault::new(refusal, manner.head_only);
+        if self.is_turned_away && !is_probe(&head) {
+            return Err(fault(Refusal::Unavailable));
+        }
+        if let Some(upgrade) = &head.upgrade
+            && let Some(conversation) = S::open(&head, turn.relay)
+        {
+            let accept_key = upgrade.accept_key().map_err(fault)?;
+            if turn.relay.is_draining() {
+                return Err(fault(Refusal::Unavailable));
+            }
+            let subprotocol = conversation.subprotocol();
+            manner.reply(turn).switching(turn.out, &accept_key, subprotocol);
+            return Ok(Some(Progress::Upgrade(Box::new(conversation))));
+        }
+        let purpose = purpose_of(&head).map_err(fault)?;
+        self.take_body(&head, purpose, manner, rest, turn)
+    }
+
+    fn scan_head(&mut self, rest: &[u8], turn: &Turn<'_>) -> Result<Option<usize>, Fault> {
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let mut scanner = match &self.phase {
+            Phase::Head(scanner) => scanner.clone(),
+            Phase::Fresh | Phase::Idle | Phase::Body(_) => HeadScanner::default(),
+        };
+        let end = scanner.scan(rest);
+        let end = end.map_err(|refusal| Fault::new(refusal, scanner.is_head(rest)))?;
+        if end.is_none() {
+            if let Phase::Idle = self.phase {
+                // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle time.
+                self.deadline = turn.now + turn.timeouts.head;
+            }
+            self.phase = Phase::Head(scanner);
+        }
+        Ok(end)
+    }
+
+    fn take_body(
+        &mut self,
+        head: &RequestHead<'_>,
+        purpose: Purpose<S>,
+        manner: Manner,
+        rest: &mut &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Progress<S::Conversation>>, Fault> {
+        let max_bytes = match purpose {
+            Purpose::Post(_) => u64::from(turn.relay.max_message_bytes()),
+            Purpose::Answer(_) => DISCARDED_BODY_MAX_BYTES,
+        };
+        let fault = |refusal| Fault::of_body(refusal, max_bytes, manner);
+        let mut decoder = BodyDecoder::new(head.framing, max_bytes).map_err(fault)?;
+        let piece = decoder.decode(rest).map_err(fault)?;
+        if piece.is_done {
+            *rest = &rest[piece.consumed..];
+            let next = finish(&purpose, manner, piece.data, turn);
+            return Ok(self.after_answer(next, turn));
+        }
+        let max_bytes = head.framing.length().unwrap_or(max_bytes);
+        let (purpose, charge) = set_memory_aside(purpose, piece.data.len(), max_bytes, turn);
+        if head.expects_continue && rest.is_empty() {
+            // Who waits for a 100 and isn't going to get one need not send its body at all.
+            if let Purpose::Answer(answer) = purpose {
+                answer.write(
+                    Manner {
+                        keep_alive: false,
+                        ..manner
+                    },
+                    turn,
+                );
+                return Ok(Some(Progress::Close(CloseReason::Answered)));
+            }
+            continue_100(turn.out);
+        }
+        let mut body = Gathered::default();
+        if charge.is_some() {
+            body.append(piece.data);
+        }
+        let consumed = piece.consumed;
+        let mut pace = Pace::starting(turn.now);
+        pace.progress(consumed, turn.now);
+        *rest = &rest[consumed..];
+        self.phase = Phase::Body(Box::new(Receiving {
+            decoder,
+            body,
+            max_bytes,
+            purpose,
+            manner,
+            pace,
+            charge,
+        }));
+        Ok(None)
+    }
+
+    fn after_answer(&mut self, keep_alive: bool, turn: &Turn<'_>) -> Option<Progress<S::Conversation>> {
+        self.phase = Phase::Idle;
+        self.has_answered = true;
+        self.deadline = turn.now + turn.timeouts.keep_alive;
+        (!keep_alive).then_some(Progress::Close(CloseReason::Answered))
+    }
+}
+
+impl<S: Service> Receiving<S> {
+    /// Memory for so much more of the body. If there is none, the rest is read for nothing, and the request refused at its end.
+    fn make_room(&mut self, piece_bytes: usize) {
+        let Some(charge) = &mut self.charge else { return };
+        let needed = (self.body.len() as u64 + piece_bytes as u64).min(self.max_bytes);
+        if !charge.grow_to(whole_blocks(needed)) {
+            self.purpose = Purpose::Answer(Answer::Refused(Refusal::RelayFull, Detail::None));
+            self.charge = None;
+            self.body = Gathered::default();
+        }
+    }
+}
+
+/// What the request is for. Refusals that keep the connection are answers; the others are errors.
+fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal> {
+    let methods = match head.target {
+        Target::Root | Target::Info | Target::Health | Target::Ready => PAGE_METHODS,
+        Target::Mailbox { .. } | Target::Asterisk | Target::BadId => MAILBOX_METHODS,
+    };
+    let answer = match (head.method, head.target) {
+        (Method::Unknown, _) => return Err(Refusal::UnknownMethod),
+        (Method::Options, _) => Answer::Preflight(methods),
+        (Method::Other, _) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
+        (Method::Post, _) => match S::admit(head) {
+            Ok(post) => return Ok(Purpose::Post(post)),
+            Err(Refusal::MethodNotAllowed) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
+            Err(refusal) => return Err(refusal),
+        },
+        (_, Target::Root) => Answer::Welcome,
+        (_, Target::Info) => Answer::Info,
+        (_, Target::Health) => Answer::Health,
+        (_, Target::Ready) => Answer::Ready,
+        (_, Target::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, Detail::None),
+        (_, Target::BadId | Target::Asterisk) => return Err(Refusal::BadId),
+    };
+    Ok(Purpose::Answer(answer))
+}
+
+/// Memory for a message that comes in pieces, charged before it is used; without it, the body is read for nothing.
+fn set_memory_aside<S: Service>(
+    purpose: Purpose<S>,
+    piece_bytes: usize,
+    max_bytes: u64,
+    turn: &Turn<'_>,
+) -> (Purpose<S>, Option<Charge>) {
+    let Purpose::Post(_) = purpose else {
+        return (purpose, None);
+    };
+    // What the client only says it will send is charged when it comes: a claim costs nothing.
+    let bytes = (piece_bytes as u64).clamp(1, max_bytes.max(1));
+    match turn.relay.reserve(whole_blocks(bytes)) {
+        Ok(charge) => (purpose, Some(charge)),
+        Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, Detail::None)), None),
+    }
+}
+
+/// What blocks take that hold so many bytes.
+fn whole_blocks(bytes: u64) -> u64 {
+    bytes.next_multiple_of(BODY_BLOCK_BYTES as u64)
+}
+
+/// Answers a request that has come whole. Returns whether the connection is kept.
+fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], turn: &mut Turn<'_>) -> bool {
+    let manner = Manner {
+        // Asked only now: a drain may have begun since the head came, and waits for every connection to end.
+        keep_alive: manner.keep_alive && !turn.relay.is_draining(),
+        ..manner
+    };
+    match purpose {
+        Purpose::Answer(answer) => answer.write(manner, turn),
+        Purpose::Post(post) => {
+            if let Err(refusal) = S::post(post, body, &manner.reply(turn), turn) {
+                Answer::Refused(refusal, Detail::None).write(manner, turn);
+            }
+        }
+    }
+    manner.keep_alive
+}

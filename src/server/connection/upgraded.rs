@@ -1,0 +1,158 @@
+//! The WebSocket stage: hears what the client says, one event after the other, and holds it to its deadlines.
+//!
+//! Frames are [`crate::server::websocket`]'s, what is said is the service's.
+
+use std::time::{Duration, Instant};
+
+use super::closing::Closing;
+use super::{Advance, Stage, Turn};
+use crate::server::config::Timeouts;
+use crate::server::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::server::refusal::CloseReason;
+use crate::server::service::{Conversation, Heard, Service};
+use crate::server::websocket::{Event, Lent, WebSocket};
+
+/// One client's WebSocket.
+#[derive(Debug)]
+pub(super) struct Upgraded<C> {
+    pub(super) socket: WebSocket,
+    pub(super) conversation: C,
+    /// What the conversation hears next: the upgrade, or what takes a step of a login until there is one for it.
+    postponed: Option<Box<Event>>,
+    login_deadline: Instant,
+}
+
+/// How a conversation goes on.
+enum Hearing {
+    /// What was heard is dealt with.
+    Goes,
+    /// All input is understood, or the rest is a part of a frame or message.
+    NeedsInput,
+    /// The budget of this turn is spent.
+    Pauses,
+    /// The client has said its last word.
+    Ends,
+}
+
+impl<C: Conversation> Upgraded<C> {
+    /// A WebSocket whose handshake has just been answered.
+    pub(super) fn new(conversation: C, turn: &Turn<'_>) -> Self {
+        // A login answer must fit even where messages are kept very small.
+        let smallest_cap = u32::try_from(2 * HANDSHAKE_MAX_BYTES).unwrap_or(u32::MAX);
+        Self {
+            socket: WebSocket::new(turn.relay.max_message_bytes().max(smallest_cap), turn.now),
+            conversation,
+            // What the conversation says first goes with the answer to the upgrade.
+            postponed: Some(Box::new(Event::Open)),
+            login_deadline: turn.now + turn.timeouts.login,
+        }
+    }
+
+    /// Hears what has come, until input or budget ends.
+    pub(super) fn advance<S: Service<Conversation = C>>(
+        &mut self,
+        rest: &mut &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Advance<S> {
+        let mut frames_left = turn.requests.saturating_mul(FRAMES_PER_REQUEST);
+        let advance = loop {
+            match self.hear_next(rest, &mut frames_left, turn) {
+                Ok(Hearing::Goes) if turn.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
+                Ok(Hearing::NeedsInput) => break Advance::NeedsInput,
+                Ok(Hearing::Goes | Hearing::Pauses) => break Advance::BudgetSpent,
+                Ok(Hearing::Ends) => {
+                    return Advance::Become(Stage::Closing(Closing::after_last_word(CloseReason::Done)));
+                }
+                Err(reason) => return Advance::Close(reason),
+            }
+        };
+        self.socket.settle();
+        advance
+    }
+
+    /// Bytes held for a message that is under way, or is to be heard.
+    pub(super) fn held_bytes(&self) -> usize {
+        let postponed = match self.postponed.as_deref() {
+            Some(Event::Text(text)) => size_of::<Event>() + text.len(),
+            Some(Event::Binary(bytes) | Event::Pong(bytes)) => size_of::<Event>() + bytes.len(),
+            Some(_) => size_of::<Event>(),
+            None => 0,
+        };
+        self.socket.held_bytes() + postponed
+    }
+
+    /// Whether something waits for a step of a login.
+    pub(super) fn has_postponed(&self) -> bool {
+        self.postponed.is_some()
+    }
+
+    /// For so long, input waited in the kernel for the peer to take its output.
+    pub(super) fn postpone_input(&mut self, pause: Duration) {
+        self.socket.postpone(pause);
+    }
+
+    /// Hears what was postponed, or what comes next in the input.
+    fn hear_next(
+        &mut self,
+        rest: &mut &[u8],
+        frames_left: &mut usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<Hearing, CloseReason> {
+        let event = if let Some(event) = self.postponed.take() {
+            *event
+        } else {
+            let mut lent = Lent {
+                now: turn.now,
+                out: turn.out,
+                frames_left,
+                wants: self.conversation.wants(),
+            };
+            match self.socket.receive(rest, &mut lent)? {
+                Some(event) => event,
+                None if rest.is_empty() => return Ok(Hearing::NeedsInput),
+                None => return Ok(Hearing::Pauses),
+            }
+        };
+        match self.conversation.hear(&event, turn)? {
+            Heard::Done if event == Event::Close => Ok(Hearing::Ends),
+            Heard::Done => Ok(Hearing::Goes),
+            Heard::AskedFor => {
+                self.socket.forgive_control_frame();
+                Ok(Hearing::Goes)
+            }
+            Heard::Postponed => {
+                self.postponed = Some(Box::new(event));
+                Ok(Hearing::Pauses)
+            }
+        }
+    }
+
+    /// When something must have happened, if anything must.
+    pub(super) fn deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
+        let login = (!self.conversation.is_logged_in()).then_some(self.login_deadline);
+        let message = self.message_deadline(wants_input, timeouts);
+        let conversation = self.conversation.deadline(wants_input, timeouts);
+        [login, message, conversation].into_iter().flatten().min()
+    }
+
+    /// Who is not listened to is not too slow.
+    fn message_deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
+        let deadline = wants_input.then(|| self.socket.deadline(timeouts.message_grace));
+        deadline.flatten()
+    }
+
+    /// Does what is due by now.
+    ///
+    /// # Errors
+    /// The client is too late for this.
+    pub(super) fn reach_deadline(&mut self, wants_input: bool, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+        if !self.conversation.is_logged_in() && turn.now >= self.login_deadline {
+            return Err(CloseReason::LoginTimeout);
+        }
+        let message = self.message_deadline(wants_input, turn.timeouts);
+        if message.is_some_and(|deadline| turn.now >= deadline) {
+            return Err(CloseReason::MessageTimeout);
+        }
+        self.conversation.reach_deadline(wants_input, turn)
+    }
+}

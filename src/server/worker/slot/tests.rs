@@ -1,0 +1,286 @@
+//! What a deadline finds in the kernel before it ends anything: over real sockets, in virtual time, without a poller that
+//! would have told.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use socket2::SockRef;
+
+use super::*;
+use crate::protocol::signature::ChallengeSigner;
+use crate::server::certificate::{self, CurrentCertificate};
+use crate::server::config::{CertificateFiles, Config};
+use crate::server::http::{HttpDate, Reply, RequestHead};
+use crate::server::mailboxes::Deliveries;
+use crate::server::metrics::Counters;
+use crate::server::refusal::Refusal;
+use crate::server::relay::Relay;
+use crate::server::service::{Conversation, Heard};
+use crate::server::token::{SessionAddress, Token};
+use crate::server::transport::tls::Acceptor;
+use crate::server::websocket::Event as Said;
+
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 ";
+const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Takes every POST, and for a login any text.
+#[derive(Debug)]
+struct Anything;
+
+#[derive(Debug, Default)]
+struct Guest {
+    has_spoken: bool,
+}
+
+impl Service for Anything {
+    type Post = ();
+    type Conversation = Guest;
+
+    fn admit(_: &RequestHead<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn post((): &(), _: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        reply.sent(turn.out, 1);
+        Ok(())
+    }
+
+    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Guest> {
+        Some(Guest::default())
+    }
+}
+
+impl Conversation for Guest {
+    fn hear(&mut self, event: &Said, _: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+        self.has_spoken |= matches!(event, Said::Text(_));
+        Ok(Heard::Done)
+    }
+
+    fn is_logged_in(&self) -> bool {
+        self.has_spoken
+    }
+}
+
+/// A connection that has been accepted, and its client.
+struct Scene {
+    slot: Slot<Anything>,
+    client: TcpStream,
+    /// The server's end, to see what has come.
+    end: TcpStream,
+    now: Instant,
+    timeouts: Timeouts,
+    relay: Relay,
+    lent: Lent,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(acceptor: Option<&Acceptor>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (end, _) = listener.accept().unwrap();
+        end.set_nonblocking(true).unwrap();
+        let socket = mio::net::TcpStream::from_std(end.try_clone().unwrap());
+        let transport = Transport::accepted(socket, acceptor).unwrap();
+        let (config, now) = (Config::default(), Instant::now());
+        Self {
+            slot: Slot::new(transport, Place::Common, now, &config.timeouts),
+            client,
+            end,
+            now,
+            timeouts: config.timeouts,
+            relay: Relay::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
+            lent: Lent::new(),
+        }
+    }
+
+    /// What the client sends has come, and no event has told of it.
+    fn send(&mut self, bytes: &[u8]) {
+        self.client.write_all(bytes).unwrap();
+        while self.end.peek(&mut [0]).is_err() {
+            thread::yield_now();
+        }
+    }
+
+    fn visit(&mut self, visit: Visit) -> Option<CloseReason> {
+        let (date, counters) = (HttpDate::at(UNIX_EPOCH), Counters::default());
+        let token = Token {
+            index: 0,
+            generation: 0,
+        };
+        let mut turn = Turn {
+            now: self.now,
+            mail_now: self.now,
+            date: &date,
+            address: SessionAddress { worker: 0, token },
+            relay: &self.relay,
+            timeouts: &self.timeouts,
+            requests: 64,
+            login_steps: 1,
+            signer: &mut ChallengeSigner::new(1).unwrap(),
+            counters: &counters,
+            out: &mut Vec::new(),
+            wake: &mut Vec::new(),
+            deliveries: &mut Deliveries::new(),
+        };
+        self.slot.visit(visit, &mut turn, &mut self.lent)
+    }
+
+    /// The time of the connection's deadline comes.
+    fn reach_deadline(&mut self, expected: Duration) {
+        let deadline = self.slot.deadline(&self.timeouts).unwrap();
+        assert_eq!(deadline - self.now, expected);
+        self.now = deadline;
+        assert_eq!(self.visit(Visit::Deadline), None);
+    }
+
+    /// All that has come to the client, once there is something.
+    fn answer(&mut self) -> Vec<u8> {
+        let mut answer = vec![0; 64 * 1024];
+        let count = self.client.read(&mut answer).unwrap();
+        answer.truncate(count);
+        answer
+    }
+
+    #[track_caller]
+    fn expect_answer(&mut self, start: &[u8]) {
+        let answer = self.answer();
+        assert!(answer.starts_with(start), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[test]
+fn a_request_that_has_come_is_answered_and_neither_the_first_nor_a_kept_connection_ends_for_it() {
+    let mut scene = Scene::new();
+    scene.send(HEALTH);
+    scene.reach_deadline(scene.timeouts.head);
+    scene.expect_answer(OK);
+    scene.send(HEALTH);
+    scene.reach_deadline(scene.timeouts.keep_alive);
+    scene.expect_answer(OK);
+    // Nothing has come.
+    scene.reach_deadline(scene.timeouts.keep_alive);
+    assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn the_rest_of_a_head_and_of_a_body_that_has_come_makes_a_request() {
+    let mut scene = Scene::new();
+    scene.send(&HEALTH[..9]);
+    scene.slot.edges.readable = true;
+    assert_eq!(scene.visit(Visit::Ordinary), None);
+    scene.send(&HEALTH[9..]);
+    scene.reach_deadline(scene.timeouts.head);
+    scene.expect_answer(OK);
+    scene.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe");
+    scene.slot.edges.readable = true;
+    assert_eq!(scene.visit(Visit::Ordinary), None);
+    scene.send(b"llo");
+    scene.reach_deadline(scene.timeouts.body_grace);
+    scene.expect_answer(OK);
+}
+
+#[test]
+fn a_login_that_has_come_and_the_rest_of_a_message_are_heard() {
+    let mut scene = Scene::new();
+    scene.send(UPGRADE);
+    scene.slot.edges.readable = true;
+    assert_eq!(scene.visit(Visit::Ordinary), None);
+    scene.expect_answer(b"HTTP/1.1 101 ");
+    scene.send(b"\x81\x85\0\0\0\0login\x81\x85\0\0\0\0re");
+    scene.reach_deadline(scene.timeouts.login);
+    scene.send(b"st.");
+    scene.reach_deadline(scene.timeouts.message_grace);
+    scene.send(b"\x89\x80\0\0\0\0");
+    scene.slot.edges.readable = true;
+    assert_eq!(scene.visit(Visit::Ordinary), None);
+    assert_eq!(scene.answer(), b"\x8a\0", "it goes on");
+}
+
+/// Requests until their answers fill what the kernel holds.
+fn fill(scene: &mut Scene) {
+    SockRef::from(&scene.end).set_send_buffer_size(4096).unwrap();
+    SockRef::from(&scene.client).set_recv_buffer_size(4096).unwrap();
+    while !scene.slot.connection.has_unsent() {
+        scene.send(&HEALTH.repeat(50));
+        scene.slot.edges.readable = true;
+        assert_eq!(scene.visit(Visit::Ordinary), None);
+    }
+}
+
+/// The client reads until the server's kernel has room.
+fn read_until_there_is_room(scene: &mut Scene) {
+    let mut poll = mio::Poll::new().unwrap();
+    let mut end = mio::net::TcpStream::from_std(scene.end.try_clone().unwrap());
+    poll.registry()
+        .register(&mut end, mio::Token(0), mio::Interest::WRITABLE)
+        .unwrap();
+    let mut events = mio::Events::with_capacity(1);
+    while events.is_empty() {
+        assert!(scene.client.read(&mut [0; 1024]).unwrap() > 0);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+    }
+}
+
+#[test]
+fn output_that_the_kernel_has_room_for_is_no_stall() {
+    let mut scene = Scene::new();
+    fill(&mut scene);
+    read_until_there_is_room(&mut scene);
+    scene.reach_deadline(scene.timeouts.write_stall);
+    assert!(!scene.slot.connection.is_lingering());
+
+    let mut scene = Scene::new();
+    fill(&mut scene);
+    scene.now = scene.slot.deadline(&scene.timeouts).unwrap();
+    assert_eq!(scene.visit(Visit::Deadline), Some(CloseReason::Stalled));
+}
+
+fn acceptor() -> Acceptor {
+    let file = |kind| format!("tests/fixtures/localhost.{kind}.pem").into();
+    let files = CertificateFiles {
+        certificate: file("cert"),
+        private_key: file("key"),
+    };
+    let loaded = certificate::load(&files, UNIX_EPOCH).unwrap();
+    Acceptor::new(Arc::new(CurrentCertificate::new(loaded.certified))).unwrap()
+}
+
+fn client_hello() -> Vec<u8> {
+    let config = ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[test]
+fn a_deadline_takes_no_step_of_a_handshake_that_the_turn_has_no_time_for() {
+    let acceptor = acceptor();
+    for has_begun in [false, true] {
+        let mut scene = Scene::with(Some(&acceptor));
+        let hello = client_hello();
+        let (start, rest) = hello.split_at(if has_begun { 5 } else { 0 });
+        if has_begun {
+            scene.send(start);
+            scene.slot.edges.readable = true;
+            scene.lent.handshake_steps = 1;
+            assert_eq!(scene.visit(Visit::HandshakeStep), None);
+        }
+        scene.send(rest);
+        scene.reach_deadline(scene.timeouts.head);
+        // The end, and no answer before it.
+        assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
+    }
+}
