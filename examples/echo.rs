@@ -9,11 +9,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use npchat::server::config::{Config, Listen};
-use npchat::server::connection::Turn;
+use npchat::server::context::Context;
 use npchat::server::http::{Reply, RequestHead};
 use npchat::server::refusal::{CloseReason, Refusal};
-use npchat::server::relay::Relay;
 use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::store::Store;
 use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
 use npchat::server::{Server, StartError};
 
@@ -30,21 +30,21 @@ impl Service for Echo {
         Ok(())
     }
 
-    fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        reply.bytes(turn.out, 200, "application/octet-stream", body);
+    fn post((): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+        reply.bytes(context.out, 200, "application/octet-stream", body);
         Ok(())
     }
 
-    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Self> {
+    fn open(_: &RequestHead<'_>, _: &Store) -> Option<Self> {
         Some(Self)
     }
 }
 
 impl Conversation for Echo {
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
         match event {
-            Event::Text(text) => write_frame(turn.out, Opcode::Text, text.as_bytes()),
-            Event::Binary(bytes) => write_frame(turn.out, Opcode::Binary, bytes),
+            Event::Text(text) => write_frame(context.out, Opcode::Text, text.as_bytes()),
+            Event::Binary(bytes) => write_frame(context.out, Opcode::Binary, bytes),
             Event::Open | Event::Ping | Event::Pong(_) | Event::Close => {}
         }
         Ok(Heard::Done)

@@ -5,6 +5,7 @@
 pub mod certificate;
 pub mod config;
 pub mod connection;
+pub mod context;
 pub mod http;
 pub mod limits;
 mod listeners;
@@ -18,6 +19,7 @@ pub mod relay;
 mod renewal;
 pub mod service;
 pub mod session;
+pub mod store;
 mod sync;
 pub mod system;
 pub mod timer_wheel;
@@ -50,7 +52,8 @@ use crate::server::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, RESERVED_FIL
 use crate::server::mailboxes::Stats;
 use crate::server::metrics::{Counters, Totals};
 use crate::server::relay::Relay;
-use crate::server::service::{Npchat, Service};
+use crate::server::service::Service;
+use crate::server::store::Store;
 use crate::server::system::FileLimit;
 use crate::server::transport::tls::Acceptor;
 use crate::server::worker::{Epoch, INBOX, Inbox, Worker};
@@ -67,7 +70,7 @@ pub struct Server {
 /// What all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) relay: Relay,
+    pub(crate) store: Store,
     /// What the time of mail counts from.
     pub(crate) epoch: Epoch,
     pub(crate) inboxes: Vec<Inbox>,
@@ -101,7 +104,7 @@ impl Server {
     /// # Errors
     /// Nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        Self::start_service::<Npchat>(config)
+        Self::start_service::<Relay>(config)
     }
 
     /// Like [`Server::start`], for any service.
@@ -167,7 +170,7 @@ impl Server {
 
     /// Begins to stop: no accept, what is under way is answered, WebSockets are closed with 1012.
     pub fn drain(&self) {
-        self.shared.relay.start_draining();
+        self.shared.store.start_draining();
         self.wake_all();
     }
 
@@ -188,13 +191,13 @@ impl Server {
     /// What the mailboxes hold now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.relay.mailboxes().stats()
+        self.shared.store.mailboxes().stats()
     }
 
     /// Bytes charged now: the segments that mail lies in, and bodies that are coming in.
     #[must_use]
     pub fn memory_used(&self) -> u64 {
-        self.shared.relay.memory_used()
+        self.shared.store.memory_used()
     }
 
     fn start_worker<S: Service>(
@@ -255,7 +258,7 @@ impl Shared {
         let room = files.saturating_sub(RESERVED_FILES).max(1);
         let epoch = Epoch::now();
         Ok(Self {
-            relay: Relay::new(config, random_secret()?, epoch.instant, &started),
+            store: Store::new(config, random_secret()?, epoch.instant, &started),
             epoch,
             counters: polls.iter().map(|_| Counters::default()).collect(),
             inboxes,
@@ -288,8 +291,8 @@ impl Shared {
 
     fn totals(&self) -> Totals {
         Totals {
-            over_bound: self.relay.times_over_bound(),
-            ..Totals::of(&self.counters, self.relay.mailboxes().expired())
+            over_bound: self.store.times_over_bound(),
+            ..Totals::of(&self.counters, self.store.mailboxes().expired())
         }
     }
 
@@ -382,7 +385,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
                     }
                     _ => {
                         is_stopping = true;
-                        shared.relay.start_draining();
+                        shared.store.start_draining();
                         shared.wake_all();
                         tracing::info!("stopping");
                     }

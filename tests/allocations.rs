@@ -13,7 +13,7 @@ use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
 use npchat::server::connection::Connection;
 use npchat::server::limits::PING_SPACING_MILLIS;
-use npchat::server::relay::Wish;
+use npchat::server::store::Wish;
 
 use common::{Frame, Identity, Lent, Opcode, post_request};
 
@@ -31,26 +31,26 @@ fn request_to(id: &str, headers: &str) -> Vec<u8> {
 fn say(lent: &mut Lent, connection: &mut Connection, input: &[u8], start: &[u8]) -> bool {
     lent.visit(
         connection,
-        |connection, turn| connection.receive(input, turn),
+        |connection, context| connection.receive(input, context),
         |sent| sent.starts_with(start),
     )
 }
 
 fn post(lent: &mut Lent, id: &str) {
     let id = RecipientId::parse(id.as_bytes()).unwrap();
-    let Lent { relay, now, wake, .. } = lent;
-    relay.post(&id, &MESSAGE, Wish::Default, *now, wake).unwrap();
+    let Lent { store, now, wake, .. } = lent;
+    store.post(&id, &MESSAGE, Wish::Default, *now, wake).unwrap();
     wake.clear();
 }
 
 /// Has everything expire that has been posted.
 fn expire(lent: &mut Lent) {
     lent.now += Config::default().message_ttl + Duration::from_secs(1);
-    let mailboxes = lent.relay.mailboxes();
+    let mailboxes = lent.store.mailboxes();
     for shard in 0..mailboxes.shards() {
         while mailboxes.expire(shard, lent.now, &mut usize::MAX.clone()) {}
     }
-    assert_eq!(lent.relay.memory_used(), 0);
+    assert_eq!(lent.store.memory_used(), 0);
 }
 
 #[test]
@@ -101,12 +101,12 @@ fn deliver(lent: &mut Lent, connection: &mut Connection, id: &str) -> [Allocatio
 fn a_delivery_its_ping_and_its_pong_allocate_nothing() {
     let (mut lent, identity) = (lent(), Identity::generate());
     let mut connection = lent.log_in(&identity);
-    let used = lent.relay.memory_used();
+    let used = lent.store.memory_used();
     deliver(&mut lent, &mut connection, &identity.id);
     let [message, answer] = deliver(&mut lent, &mut connection, &identity.id);
     assert_eq!(message, AllocationInfo::default());
     assert_eq!((answer.count_current, answer.bytes_current), (0, 0));
-    assert_eq!(lent.relay.memory_used(), used, "the message is gone");
+    assert_eq!(lent.store.memory_used(), used, "the message is gone");
 }
 
 #[test]

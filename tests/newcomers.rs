@@ -10,12 +10,12 @@ use std::sync::{Condvar, Mutex};
 
 use npchat::server::Server;
 use npchat::server::config::{Config, Listen};
-use npchat::server::connection::Turn;
+use npchat::server::context::Context;
 use npchat::server::http::{Reply, RequestHead};
 use npchat::server::limits::EVENTS_PER_POLL;
 use npchat::server::refusal::{CloseReason, Refusal};
-use npchat::server::relay::Relay;
 use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::store::Store;
 use npchat::server::websocket::Event;
 
 use common::{PATIENCE, RawClient, address, patient_timeouts, post_request, wait_until};
@@ -38,7 +38,7 @@ impl Service for Gated {
         Ok(())
     }
 
-    fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+    fn post((): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
         POSTED.lock().unwrap().push(body.to_vec());
         if body == SHUTS_THE_GATE {
             let mut is_shut = IS_SHUT.lock().unwrap();
@@ -46,17 +46,17 @@ impl Service for Gated {
             let waited = GATE.wait_timeout_while(is_shut, PATIENCE, |is_shut| *is_shut).unwrap();
             assert!(!waited.1.timed_out(), "nobody opened the gate");
         }
-        reply.bytes(turn.out, 200, "application/octet-stream", body);
+        reply.bytes(context.out, 200, "application/octet-stream", body);
         Ok(())
     }
 
-    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Self> {
+    fn open(_: &RequestHead<'_>, _: &Store) -> Option<Self> {
         None
     }
 }
 
 impl Conversation for Gated {
-    fn hear(&mut self, _: &Event, _: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn hear(&mut self, _: &Event, _: &mut Context<'_>) -> Result<Heard, CloseReason> {
         Ok(Heard::Done)
     }
 

@@ -8,11 +8,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use npchat::server::Server;
 use npchat::server::config::{Config, Listen};
-use npchat::server::connection::Turn;
+use npchat::server::context::Context;
 use npchat::server::http::{Reply, RequestHead};
 use npchat::server::refusal::{CloseReason, Refusal};
-use npchat::server::relay::Relay;
 use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::store::Store;
 use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
 
 use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, patient_timeouts, upgrade_request, wait_until};
@@ -29,21 +29,21 @@ impl Service for Fragile {
         Ok(())
     }
 
-    fn post((): &(), body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        reply.bytes(turn.out, 200, "application/octet-stream", body);
+    fn post((): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+        reply.bytes(context.out, 200, "application/octet-stream", body);
         assert_ne!(body, b"panic");
         Ok(())
     }
 
-    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Self> {
+    fn open(_: &RequestHead<'_>, _: &Store) -> Option<Self> {
         Some(Self)
     }
 }
 
 impl Conversation for Fragile {
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
         if let Event::Text(text) = event {
-            write_frame(turn.out, Opcode::Text, text.as_bytes());
+            write_frame(context.out, Opcode::Text, text.as_bytes());
             assert_ne!(text.as_str(), "panic");
         }
         Ok(Heard::Done)

@@ -12,7 +12,7 @@ use npchat::protocol::id::{ID_TEXT_BYTES, RecipientId};
 use npchat::server::config::Config;
 use npchat::server::connection::Connection;
 use npchat::server::limits::PING_SPACING_MILLIS;
-use npchat::server::relay::Wish;
+use npchat::server::store::Wish;
 
 use crate::MESSAGE_BYTES;
 use crate::clock::{CpuTime, cpu_time};
@@ -96,7 +96,7 @@ impl Poster {
             }
             left -= batch;
         }
-        assert_eq!(self.lent.relay.memory_used(), 0);
+        assert_eq!(self.lent.store.memory_used(), 0);
         spent
     }
 
@@ -106,7 +106,7 @@ impl Poster {
         assert!(self.connection.wants_input());
         let sent = self.lent.visit(
             &mut self.connection,
-            |connection, turn| connection.receive(request, turn),
+            |connection, context| connection.receive(request, context),
             |answer| black_box(answer).starts_with(b"HTTP/1.1 200 "),
         );
         assert!(sent);
@@ -115,7 +115,7 @@ impl Poster {
 
     fn expire(&mut self) {
         self.lent.now += Config::default().message_ttl + Duration::from_secs(1);
-        let mailboxes = self.lent.relay.mailboxes();
+        let mailboxes = self.lent.store.mailboxes();
         for shard in 0..mailboxes.shards() {
             while mailboxes.expire(shard, self.lent.now, &mut usize::MAX.clone()) {}
         }
@@ -194,10 +194,10 @@ impl Receivers {
     }
 
     fn post(&mut self, count: usize) {
-        let Lent { relay, now, wake, .. } = &mut self.lent;
+        let Lent { store, now, wake, .. } = &mut self.lent;
         for receiver in &self.receivers[..count] {
             let body = [b'x'; MESSAGE_BYTES].as_slice();
-            relay.post(&receiver.id, body, Wish::Default, *now, wake).unwrap();
+            store.post(&receiver.id, body, Wish::Default, *now, wake).unwrap();
         }
         assert_eq!(wake.len(), count, "each session is told once");
         wake.clear();
@@ -221,7 +221,7 @@ impl Receiver {
         // If more was sent behind the ping, the next one may follow at once.
         self.pong = lent.visit(
             &mut self.connection,
-            |connection, turn| connection.receive(black_box(&pong), turn),
+            |connection, context| connection.receive(black_box(&pong), context),
             |sent| pong_to(black_box(sent)),
         );
         black_box(self.connection.deadline(&lent.timeouts));

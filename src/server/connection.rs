@@ -6,7 +6,6 @@ mod answers;
 mod closing;
 mod gathered;
 mod requests;
-mod turn;
 mod upgraded;
 
 use std::mem;
@@ -14,19 +13,20 @@ use std::time::{Duration, Instant};
 
 use self::closing::{Closing, write_farewell};
 use self::requests::{Progress, Requests};
-pub use self::turn::Turn;
 use self::upgraded::Upgraded;
 use crate::server::config::Timeouts;
+use crate::server::context::Context;
 use crate::server::limits::{BUFFER_STEP_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::outbound::{Outbound, reserve_steps};
 use crate::server::refusal::CloseReason;
-use crate::server::service::{Conversation, Npchat, Service};
+use crate::server::relay::Relay;
+use crate::server::service::{Conversation, Service};
 
 /// One client's connection, from accept to free.
 ///
 /// Calling contract:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
-///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Turn`] whose `out` is empty, or
+///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Context`] whose `out` is empty, or
 ///    [`Connection::break_off`]. Before all of them [`Connection::turn_away`] may be called once. Before
 ///    [`Connection::reach_deadline`], input that is there has been given and output sent as far as it goes, so that nothing
 ///    ends for what waits in the kernel.
@@ -34,10 +34,10 @@ use crate::server::service::{Conversation, Npchat, Service};
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
 ///    [`Connection::resume`] is called again soon, without waiting for any event; while [`Connection::awaits_login_step`], when
-///    there is one of [`Turn::login_steps`] for it.
+///    there is one of [`Context::login_steps`] for it.
 /// 5. At [`Connection::deadline`], which may change with every call, [`Connection::reach_deadline`] is called.
 #[derive(Debug)]
-pub struct Connection<S: Service = Npchat> {
+pub struct Connection<S: Service = Relay> {
     stage: Stage<S>,
     outbound: Outbound,
     /// Input that the stage has not understood yet: the start of a head, or what a budget left over.
@@ -89,9 +89,9 @@ impl<S: Service> Connection<S> {
     }
 
     /// Takes what the peer sent.
-    pub fn receive(&mut self, input: &[u8], turn: &mut Turn<'_>) {
+    pub fn receive(&mut self, input: &[u8], context: &mut Context<'_>) {
         if self.unread.is_empty() {
-            let consumed = self.advance(input, turn);
+            let consumed = self.advance(input, context);
             // A connection that is closing has nothing to read again.
             if !matches!(self.stage, Stage::Closing(_)) {
                 self.unread.extend_from_slice(&input[consumed..]);
@@ -99,18 +99,18 @@ impl<S: Service> Connection<S> {
         } else {
             reserve_steps(&mut self.unread, input.len());
             self.unread.extend_from_slice(input);
-            self.advance_unread(turn);
+            self.advance_unread(context);
         }
     }
 
     /// The peer has ended its side of the stream.
-    pub fn end_input(&mut self, turn: &mut Turn<'_>) {
+    pub fn end_input(&mut self, context: &mut Context<'_>) {
         match &mut self.stage {
             Stage::Http(requests) => {
-                let reason = requests.end_input(&self.unread, turn);
-                self.close_after_end(reason, turn);
+                let reason = requests.end_input(&self.unread, context);
+                self.close_after_end(reason, context);
             }
-            Stage::WebSocket(_) => self.close_after_end(CloseReason::Reset, turn),
+            Stage::WebSocket(_) => self.close_after_end(CloseReason::Reset, context),
             Stage::Closing(closing) => closing.end_input(),
         }
     }
@@ -123,22 +123,22 @@ impl<S: Service> Connection<S> {
     }
 
     /// Goes on with what a budget or a full socket left over.
-    pub fn resume(&mut self, turn: &mut Turn<'_>) {
-        if self.runnable && self.has_room(turn) && (turn.login_steps > 0 || !self.has_postponed()) {
-            self.advance_unread(turn);
+    pub fn resume(&mut self, context: &mut Context<'_>) {
+        if self.runnable && self.has_room(context) && (context.login_steps > 0 || !self.has_postponed()) {
+            self.advance_unread(context);
         }
-        self.deliver(turn);
+        self.deliver(context);
     }
 
     /// The mailbox of this session has mail.
-    pub fn note_mail(&mut self, turn: &mut Turn<'_>) {
+    pub fn note_mail(&mut self, context: &mut Context<'_>) {
         let noted = match &mut self.stage {
             Stage::WebSocket(upgraded) => upgraded.conversation.note_mail(),
             Stage::Http(_) | Stage::Closing(_) => Ok(()),
         };
         match noted {
-            Ok(()) => self.deliver(turn),
-            Err(reason) => self.close(reason, turn),
+            Ok(()) => self.deliver(context),
+            Err(reason) => self.close(reason, context),
         }
     }
 
@@ -152,14 +152,14 @@ impl<S: Service> Connection<S> {
     }
 
     /// The server is stopping: what is under way is answered, nothing new begins.
-    pub fn drain(&mut self, turn: &mut Turn<'_>) {
+    pub fn drain(&mut self, context: &mut Context<'_>) {
         match &mut self.stage {
             Stage::Http(requests) if requests.is_idle() && self.unread.is_empty() => {
-                self.close(CloseReason::Restart, turn);
+                self.close(CloseReason::Restart, context);
             }
-            Stage::WebSocket(_) => self.close(CloseReason::Restart, turn),
+            Stage::WebSocket(_) => self.close(CloseReason::Restart, context),
             Stage::Http(_) => {}
-            Stage::Closing(closing) => closing.drain(turn.now),
+            Stage::Closing(closing) => closing.drain(context.now),
         }
     }
 
@@ -197,25 +197,28 @@ impl<S: Service> Connection<S> {
 
     /// Ends what is too late by now, if anything is. While input may be there that has not been given, `is_drained` is false, and
     /// no pong is too late: it may be in there.
-    pub fn reach_deadline(&mut self, is_drained: bool, turn: &mut Turn<'_>) {
-        if self.deadline(turn.timeouts).is_none_or(|deadline| turn.now < deadline) {
+    pub fn reach_deadline(&mut self, is_drained: bool, context: &mut Context<'_>) {
+        if self
+            .deadline(context.timeouts)
+            .is_none_or(|deadline| context.now < deadline)
+        {
             return;
         }
         let stalled = self
             .outbound
-            .deadline(turn.timeouts.write_stall)
-            .is_some_and(|deadline| turn.now >= deadline);
+            .deadline(context.timeouts.write_stall)
+            .is_some_and(|deadline| context.now >= deadline);
         match &mut self.stage {
             // It takes nothing, so it can't be told either.
             _ if stalled => self.stage = Stage::Closing(Closing::over(CloseReason::Stalled)),
             Stage::Http(requests) => {
-                let reason = requests.reach_deadline(&self.unread, turn);
-                self.close(reason, turn);
+                let reason = requests.reach_deadline(&self.unread, context);
+                self.close(reason, context);
             }
             Stage::WebSocket(upgraded) => {
                 let waits = self.outbound.len() >= OUTBOUND_HIGH_WATER_BYTES || self.runnable;
-                if let Err(reason) = upgraded.reach_deadline(is_drained && !waits, turn) {
-                    self.close(reason, turn);
+                if let Err(reason) = upgraded.reach_deadline(is_drained && !waits, context) {
+                    self.close(reason, context);
                 }
             }
             Stage::Closing(closing) => closing.give_up(),
@@ -283,25 +286,25 @@ impl<S: Service> Connection<S> {
     }
 
     /// The kernel took `count` bytes of what [`Connection::unsent`] gave.
-    pub fn sent(&mut self, count: usize, turn: &mut Turn<'_>) {
+    pub fn sent(&mut self, count: usize, context: &mut Context<'_>) {
         let blocked_since = self.outbound.blocked_since();
-        self.outbound.taken(count, turn.out, turn.now);
+        self.outbound.taken(count, context.out, context.now);
         if !self.outbound.is_empty() {
             return;
         }
         if let Some(since) = blocked_since {
-            self.postpone_input(turn.now.saturating_duration_since(since));
+            self.postpone_input(context.now.saturating_duration_since(since));
         }
         if let Stage::WebSocket(upgraded) = &mut self.stage {
-            upgraded.conversation.note_flushed(turn.now);
+            upgraded.conversation.note_flushed(context.now);
         }
     }
 
     /// What the socket needs after the output went as far as it did.
-    pub fn next_step(&mut self, turn: &Turn<'_>) -> Step {
+    pub fn next_step(&mut self, context: &Context<'_>) -> Step {
         match &mut self.stage {
             Stage::Http(_) | Stage::WebSocket(_) => Step::Wait,
-            Stage::Closing(closing) => closing.next_step(self.outbound.is_empty(), turn),
+            Stage::Closing(closing) => closing.next_step(self.outbound.is_empty(), context),
         }
     }
 
@@ -322,13 +325,13 @@ impl<S: Service> Connection<S> {
         matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.conversation.has_mail())
     }
 
-    fn has_room(&self, turn: &Turn<'_>) -> bool {
-        self.outbound.is_empty() && turn.out.len() < OUTBOUND_HIGH_WATER_BYTES
+    fn has_room(&self, context: &Context<'_>) -> bool {
+        self.outbound.is_empty() && context.out.len() < OUTBOUND_HIGH_WATER_BYTES
     }
 
-    fn advance_unread(&mut self, turn: &mut Turn<'_>) {
+    fn advance_unread(&mut self, context: &mut Context<'_>) {
         let mut unread = mem::take(&mut self.unread);
-        let consumed = self.advance(&unread, turn);
+        let consumed = self.advance(&unread, context);
         if consumed < unread.len() && !matches!(self.stage, Stage::Closing(_)) {
             unread.drain(..consumed);
             unread.shrink_to(unread.len() + BUFFER_STEP_BYTES);
@@ -337,13 +340,13 @@ impl<S: Service> Connection<S> {
     }
 
     /// Runs the stages over the input. Returns how much of it they took.
-    fn advance(&mut self, input: &[u8], turn: &mut Turn<'_>) -> usize {
+    fn advance(&mut self, input: &[u8], context: &mut Context<'_>) -> usize {
         let mut rest = input;
         self.runnable = false;
         loop {
             let advance = match &mut self.stage {
-                Stage::Http(requests) => advance_http(requests, &mut rest, turn),
-                Stage::WebSocket(upgraded) => upgraded.advance(&mut rest, turn),
+                Stage::Http(requests) => advance_http(requests, &mut rest, context),
+                Stage::WebSocket(upgraded) => upgraded.advance(&mut rest, context),
                 Stage::Closing(closing) => {
                     closing.discard(rest);
                     rest = &[];
@@ -357,10 +360,10 @@ impl<S: Service> Connection<S> {
                     break;
                 }
                 Advance::Become(stage) => self.stage = stage,
-                Advance::Close(reason) => self.close(reason, turn),
+                Advance::Close(reason) => self.close(reason, context),
             }
         }
-        self.deliver(turn);
+        self.deliver(context);
         if let Stage::Closing(closing) = &mut self.stage {
             // Where the delivery has ended the session, the client's Close may be in here.
             closing.discard(rest);
@@ -369,26 +372,26 @@ impl<S: Service> Connection<S> {
         input.len() - rest.len()
     }
 
-    fn deliver(&mut self, turn: &mut Turn<'_>) {
-        let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(turn.out.len());
+    fn deliver(&mut self, context: &mut Context<'_>) {
+        let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(context.out.len());
         if let Stage::WebSocket(upgraded) = &mut self.stage
             && upgraded.conversation.has_mail()
             && self.outbound.is_empty()
             && room > 0
-            && let Err(reason) = upgraded.conversation.deliver(room, turn)
+            && let Err(reason) = upgraded.conversation.deliver(room, context)
         {
-            self.close(reason, turn);
+            self.close(reason, context);
         }
     }
 
     /// Says what is to be said on closing, and begins to close.
-    fn close(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
+    fn close(&mut self, reason: CloseReason, context: &mut Context<'_>) {
         let stage = mem::replace(&mut self.stage, Stage::Closing(Closing::after_output(reason)));
         // A client that went without a Close gets none.
         if let Stage::WebSocket(upgraded) = stage
             && reason != CloseReason::Reset
         {
-            write_farewell(turn.out, reason);
+            write_farewell(context.out, reason);
             let mut closing = Closing::after_close(reason, upgraded.socket.into_close_finder());
             // Its Close may have come already.
             closing.discard(&self.unread);
@@ -401,20 +404,20 @@ impl<S: Service> Connection<S> {
         (self.unread, self.runnable) = (Vec::new(), false);
     }
 
-    fn close_after_end(&mut self, reason: CloseReason, turn: &mut Turn<'_>) {
+    fn close_after_end(&mut self, reason: CloseReason, context: &mut Context<'_>) {
         // The peer may have closed only its own side: what it is still owed goes out first.
-        self.close(reason, turn);
+        self.close(reason, context);
         if let Stage::Closing(closing) = &mut self.stage {
             closing.end_input();
         }
     }
 }
 
-fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], turn: &mut Turn<'_>) -> Advance<S> {
-    match requests.advance(rest, turn) {
+fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], context: &mut Context<'_>) -> Advance<S> {
+    match requests.advance(rest, context) {
         Progress::NeedsInput => Advance::NeedsInput,
         Progress::BudgetSpent => Advance::BudgetSpent,
         Progress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
-        Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(*conversation, turn))),
+        Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(*conversation, context))),
     }
 }

@@ -83,7 +83,7 @@ pub struct Totals {
     /// Messages that expired unseen by any session.
     pub expired: u64,
     /// How often resident memory has passed its bound, see
-    /// [`Relay::times_over_bound`](crate::server::relay::Relay::times_over_bound).
+    /// [`Relay::times_over_bound`](crate::server::store::Store::times_over_bound).
     pub over_bound: u64,
     /// Refusals by kind, in the order of [`Refusal::ALL`].
     pub refusals: [u64; Refusal::ALL.len()],

@@ -1,225 +1,65 @@
-//! What a request means: post a message, attach a session, tell about the relay. The one door to the mailboxes.
+//! The relay of PROTOCOL.md: what a POST and a WebSocket mean here.
 //!
-//! It knows neither HTTP nor WebSocket: those say the answers in their own words.
+//! Where mail lies is [`crate::server::store`]'s, what is said over a WebSocket [`crate::server::session`]'s.
 
-mod net;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-use self::net::Net;
-use crate::protocol::host::Host;
 use crate::protocol::id::RecipientId;
-use crate::server::config::Config;
-use crate::server::limits::{MESSAGE_ROOM_BYTES, SESSIONS_PER_MAILBOX, SHARD_MIN_BYTES, SHARDS_MAX, SHARDS_PER_WORKER};
-use crate::server::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError};
-use crate::server::refusal::{CloseReason, Refusal};
-use crate::server::token::SessionAddress;
+use crate::server::context::Context;
+use crate::server::http::{Framing, Reply, RequestHead, Target};
+use crate::server::refusal::Refusal;
+use crate::server::service::Service;
+use crate::server::session::Session;
+use crate::server::store::{Store, Wish};
 
-/// The relay that all workers share.
-#[derive(Debug)]
-pub struct Relay {
-    mailboxes: Arc<Mailboxes>,
-    budget: Arc<Budget>,
-    connection_budget: Budget,
-    net: Net,
-    message_ttl_seconds: u32,
-    max_ttl_seconds: u32,
-    max_message_bytes: u32,
-    info: String,
-    hosts: Vec<Host>,
-    draining: AtomicBool,
+/// The relay of PROTOCOL.md.
+#[derive(Debug, Clone, Copy)]
+pub struct Relay;
+
+/// Where a message goes, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Posting {
+    id: RecipientId,
+    wish: Wish,
 }
 
-/// How long a sender wants its message kept (PROTOCOL.md part 1, Sending).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// As long as the relay keeps messages by default.
-    Default,
-    /// So many seconds, clamped to the relay's maximum; 0 is [`Wish::LiveOnly`].
-    Seconds(u64),
-    /// Not at all: for sessions that are live now.
-    LiveOnly,
-}
+impl Service for Relay {
+    type Post = Posting;
+    type Conversation = Session;
 
-impl Relay {
-    /// An empty relay. `secret` keys the map's hash, `started` is what `/info` tells as startTime (RFC 3339).
-    #[must_use]
-    pub fn new(config: &Config, secret: [u64; 2], epoch: Instant, started: &str) -> Self {
-        let budget = Arc::new(Budget::new(config.memory));
-        let caps = Caps {
-            mailbox_messages: config.mailbox_messages,
-            mailbox_bytes: config.mailbox_bytes,
-            sessions: SESSIONS_PER_MAILBOX,
+    fn admit(head: &RequestHead<'_>) -> Result<Posting, Refusal> {
+        let (id, live_only) = match head.target {
+            Target::Mailbox { id, live_only } => (id, live_only),
+            Target::Root | Target::Info | Target::Health | Target::Ready => return Err(Refusal::MethodNotAllowed),
+            Target::Asterisk | Target::BadId => return Err(Refusal::BadId),
         };
-        let shards = config.workers.saturating_mul(SHARDS_PER_WORKER).min(SHARDS_MAX);
-        let room = usize::try_from(config.memory / SHARD_MIN_BYTES).unwrap_or(usize::MAX);
-        // A power of two that is not above it.
-        let shards = 1 << shards.min(room).max(1).ilog2();
-        Self {
-            mailboxes: Arc::new(Mailboxes::new(caps, shards, secret, Arc::clone(&budget), epoch)),
-            budget,
-            connection_budget: Budget::new(config.connection_memory_bytes()),
-            net: Net::new(config.memory_bound(), epoch),
-            message_ttl_seconds: whole_seconds(config.message_ttl),
-            max_ttl_seconds: whole_seconds(config.max_ttl),
-            max_message_bytes: config.max_message,
-            info: info(config, started),
-            hosts: config.hosts.clone(),
-            draining: AtomicBool::new(false),
+        if head.framing == Framing::None {
+            return Err(Refusal::LengthRequired);
         }
-    }
-
-    /// Takes a message: it is stored, or waits for the live sessions whose addresses are appended to `wake`.
-    ///
-    /// Returns the time to live that it got, in seconds.
-    ///
-    /// # Errors
-    /// [`Refusal::MailboxFull`] or [`Refusal::RelayFull`]; the message is then nowhere.
-    pub fn post(
-        &self,
-        id: &RecipientId,
-        body: &[u8],
-        wish: Wish,
-        now: Instant,
-        wake: &mut Vec<SessionAddress>,
-    ) -> Result<u32, Refusal> {
-        // Before anything depends on whether there is a session: the answer must not tell.
-        if self.net.is_over() {
-            return Err(Refusal::RelayFull);
-        }
-        let ttl = match wish {
-            Wish::Default => self.message_ttl_seconds,
-            Wish::Seconds(seconds) => {
-                u32::try_from(seconds).map_or(self.max_ttl_seconds, |seconds| seconds.min(self.max_ttl_seconds))
-            }
-            Wish::LiveOnly => 0,
+        let wish = match head.ttl_seconds {
+            _ if live_only => Wish::LiveOnly,
+            Some(seconds) => Wish::Seconds(seconds),
+            None => Wish::Default,
         };
-        let hold = if ttl == 0 { Hold::LiveOnly } else { Hold::Store { ttl } };
-        match self.mailboxes.post(id, body, hold, now, wake) {
-            Ok(()) => Ok(ttl),
-            Err(PostError::MailboxFull) => Err(Refusal::MailboxFull),
-            Err(PostError::BudgetSpent) => Err(Refusal::RelayFull),
-        }
+        Ok(Posting { id, wish })
     }
 
-    /// The host that a login must be bound to when its request names this authority. `None`: it isn't one of this relay's.
-    ///
-    /// The request chooses among the configured hosts, so that a login costs one verification however many there are. It
-    /// may name any host where none is configured: then nothing stops a relay in between that passes its own name on.
-    #[must_use]
-    pub fn login_host(&self, authority: &[u8]) -> Option<Host> {
-        let host = Host::parse(authority)?;
-        (self.hosts.is_empty() || self.hosts.contains(&host)).then_some(host)
+    fn post(post: &Posting, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+        let ttl_seconds = context
+            .store
+            .post(&post.id, body, post.wish, context.mail_now, context.wake)?;
+        context.counters.posted.add(1);
+        reply.sent(context.out, u64::from(ttl_seconds));
+        Ok(())
     }
 
-    /// Logs a session in: from now on its mail waits for it, what was stored first.
-    ///
-    /// # Errors
-    /// [`CloseReason::TooManySessions`].
-    pub fn attach(&self, id: &RecipientId, address: SessionAddress) -> Result<Attachment, CloseReason> {
-        self.mailboxes
-            .attach(id, address)
-            .map_err(|_| CloseReason::TooManySessions)
+    fn open(head: &RequestHead<'_>, relay: &Store) -> Option<Session> {
+        let Target::Mailbox { id, .. } = head.target else {
+            return None;
+        };
+        let offers_npchat_2 = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.offers_npchat_2);
+        Some(if offers_npchat_2 {
+            Session::bound_to_host(id, head.host.and_then(|authority| relay.login_host(authority)))
+        } else {
+            Session::new(id)
+        })
     }
-
-    /// Sets memory aside for a body that comes in pieces.
-    ///
-    /// # Errors
-    /// [`Refusal::RelayFull`].
-    pub fn reserve(&self, bytes: u64) -> Result<Charge, Refusal> {
-        self.budget.reserve(bytes).ok_or(Refusal::RelayFull)
-    }
-
-    /// What connections hold between turns is charged to this.
-    #[must_use]
-    pub fn connection_budget(&self) -> &Budget {
-        &self.connection_budget
-    }
-
-    /// Has `resident_bytes` tell the resident memory of the process, once a second at most. While that is more than
-    /// [`Config::memory_bound`], no mail is taken.
-    pub fn look_at_resident(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
-        if self.net.look(now, resident_bytes) {
-            self.mailboxes.trim_all();
-        }
-    }
-
-    /// Like [`Relay::look_at_resident`], if mail is refused because of the last reading. Called before requests are served,
-    /// so that none is refused because of one older than [`NET_LOOK_MILLIS`](crate::server::limits::NET_LOOK_MILLIS), however
-    /// long nothing has happened. Costs one load while mail is taken.
-    pub fn renew_refusing_look(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
-        if self.net.is_over() {
-            self.look_at_resident(now, resident_bytes);
-        }
-    }
-
-    /// How often resident memory has passed [`Config::memory_bound`].
-    #[must_use]
-    pub fn times_over_bound(&self) -> u64 {
-        self.net.times_over()
-    }
-
-    /// Largest message taken, in bytes.
-    #[must_use]
-    pub fn max_message_bytes(&self) -> u32 {
-        self.max_message_bytes
-    }
-
-    /// The answer to `/info`: JSON.
-    #[must_use]
-    pub fn info(&self) -> &str {
-        &self.info
-    }
-
-    /// From now on the relay answers what is under way and takes nothing new.
-    pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
-    }
-
-    /// Whether the relay is stopping.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// Whether mail is taken now: the relay isn't stopping, and its memory has room for the largest message.
-    #[must_use]
-    pub fn takes_mail(&self) -> bool {
-        let message = u64::from(self.max_message_bytes);
-        !self.is_draining() && !self.net.is_over() && self.budget.has_room(message + message / 8 + MESSAGE_ROOM_BYTES)
-    }
-
-    /// The mailboxes, for their expiry and for whoever counts them.
-    #[must_use]
-    pub fn mailboxes(&self) -> &Mailboxes {
-        &self.mailboxes
-    }
-
-    /// Bytes charged now: the segments that mail lies in, and bodies that are coming in.
-    #[must_use]
-    pub fn memory_used(&self) -> u64 {
-        self.budget.used()
-    }
-}
-
-fn whole_seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
-}
-
-fn info(config: &Config, started: &str) -> String {
-    format!(
-        concat!(
-            r#"{{"status":"healthy","version":"{}","startTime":"{}","msgTtl":{},"maxTtl":{},"#,
-            r#""maxMessage":{},"mailboxMessages":{},"mailboxBytes":{}}}"#
-        ),
-        env!("CARGO_PKG_VERSION"),
-        started,
-        whole_seconds(config.message_ttl),
-        whole_seconds(config.max_ttl),
-        config.max_message,
-        config.mailbox_messages,
-        config.mailbox_bytes,
-    )
 }

@@ -1,19 +1,17 @@
 //! What a server does with what its clients ask, apart from how they ask it: the seam between the transport's half of the
 //! house (worker, connection, websocket) and the relay.
 //!
-//! There is one service in this crate, [`Npchat`]. Another one, like the echo of `examples/echo.rs`, runs on the very same
+//! There is one service in this crate, [`Relay`]. Another one, like the echo of `examples/echo.rs`, runs on the very same
 //! connections. Everything is resolved at compile time.
 
 use std::fmt::Debug;
 use std::time::Instant;
 
-use crate::protocol::id::RecipientId;
 use crate::server::config::Timeouts;
-use crate::server::connection::Turn;
-use crate::server::http::{Framing, Reply, RequestHead, Target};
+use crate::server::context::Context;
+use crate::server::http::{Reply, RequestHead};
 use crate::server::refusal::{CloseReason, Refusal};
-use crate::server::relay::{Relay, Wish};
-use crate::server::session::Session;
+use crate::server::store::Store;
 use crate::server::websocket::{Event, Wants};
 
 /// A service: what a POST means, and who is on the other end of a WebSocket.
@@ -33,10 +31,10 @@ pub trait Service: Debug + Sized + 'static {
     ///
     /// # Errors
     /// A refusal that keeps the connection; nothing has been written then.
-    fn post(post: &Self::Post, body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal>;
+    fn post(post: &Self::Post, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal>;
 
     /// Whom a WebSocket that this head asks for talks to. `None`: there are no WebSockets.
-    fn open(head: &RequestHead<'_>, relay: &Relay) -> Option<Self::Conversation>;
+    fn open(head: &RequestHead<'_>, relay: &Store) -> Option<Self::Conversation>;
 }
 
 /// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.
@@ -51,7 +49,7 @@ pub trait Conversation: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason>;
+    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason>;
 
     /// Whether the client has proved who it is; until then the login's deadline runs.
     fn is_logged_in(&self) -> bool;
@@ -82,7 +80,7 @@ pub trait Conversation: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn deliver(&mut self, _room: usize, _turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn deliver(&mut self, _room: usize, _turn: &mut Context<'_>) -> Result<(), CloseReason> {
         Ok(())
     }
 
@@ -96,7 +94,7 @@ pub trait Conversation: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn reach_deadline(&mut self, _is_heard: bool, _turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn reach_deadline(&mut self, _is_heard: bool, _turn: &mut Context<'_>) -> Result<(), CloseReason> {
         Ok(())
     }
 
@@ -111,58 +109,6 @@ pub enum Heard {
     Done,
     /// It has been dealt with, and was asked for: the client is free to send that often what it answers.
     AskedFor,
-    /// It takes a step of a login, and [`Turn::login_steps`] are spent. Nothing has changed.
+    /// It takes a step of a login, and [`Context::login_steps`] are spent. Nothing has changed.
     Postponed,
-}
-
-/// The relay of PROTOCOL.md.
-#[derive(Debug, Clone, Copy)]
-pub struct Npchat;
-
-/// Where a message goes, and for how long.
-#[derive(Debug, Clone, Copy)]
-pub struct Posting {
-    id: RecipientId,
-    wish: Wish,
-}
-
-impl Service for Npchat {
-    type Post = Posting;
-    type Conversation = Session;
-
-    fn admit(head: &RequestHead<'_>) -> Result<Posting, Refusal> {
-        let (id, live_only) = match head.target {
-            Target::Mailbox { id, live_only } => (id, live_only),
-            Target::Root | Target::Info | Target::Health | Target::Ready => return Err(Refusal::MethodNotAllowed),
-            Target::Asterisk | Target::BadId => return Err(Refusal::BadId),
-        };
-        if head.framing == Framing::None {
-            return Err(Refusal::LengthRequired);
-        }
-        let wish = match head.ttl_seconds {
-            _ if live_only => Wish::LiveOnly,
-            Some(seconds) => Wish::Seconds(seconds),
-            None => Wish::Default,
-        };
-        Ok(Posting { id, wish })
-    }
-
-    fn post(post: &Posting, body: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        let ttl_seconds = turn.relay.post(&post.id, body, post.wish, turn.mail_now, turn.wake)?;
-        turn.counters.posted.add(1);
-        reply.sent(turn.out, u64::from(ttl_seconds));
-        Ok(())
-    }
-
-    fn open(head: &RequestHead<'_>, relay: &Relay) -> Option<Session> {
-        let Target::Mailbox { id, .. } = head.target else {
-            return None;
-        };
-        let offers_npchat_2 = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.offers_npchat_2);
-        Some(if offers_npchat_2 {
-            Session::bound_to_host(id, head.host.and_then(|authority| relay.login_host(authority)))
-        } else {
-            Session::new(id)
-        })
-    }
 }

@@ -12,7 +12,7 @@ use crate::protocol::id::RecipientId;
 use crate::protocol::login::{self, Handshake, HandshakeError, Solution};
 use crate::protocol::signature::{self, Challenge};
 use crate::server::config::Timeouts;
-use crate::server::connection::Turn;
+use crate::server::context::Context;
 use crate::server::http::upgrade::SUBPROTOCOL;
 use crate::server::limits::CHALLENGES_PER_CONNECTION;
 use crate::server::mailboxes::{Attachment, Room, Taken};
@@ -76,7 +76,7 @@ impl Session {
     }
 
     /// The upgrade: with npchat.2 the challenge comes without asking.
-    fn open(&mut self, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn open(&mut self, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
         if !self.is_npchat_2 {
             return Ok(Heard::Done);
         }
@@ -84,17 +84,17 @@ impl Session {
         if self.host.is_none() {
             return Err(CloseReason::WrongHost);
         }
-        self.issue_challenge(turn)
+        self.issue_challenge(context)
     }
 
     /// A text from the client.
     ///
     /// # Errors
     /// Why the connection is to be closed: before the login anything but a step of it, afterwards only a bad step.
-    fn hear_text(&mut self, text: &str, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn hear_text(&mut self, text: &str, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
         match login::parse(text.as_bytes()) {
-            Ok(Some(Handshake::ChallengeRequest)) => self.issue_challenge(turn),
-            Ok(Some(Handshake::Solution(solution))) => self.check_solution(&solution, turn),
+            Ok(Some(Handshake::ChallengeRequest)) => self.issue_challenge(context),
+            Ok(Some(Handshake::Solution(solution))) => self.check_solution(&solution, context),
             // A client may push what it likes up the socket once it is logged in; npchat-web does.
             Ok(None) | Err(HandshakeError::Malformed) if self.is_logged_in() => Ok(Heard::Done),
             Ok(None) => Err(CloseReason::BadHandshake),
@@ -102,30 +102,30 @@ impl Session {
         }
     }
 
-    fn issue_challenge(&mut self, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn issue_challenge(&mut self, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
         if self.challenges_issued == CHALLENGES_PER_CONNECTION {
             return Err(CloseReason::TooManyChallenges);
         }
-        if !turn.take_login_step() {
+        if !context.take_login_step() {
             return Ok(Heard::Postponed);
         }
         self.challenges_issued += 1;
-        let challenge = turn.signer.issue().map_err(|_| CloseReason::Internal)?;
+        let challenge = context.signer.issue().map_err(|_| CloseReason::Internal)?;
         let mut text = Vec::with_capacity(192);
         login::write_challenge(&mut text, &challenge);
-        write_frame(turn.out, Opcode::Text, &text);
+        write_frame(context.out, Opcode::Text, &text);
         self.challenge = Some(Box::new(challenge));
         Ok(Heard::Done)
     }
 
-    fn check_solution(&mut self, solution: &Solution, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn check_solution(&mut self, solution: &Solution, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
         if self.challenge.as_deref() != Some(&solution.challenge) {
             return Err(CloseReason::UnknownChallenge);
         }
         if solution.public_key.id() != self.id {
             return Err(CloseReason::WrongKey);
         }
-        if !turn.take_login_step() {
+        if !context.take_login_step() {
             return Ok(Heard::Postponed);
         }
         // No challenge can be answered twice.
@@ -134,25 +134,25 @@ impl Session {
             return Err(CloseReason::WrongSolution);
         }
         if self.live.is_none() {
-            let attachment = turn.relay.attach(&self.id, turn.address)?;
-            self.live = Some(Box::new(Live::new(attachment, turn)));
+            let attachment = context.store.attach(&self.id, context.address)?;
+            self.live = Some(Box::new(Live::new(attachment, context)));
             self.mail_waits = true;
         }
-        turn.counters.logins.add(1);
-        self.welcome(turn);
+        context.counters.logins.add(1);
+        self.welcome(context);
         Ok(Heard::Done)
     }
 
     /// What the relay says of itself to who has logged in, before any mail. Part 1 has no word for what was lost, but a login
     /// is a login: the next one is told of what has been lost since.
-    fn welcome(&self, turn: &mut Turn<'_>) {
-        write_frame(turn.out, Opcode::Text, login::DONE);
+    fn welcome(&self, context: &mut Context<'_>) {
+        write_frame(context.out, Opcode::Text, login::DONE);
         let live = self.live.as_ref();
-        let lost = live.map_or(0, |live| live.attachment.take_lost(turn.mail_now));
+        let lost = live.map_or(0, |live| live.attachment.take_lost(context.mail_now));
         if self.is_npchat_2 && lost > 0 {
             let mut text = Vec::with_capacity(48);
             login::write_lost(&mut text, lost);
-            write_frame(turn.out, Opcode::Text, &text);
+            write_frame(context.out, Opcode::Text, &text);
         }
     }
 
@@ -170,16 +170,16 @@ impl Conversation for Session {
         self.is_npchat_2.then_some(SUBPROTOCOL)
     }
 
-    fn hear(&mut self, event: &Event, turn: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
         match event {
-            Event::Open => self.open(turn),
-            Event::Text(text) => self.hear_text(text, turn),
+            Event::Open => self.open(context),
+            Event::Text(text) => self.hear_text(text, context),
             Event::Binary(_) if !self.is_logged_in() => Err(CloseReason::UnexpectedBinary),
             Event::Pong(payload) => {
                 let Some(live) = &mut self.live else {
                     return Ok(Heard::Done);
                 };
-                let heard = live.hear_pong(payload, turn);
+                let heard = live.hear_pong(payload, context);
                 // What was held may follow now, or asks again.
                 self.is_held = false;
                 Ok(heard)
@@ -206,12 +206,12 @@ impl Conversation for Session {
         Ok(())
     }
 
-    fn deliver(&mut self, room: usize, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn deliver(&mut self, room: usize, context: &mut Context<'_>) -> Result<(), CloseReason> {
         let Some(live) = &mut self.live else { return Ok(()) };
         let Some(window) = live.window.room() else {
             return Ok(());
         };
-        turn.deliveries.clear();
+        context.deliveries.clear();
         let room = Room {
             bytes: room.min(window.bytes),
             ..window
@@ -219,23 +219,23 @@ impl Conversation for Session {
         let is_all_acknowledged = live.window.is_all_acknowledged();
         let taken = live
             .attachment
-            .take(turn.mail_now, room, is_all_acknowledged, turn.deliveries);
+            .take(context.mail_now, room, is_all_acknowledged, context.deliveries);
         self.mail_waits = matches!(taken, Taken::More | Taken::AwaitsAcknowledgement);
         self.is_held = taken == Taken::AwaitsAcknowledgement;
-        for delivery in turn.deliveries.iter() {
+        for delivery in context.deliveries.iter() {
             let is_text = !self.is_npchat_2 && std::str::from_utf8(delivery.body).is_ok();
             let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-            write_frame(turn.out, opcode, delivery.body);
+            write_frame(context.out, opcode, delivery.body);
             live.window
-                .note_message(delivery.sequence, delivery.body.len(), turn.now);
+                .note_message(delivery.sequence, delivery.body.len(), context.now);
         }
         if taken == Taken::Lagging {
             return Err(CloseReason::FellBehind);
         }
         if self.is_held {
-            live.window.ask_soon(turn.now);
+            live.window.ask_soon(context.now);
         }
-        live.ping_if_due(turn);
+        live.ping_if_due(context);
         Ok(())
     }
 
@@ -245,12 +245,12 @@ impl Conversation for Session {
         deadline.filter(|_| is_heard || !window.is_asking())
     }
 
-    fn reach_deadline(&mut self, is_heard: bool, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
+    fn reach_deadline(&mut self, is_heard: bool, context: &mut Context<'_>) -> Result<(), CloseReason> {
         let Some(live) = &mut self.live else { return Ok(()) };
-        if is_heard && live.window.is_overdue(turn.now, turn.timeouts.pong) {
+        if is_heard && live.window.is_overdue(context.now, context.timeouts.pong) {
             return Err(CloseReason::PongTimeout);
         }
-        live.ping_if_due(turn);
+        live.ping_if_due(context);
         Ok(())
     }
 
@@ -262,39 +262,39 @@ impl Conversation for Session {
 }
 
 impl Live {
-    fn new(attachment: Attachment, turn: &Turn<'_>) -> Self {
-        let salt = turn.address.token.index;
+    fn new(attachment: Attachment, context: &Context<'_>) -> Self {
+        let salt = context.address.token.index;
         Self {
             attachment,
-            window: Window::new(turn.now, pause(turn.timeouts.ping, salt)),
+            window: Window::new(context.now, pause(context.timeouts.ping, salt)),
             salt,
         }
     }
 
-    fn hear_pong(&mut self, payload: &[u8], turn: &mut Turn<'_>) -> Heard {
-        let pause = self.next_pause(turn);
-        let Some(confirmed) = self.window.pong(payload, turn.now, pause) else {
+    fn hear_pong(&mut self, payload: &[u8], context: &mut Context<'_>) -> Heard {
+        let pause = self.next_pause(context);
+        let Some(confirmed) = self.window.pong(payload, context.now, pause) else {
             return Heard::Done;
         };
         if let Some(upto) = confirmed.upto {
-            self.attachment.confirm(upto, turn.wake);
-            turn.counters.delivered.add(confirmed.messages as u64);
+            self.attachment.confirm(upto, context.wake);
+            context.counters.delivered.add(confirmed.messages as u64);
         }
         // Much may have been sent behind the ping.
-        self.ping_if_due(turn);
+        self.ping_if_due(context);
         Heard::AskedFor
     }
 
-    fn next_pause(&mut self, turn: &Turn<'_>) -> Duration {
+    fn next_pause(&mut self, context: &Context<'_>) -> Duration {
         // Odd, so that it comes round to every value.
         self.salt = self.salt.wrapping_add(0x1001);
-        pause(turn.timeouts.ping, self.salt)
+        pause(context.timeouts.ping, self.salt)
     }
 
-    fn ping_if_due(&mut self, turn: &mut Turn<'_>) {
-        if self.window.is_ping_due(turn.now) {
-            let payload = self.window.ping(turn.now);
-            write_frame(turn.out, Opcode::Ping, &payload);
+    fn ping_if_due(&mut self, context: &mut Context<'_>) {
+        if self.window.is_ping_due(context.now) {
+            let payload = self.window.ping(context.now);
+            write_frame(context.out, Opcode::Ping, &payload);
         }
     }
 }

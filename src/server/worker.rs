@@ -31,7 +31,7 @@ use self::slot::{Lent, Slot, Visit};
 use self::slots::Slots;
 use self::steps::Steps;
 use crate::protocol::signature::ChallengeSigner;
-use crate::server::connection::Turn;
+use crate::server::context::Context;
 use crate::server::limits::{
     DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, OVER_BUDGET_PAUSE_MILLIS,
     REQUESTS_PER_VISIT,
@@ -167,12 +167,12 @@ impl<S: Service> Worker<S> {
     fn begin_turn(&mut self) {
         self.clock.begin_turn();
         self.shared
-            .relay
+            .store
             .renew_refusing_look(self.clock.now, system::resident_bytes);
         self.requests = REQUESTS_PER_VISIT;
         self.logins.allow(LOGIN_STEPS_PER_TURN);
         self.handshakes.allow(0);
-        if self.drain_until.is_none() && self.shared.relay.is_draining() {
+        if self.drain_until.is_none() && self.shared.store.is_draining() {
             self.begin_drain();
         }
     }
@@ -225,7 +225,7 @@ impl<S: Service> Worker<S> {
         let login_steps = self.logins.offer(visit == Visit::LoginStep);
         let handshake_steps = self.handshakes.offer(visit == Visit::HandshakeStep);
         let Some(slot) = self.slots.get_mut(token) else { return };
-        let mut turn = Turn {
+        let mut context = Context {
             now: self.clock.now,
             mail_now: self.clock.mail_now,
             date: &self.clock.date,
@@ -233,7 +233,7 @@ impl<S: Service> Worker<S> {
                 worker: self.index,
                 token,
             },
-            relay: &self.shared.relay,
+            store: &self.shared.store,
             timeouts: &self.shared.timeouts,
             login_steps,
             signer: &mut self.signer,
@@ -246,12 +246,12 @@ impl<S: Service> Worker<S> {
         let lent = &mut self.scratch.lent;
         lent.handshake_steps = handshake_steps;
         // A bug that one connection sets off ends that connection, not the mail of all others.
-        let visited = panic::catch_unwind(AssertUnwindSafe(|| slot.visit(visit, &mut turn, lent)));
+        let visited = panic::catch_unwind(AssertUnwindSafe(|| slot.visit(visit, &mut context, lent)));
         let over = visited.unwrap_or_else(|_| {
-            turn.out.clear();
+            context.out.clear();
             Some(CloseReason::Internal)
         });
-        self.logins.take(login_steps - turn.login_steps);
+        self.logins.take(login_steps - context.login_steps);
         self.handshakes.take(handshake_steps - lent.handshake_steps);
         if let Some(reason) = over {
             self.free(token, reason);
@@ -285,7 +285,7 @@ impl<S: Service> Worker<S> {
         self.deadlines.cancel(&mut self.slots, token.index);
         if let Some(slot) = self.slots.remove(token) {
             self.shared.leave(slot.place);
-            self.shared.relay.connection_budget().release(slot.charged_bytes as u64);
+            self.shared.store.connection_budget().release(slot.charged_bytes as u64);
             self.shared.counters[self.index as usize].closed(reason);
             tracing::debug!(reason = reason.code(), "connection over");
         }
@@ -329,9 +329,9 @@ impl<S: Service> Worker<S> {
     }
 
     fn expire_messages(&mut self) {
-        if self.sweep.run(self.shared.relay.mailboxes(), self.clock.mail_now) {
+        if self.sweep.run(self.shared.store.mailboxes(), self.clock.mail_now) {
             self.shared
-                .relay
+                .store
                 .look_at_resident(self.clock.now, system::resident_bytes);
         }
     }
@@ -372,7 +372,7 @@ impl<S: Service> Worker<S> {
 
     /// Whether a drain is to begin, or all is to end at once.
     fn is_told_to_end(&self) -> bool {
-        let must_drain = self.drain_until.is_none() && self.shared.relay.is_draining();
+        let must_drain = self.drain_until.is_none() && self.shared.store.is_draining();
         must_drain || self.shared.halt.load(Ordering::Acquire)
     }
 

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::{Config, Timeouts};
-use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::connection::{Connection, Step};
+use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
 use npchat::server::mailboxes::Deliveries;
 use npchat::server::metrics::Counters;
-use npchat::server::relay::Relay;
+use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 
 use super::identity::{Challenge, Identity};
@@ -20,7 +21,7 @@ pub(crate) struct Lent {
     pub(crate) now: Instant,
     /// How much older mail has become: the machine slept for so long, or the worker was kept from running.
     pub(crate) asleep: Duration,
-    pub(crate) relay: Relay,
+    pub(crate) store: Store,
     pub(crate) timeouts: Timeouts,
     /// What other logins leave to this connection in a turn.
     pub(crate) login_steps_per_turn: usize,
@@ -37,7 +38,7 @@ impl Lent {
         Self {
             now,
             asleep: Duration::ZERO,
-            relay: Relay::new(config, [1, 2], now, "1970-01-01T00:00:00Z"),
+            store: Store::new(config, [1, 2], now, "1970-01-01T00:00:00Z"),
             timeouts: config.timeouts,
             login_steps_per_turn: LOGIN_STEPS_PER_TURN,
             counters: Counters::default(),
@@ -49,8 +50,8 @@ impl Lent {
         }
     }
 
-    pub(crate) fn turn(&mut self) -> Turn<'_> {
-        Turn {
+    pub(crate) fn turn(&mut self) -> Context<'_> {
+        Context {
             now: self.now,
             mail_now: self.now + self.asleep,
             date: &self.date,
@@ -61,7 +62,7 @@ impl Lent {
                     generation: 0,
                 },
             },
-            relay: &self.relay,
+            store: &self.store,
             timeouts: &self.timeouts,
             requests: REQUESTS_PER_VISIT,
             login_steps: self.login_steps_per_turn,
@@ -78,15 +79,15 @@ impl Lent {
     pub(crate) fn visit<T>(
         &mut self,
         connection: &mut Connection,
-        work: impl FnOnce(&mut Connection, &mut Turn<'_>),
+        work: impl FnOnce(&mut Connection, &mut Context<'_>),
         send: impl FnOnce(&[u8]) -> T,
     ) -> T {
-        let mut turn = self.turn();
-        work(connection, &mut turn);
-        let unsent = connection.unsent(turn.out);
+        let mut context = self.turn();
+        work(connection, &mut context);
+        let unsent = connection.unsent(context.out);
         let (count, result) = (unsent.len(), send(unsent));
-        connection.sent(count, &mut turn);
-        assert_eq!(connection.next_step(&turn), Step::Wait);
+        connection.sent(count, &mut context);
+        assert_eq!(connection.next_step(&context), Step::Wait);
         assert!(!connection.wants_turn() && !connection.awaits_login_step());
         result
     }
@@ -97,7 +98,7 @@ impl Lent {
         let mut say = |bytes: &[u8]| {
             self.visit(
                 &mut connection,
-                |connection, turn| connection.receive(bytes, turn),
+                |connection, context| connection.receive(bytes, context),
                 <[u8]>::to_vec,
             )
         };

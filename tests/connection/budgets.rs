@@ -13,7 +13,7 @@ const ANSWER_MAX_BYTES: usize = 512;
 fn growth_by_turn(endpoint: &mut Endpoint, input: &[u8], measure: impl Fn(&Endpoint) -> u64) -> Vec<u64> {
     let mut growth = Vec::new();
     let mut last = measure(endpoint);
-    endpoint.visit(|connection, turn| connection.receive(input, turn));
+    endpoint.visit(|connection, context| connection.receive(input, context));
     loop {
         let now = measure(endpoint);
         growth.push(now - last);
@@ -61,7 +61,7 @@ fn a_flood_of_challenge_requests_takes_no_more_than_the_turn_has_left() {
     let requests = Frame::text(r#"{"get":"challenge"}"#).masked().repeat(8);
     endpoint.lent.login_steps_per_turn = 0;
     endpoint.sent.clear();
-    endpoint.visit(|connection, turn| connection.receive(&requests, turn));
+    endpoint.visit(|connection, context| connection.receive(&requests, context));
     assert!(endpoint.sent.is_empty(), "other logins have had the turn");
     assert!(endpoint.connection.awaits_login_step() && !endpoint.connection.wants_input());
     assert!(
@@ -102,7 +102,7 @@ fn a_session_that_waits_to_log_in_again_still_gets_its_mail() {
     let mut endpoint = Endpoint::new();
     endpoint.log_in(&identity);
     endpoint.lent.login_steps_per_turn = 0;
-    endpoint.visit(|connection, turn| connection.receive(&Frame::text(r#"{"get":"challenge"}"#).masked(), turn));
+    endpoint.visit(|connection, context| connection.receive(&Frame::text(r#"{"get":"challenge"}"#).masked(), context));
     endpoint.post(&identity.id, b"mail");
     assert!(endpoint.sent.starts_with(&Frame::text("mail").unmasked()));
     assert!(endpoint.connection.awaits_login_step());
@@ -115,7 +115,7 @@ fn a_session_sends_what_it_likes_while_others_log_in() {
     endpoint.lent.login_steps_per_turn = 0;
     endpoint.sent.clear();
     let frames = [Frame::text("{}").masked(), Frame::new(Opcode::PING, *b"p").masked()].concat();
-    endpoint.visit(|connection, turn| connection.receive(&frames, turn));
+    endpoint.visit(|connection, context| connection.receive(&frames, context));
     assert!(endpoint.sent.ends_with(b"p"), "the ping after the text is answered");
 }
 
@@ -128,7 +128,7 @@ fn a_client_that_takes_no_answers_has_no_more_requests_read_than_the_high_water(
         "",
         "",
     );
-    endpoint.visit(|connection, turn| connection.receive(&post.repeat(400), turn));
+    endpoint.visit(|connection, context| connection.receive(&post.repeat(400), context));
     for _ in 0..100 {
         endpoint.visit(Connection::resume);
     }

@@ -8,7 +8,7 @@ use npchat::server::connection::Connection;
 use npchat::server::limits::{DRAIN_LINGER_SECONDS, FRAMES_PER_REQUEST, LAG_MAX_BYTES, REQUESTS_PER_VISIT};
 use npchat::server::mailboxes::{Deliveries, Room, Taken};
 use npchat::server::refusal::CloseReason;
-use npchat::server::relay::Wish;
+use npchat::server::store::Wish;
 use npchat::server::token::{SessionAddress, Token};
 
 use crate::common::{Frame, Identity, Opcode};
@@ -77,7 +77,7 @@ fn without_the_clients_close_the_connection_ends_with_its_stream_or_after_the_li
 #[test]
 fn a_drain_leaves_a_client_that_lingers_less_time() {
     let mut endpoint = closed_for(&unmasked());
-    endpoint.lent.relay.start_draining();
+    endpoint.lent.store.start_draining();
     endpoint.visit(Connection::drain);
     assert_eq!(endpoint.time_left(), Some(Duration::from_secs(DRAIN_LINGER_SECONDS)));
 }
@@ -101,7 +101,7 @@ fn a_close_that_had_come_when_a_delivery_ends_the_session_is_the_clients_last() 
         generation: 0,
     };
     let address = SessionAddress { worker: 1, token };
-    let (now, relay) = (endpoint.lent.now, &endpoint.lent.relay);
+    let (now, relay) = (endpoint.lent.now, &endpoint.lent.store);
     let quick = relay.attach(&id, address).unwrap();
     for _ in 0..LAG_MAX_BYTES / BYTES + 2 {
         relay

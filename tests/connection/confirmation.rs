@@ -120,10 +120,10 @@ fn a_pong_that_may_be_in_input_that_has_not_been_read_is_not_too_late() {
     endpoint.post(&identity.id, b"unconfirmed");
     let ping = take_ping(&mut endpoint);
     endpoint.lent.now += endpoint.lent.timeouts.pong;
-    endpoint.visit(|connection, turn| connection.reach_deadline(false, turn));
+    endpoint.visit(|connection, context| connection.reach_deadline(false, context));
     assert!(!endpoint.is_closing());
     endpoint.receive_all([&ping.pong().masked()[..]]);
-    endpoint.visit(|connection, turn| connection.reach_deadline(true, turn));
+    endpoint.visit(|connection, context| connection.reach_deadline(true, context));
     assert!(!endpoint.is_closing());
     assert_eq!(endpoint.totals().delivered, 1);
 }
@@ -382,7 +382,7 @@ fn a_drain_while_a_ping_is_under_way_leaves_what_is_unconfirmed_where_it_is() {
     let mut endpoint = silent_session(&identity);
     endpoint.post(&identity.id, b"mail");
     let ping = take_ping(&mut endpoint);
-    endpoint.lent.relay.start_draining();
+    endpoint.lent.store.start_draining();
     endpoint.visit(Connection::drain);
     assert!(endpoint.sent.ends_with(&Frame::close(1012, "restart").unmasked()));
     endpoint.receive(&[ping.pong().masked(), Frame::close(1012, "").masked()].concat());

@@ -104,6 +104,6 @@ fn an_upgrade_that_was_under_way_is_refused() {
 }
 
 fn drain(endpoint: &mut Endpoint) {
-    endpoint.lent.relay.start_draining();
+    endpoint.lent.store.start_draining();
     endpoint.visit(Connection::drain);
 }

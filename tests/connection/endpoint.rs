@@ -8,12 +8,13 @@ use std::{mem, slice};
 
 use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
-use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::connection::{Connection, Step};
+use npchat::server::context::Context;
 use npchat::server::limits::PING_SPACING_MILLIS;
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::CloseReason;
-use npchat::server::relay::Wish;
+use npchat::server::store::Wish;
 
 use crate::common::{Challenge, Frame, Identity, Lent, Opcode, upgrade_request};
 
@@ -97,7 +98,7 @@ impl Endpoint {
     /// Gives input as soon as it is wanted, and serves the connection until it waits.
     pub(crate) fn receive(&mut self, input: &[u8]) {
         self.until_idle(|endpoint| endpoint.connection.wants_input());
-        self.visit(|connection, turn| connection.receive(input, turn));
+        self.visit(|connection, context| connection.receive(input, context));
         if self.resumes_needlessly {
             self.visit(Connection::resume);
         }
@@ -132,7 +133,7 @@ impl Endpoint {
         self.answer_pings();
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
             self.lent.now = self.lent.now.max(deadline);
-            self.visit(|connection, turn| connection.reach_deadline(true, turn));
+            self.visit(|connection, context| connection.reach_deadline(true, context));
             self.answer_pings();
             assert_ne!(self.deadline(), Some(deadline), "it was reached and nothing changed");
         }
@@ -155,8 +156,8 @@ impl Endpoint {
     pub(crate) fn post(&mut self, id: &str, body: &[u8]) {
         let id = RecipientId::parse(id.as_bytes()).unwrap();
         let mail_now = self.lent.now + self.lent.asleep;
-        let Lent { relay, wake, .. } = &mut self.lent;
-        relay.post(&id, body, Wish::Default, mail_now, wake).unwrap();
+        let Lent { store, wake, .. } = &mut self.lent;
+        store.post(&id, body, Wish::Default, mail_now, wake).unwrap();
         if !mem::take(wake).is_empty() {
             self.visit(Connection::note_mail);
         }
@@ -172,7 +173,7 @@ impl Endpoint {
                 .flat_map(|ping| ping.pong().masked())
                 .collect();
             if !pongs.is_empty() {
-                self.visit(|connection, turn| connection.receive(&pongs, turn));
+                self.visit(|connection, context| connection.receive(&pongs, context));
             }
         }
     }
@@ -227,33 +228,33 @@ impl Endpoint {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.lent.relay.mailboxes().stats()
+        self.lent.store.mailboxes().stats()
     }
 
     pub(crate) fn totals(&self) -> Totals {
         Totals::of(
             slice::from_ref(&self.lent.counters),
-            self.lent.relay.mailboxes().expired(),
+            self.lent.store.mailboxes().expired(),
         )
     }
 
     /// One visit as the worker makes it: work, one send, and what the socket needs then.
-    pub(crate) fn visit(&mut self, work: impl FnOnce(&mut Connection, &mut Turn<'_>)) {
+    pub(crate) fn visit(&mut self, work: impl FnOnce(&mut Connection, &mut Context<'_>)) {
         if self.freed.is_some() {
             return;
         }
-        let mut turn = self.lent.turn();
-        work(&mut self.connection, &mut turn);
-        let unsent = self.connection.unsent(turn.out);
+        let mut context = self.lent.turn();
+        work(&mut self.connection, &mut context);
+        let unsent = self.connection.unsent(context.out);
         if !unsent.is_empty() {
             let count = self.send_sizes[self.sends % self.send_sizes.len()].min(unsent.len());
             self.sends += 1;
             self.sent.extend_from_slice(&unsent[..count]);
             self.peer.read(&unsent[..count]);
-            self.connection.sent(count, &mut turn);
+            self.connection.sent(count, &mut context);
         }
         loop {
-            match self.connection.next_step(&turn) {
+            match self.connection.next_step(&context) {
                 Step::Wait => break,
                 Step::HalfClose => {
                     assert!(!self.half_closed, "ended twice");
@@ -265,7 +266,7 @@ impl Endpoint {
                 }
             }
         }
-        assert!(turn.out.is_empty(), "output is left in the worker's hands");
+        assert!(context.out.is_empty(), "output is left in the worker's hands");
         if !mem::take(&mut self.lent.wake).is_empty() {
             self.visit(Connection::note_mail);
         }
@@ -286,9 +287,9 @@ impl Endpoint {
             if self.freed.is_some() || done(self) {
                 return;
             }
-            self.visit(|connection, turn| {
+            self.visit(|connection, context| {
                 if connection.wants_turn() || connection.awaits_login_step() {
-                    connection.resume(turn);
+                    connection.resume(context);
                 }
             });
         }

@@ -34,12 +34,12 @@ fn a_body_is_charged_as_it_comes_and_not_as_it_is_announced() {
     for head in [post_head(MESSAGE), chunked_head()] {
         let mut endpoint = Endpoint::new();
         endpoint.receive(&head);
-        assert!(endpoint.lent.relay.memory_used() <= BODY_BLOCK_BYTES as u64);
+        assert!(endpoint.lent.store.memory_used() <= BODY_BLOCK_BYTES as u64);
         if head.ends_with(b"chunked\r\n\r\n") {
             endpoint.receive(format!("{MESSAGE:x}\r\n").as_bytes());
         }
         for come in (0..MESSAGE as u64).step_by(1000) {
-            let used = endpoint.lent.relay.memory_used();
+            let used = endpoint.lent.store.memory_used();
             assert!(
                 used >= come && used <= come + BODY_BLOCK_BYTES as u64,
                 "{used} for {come}"
@@ -74,7 +74,7 @@ fn a_body_for_which_memory_runs_out_is_read_for_nothing_and_then_refused() {
         );
         assert!(text_sent(&endpoint).contains(Refusal::RelayFull.code()));
         assert_eq!(
-            (endpoint.stats(), endpoint.lent.relay.memory_used()),
+            (endpoint.stats(), endpoint.lent.store.memory_used()),
             (Stats::default(), 0)
         );
         endpoint.sent.clear();
@@ -105,7 +105,7 @@ fn a_stranger_is_refused_a_message_that_can_be_no_login_before_it_comes() {
                 .sent
                 .ends_with(&Frame::close(reason.close_code(), reason.code()).unmasked())
         );
-        assert_eq!(endpoint.lent.relay.memory_used(), 0);
+        assert_eq!(endpoint.lent.store.memory_used(), 0);
     }
 }
 
@@ -116,9 +116,9 @@ fn a_message_of_a_session_costs_no_memory_and_ends_it_if_it_does_not_come() {
     let grace = endpoint.lent.timeouts.message_grace;
     // A pong can't come in the middle of a frame, and must not be missed before its time.
     endpoint.answers_pings = false;
-    let used = endpoint.lent.relay.memory_used();
+    let used = endpoint.lent.store.memory_used();
     endpoint.receive(&start_of_text(MESSAGE));
-    assert_eq!(endpoint.lent.relay.memory_used(), used);
+    assert_eq!(endpoint.lent.store.memory_used(), used);
     assert!(endpoint.connection.held_bytes() < 1024);
     endpoint.pass(grace);
     let reason = CloseReason::MessageTimeout;
@@ -129,12 +129,12 @@ fn a_message_of_a_session_costs_no_memory_and_ends_it_if_it_does_not_come() {
 fn a_message_of_a_session_is_ignored_even_when_no_memory_is_left() {
     let mut endpoint = Endpoint::with_memory(MESSAGE as u64);
     endpoint.log_in(&Identity::generate());
-    let used = endpoint.lent.relay.memory_used();
+    let used = endpoint.lent.store.memory_used();
     let message = Frame::text(&"x".repeat(MESSAGE)).masked();
     for piece in message.chunks(10_000) {
         endpoint.receive(piece);
     }
-    assert_eq!(endpoint.lent.relay.memory_used(), used);
+    assert_eq!(endpoint.lent.store.memory_used(), used);
     assert_eq!(endpoint.connection.held_bytes(), 0);
     endpoint.pass(10 * endpoint.lent.timeouts.message_grace);
     assert!(!endpoint.is_closing());
@@ -161,7 +161,7 @@ fn while_the_process_takes_too_much_memory_every_post_gets_the_same_refusal() {
     let mut endpoint = Endpoint::new();
     let post_at = |endpoint: &mut Endpoint, seconds: u64, resident_bytes: u64, ttl: u64| {
         let now = endpoint.lent.now + std::time::Duration::from_secs(seconds);
-        endpoint.lent.relay.look_at_resident(now, || Some(resident_bytes));
+        endpoint.lent.store.look_at_resident(now, || Some(resident_bytes));
         endpoint.sent.clear();
         let head = format!("POST /{ID} HTTP/1.1\r\nHost: x\r\nTTL: {ttl}\r\nContent-Length: 5\r\n\r\nhello");
         endpoint.receive(head.as_bytes());
@@ -172,5 +172,5 @@ fn while_the_process_takes_too_much_memory_every_post_gets_the_same_refusal() {
         assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains(Refusal::RelayFull.code()));
         assert!(post_at(&mut endpoint, 2 * ttl + 2, 0, ttl).starts_with("HTTP/1.1 200 "));
     }
-    assert_eq!(endpoint.lent.relay.times_over_bound(), 2);
+    assert_eq!(endpoint.lent.store.times_over_bound(), 2);
 }

@@ -217,7 +217,7 @@ impl Transport {
 impl Outcome {
     fn note(&mut self, endpoint: &Endpoint) {
         self.sent.push(masked(&endpoint.sent));
-        self.stats.push((endpoint.stats(), endpoint.lent.relay.memory_used()));
+        self.stats.push((endpoint.stats(), endpoint.lent.store.memory_used()));
         self.totals = endpoint.totals();
         (self.half_closed, self.freed) = (endpoint.half_closed, endpoint.freed);
     }

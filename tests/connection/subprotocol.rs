@@ -59,7 +59,7 @@ fn an_upgrade_and_a_solution_log_in_however_they_are_split() {
 #[test]
 fn the_challenge_leaves_in_the_turn_of_the_upgrade() {
     let mut endpoint = Endpoint::new();
-    endpoint.visit(|connection, turn| connection.receive(&upgrade(&Identity::generate()), turn));
+    endpoint.visit(|connection, context| connection.receive(&upgrade(&Identity::generate()), context));
     assert!(endpoint.sent.starts_with(b"HTTP/1.1 101 "));
     assert_eq!(challenges(&endpoint), 1);
     assert!(!endpoint.connection.awaits_login_step() && !endpoint.connection.wants_turn());
@@ -70,7 +70,7 @@ fn a_first_challenge_that_finds_no_step_left_waits_for_one_like_any_other() {
     let identity = Identity::generate();
     let mut endpoint = Endpoint::new();
     endpoint.lent.login_steps_per_turn = 0;
-    endpoint.visit(|connection, turn| connection.receive(&upgrade(&identity), turn));
+    endpoint.visit(|connection, context| connection.receive(&upgrade(&identity), context));
     assert!(endpoint.sent.ends_with(b"\r\n\r\n"), "the upgrade itself doesn't wait");
     for _ in 0..3 {
         endpoint.visit(Connection::resume);
@@ -90,7 +90,7 @@ fn a_first_challenge_that_finds_no_step_left_waits_for_one_like_any_other() {
 fn who_waits_for_the_first_challenge_is_cut_off_at_the_deadline_of_the_login() {
     let mut endpoint = Endpoint::new();
     endpoint.lent.login_steps_per_turn = 0;
-    endpoint.visit(|connection, turn| connection.receive(&upgrade(&Identity::generate()), turn));
+    endpoint.visit(|connection, context| connection.receive(&upgrade(&Identity::generate()), context));
     endpoint.pass(endpoint.lent.timeouts.login);
     let reason = CloseReason::LoginTimeout;
     assert!(endpoint.sent.ends_with(&Frame::close(1008, reason.code()).unmasked()));

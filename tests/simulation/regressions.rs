@@ -6,12 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::{Config, Timeouts};
-use npchat::server::connection::{Connection, Turn};
+use npchat::server::connection::Connection;
+use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::limits::REQUESTS_PER_VISIT;
 use npchat::server::mailboxes::Deliveries;
 use npchat::server::metrics::Counters;
-use npchat::server::relay::Relay;
+use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 
 use crate::identity;
@@ -28,12 +29,12 @@ fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late()
     let start = Instant::now();
     let mut stage = Stage::new(start);
     let mut connection = Connection::new(start, &Timeouts::default());
-    let mut answers = stage.call(&mut connection, start, 0, |connection, turn| {
-        connection.receive(input.as_bytes(), turn);
+    let mut answers = stage.call(&mut connection, start, 0, |connection, context| {
+        connection.receive(input.as_bytes(), context);
     });
     let too_late = start + Timeouts::default().body_grace + Duration::from_secs(1);
-    answers += &stage.call(&mut connection, too_late, usize::MAX, |connection, turn| {
-        connection.reach_deadline(true, turn);
+    answers += &stage.call(&mut connection, too_late, usize::MAX, |connection, context| {
+        connection.reach_deadline(true, context);
     });
     answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::resume);
 
@@ -43,7 +44,7 @@ fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late()
 
 /// What a turn borrows.
 struct Stage {
-    relay: Relay,
+    store: Store,
     signer: ChallengeSigner,
     counters: Counters,
     out: Vec<u8>,
@@ -53,7 +54,7 @@ impl Stage {
     fn new(now: Instant) -> Self {
         let config = Config::default();
         Self {
-            relay: Relay::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
+            store: Store::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
             signer: ChallengeSigner::new(1).expect("this machine can make a key"),
             counters: Counters::default(),
             out: Vec::new(),
@@ -66,9 +67,9 @@ impl Stage {
         connection: &mut Connection,
         now: Instant,
         room: usize,
-        call: impl FnOnce(&mut Connection, &mut Turn<'_>),
+        call: impl FnOnce(&mut Connection, &mut Context<'_>),
     ) -> String {
-        let mut turn = Turn {
+        let mut context = Context {
             now,
             mail_now: now,
             date: &HttpDate::at(SystemTime::UNIX_EPOCH),
@@ -79,7 +80,7 @@ impl Stage {
                     generation: 0,
                 },
             },
-            relay: &self.relay,
+            store: &self.store,
             timeouts: &Timeouts::default(),
             requests: REQUESTS_PER_VISIT,
             login_steps: 1,
@@ -89,11 +90,11 @@ impl Stage {
             wake: &mut Vec::new(),
             deliveries: &mut Deliveries::new(),
         };
-        call(connection, &mut turn);
-        let unsent = connection.unsent(turn.out);
+        call(connection, &mut context);
+        let unsent = connection.unsent(context.out);
         let taken = unsent.len().min(room);
         let text = String::from_utf8_lossy(&unsent[..taken]).into_owned();
-        connection.sent(taken, &mut turn);
+        connection.sent(taken, &mut context);
         text
     }
 }

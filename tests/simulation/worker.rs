@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::Timeouts;
-use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::connection::{Connection, Step};
+use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::limits::{
     LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT, REQUESTS_PER_VISIT_MIN,
@@ -14,7 +15,7 @@ use npchat::server::limits::{
 use npchat::server::mailboxes::Deliveries;
 use npchat::server::metrics::Counters;
 use npchat::server::refusal::CloseReason;
-use npchat::server::relay::Relay;
+use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 
 use crate::model::Model;
@@ -29,7 +30,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) now: Instant,
     pub(crate) mail_now: Instant,
     pub(crate) date: &'a HttpDate,
-    pub(crate) relay: &'a Relay,
+    pub(crate) store: &'a Store,
     pub(crate) timeouts: &'a Timeouts,
     pub(crate) peers: &'a mut [Peer],
     pub(crate) model: &'a mut Model,
@@ -228,7 +229,7 @@ impl Worker {
         } else {
             shared.random.within(REQUESTS_PER_VISIT_MIN, REQUESTS_PER_VISIT)
         };
-        let mut turn = Turn {
+        let mut context = Context {
             now: shared.now,
             mail_now: shared.mail_now,
             date: shared.date,
@@ -236,7 +237,7 @@ impl Worker {
                 worker: self.index,
                 token,
             },
-            relay: shared.relay,
+            store: shared.store,
             timeouts: shared.timeouts,
             requests,
             login_steps,
@@ -247,12 +248,19 @@ impl Worker {
             deliveries: &mut self.deliveries,
         };
         let peer = &mut shared.peers[slot.peer];
-        let over = slot.work(visit, peer, &mut self.scratch, &mut turn, shared.model, shared.random);
+        let over = slot.work(
+            visit,
+            peer,
+            &mut self.scratch,
+            &mut context,
+            shared.model,
+            shared.random,
+        );
         let over = over.unwrap_or_else(|WasReset| {
-            turn.out.clear();
+            context.out.clear();
             Some(CloseReason::Reset)
         });
-        self.login_steps -= login_steps - turn.login_steps;
+        self.login_steps -= login_steps - context.login_steps;
         if let Some(reason) = over {
             shared.trace.note(
                 "free of worker, slot, peer",
@@ -284,44 +292,44 @@ impl Slot {
         visit: Visit,
         peer: &mut Peer,
         scratch: &mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut Context<'_>,
         model: &mut Model,
         random: &mut Random,
     ) -> Result<Option<CloseReason>, WasReset> {
-        let confirmed_before = turn.counters.delivered.get();
-        let deadline = self.connection.deadline(turn.timeouts);
-        let is_late = visit == Visit::Deadline && deadline.is_some_and(|deadline| turn.now >= deadline);
+        let confirmed_before = context.counters.delivered.get();
+        let deadline = self.connection.deadline(context.timeouts);
+        let is_late = visit == Visit::Deadline && deadline.is_some_and(|deadline| context.now >= deadline);
         self.edges.readable |= is_late;
         self.edges.writable |= is_late;
         if (self.edges.readable || visit == Visit::Drain) && self.connection.wants_input() {
-            self.read(peer, scratch, turn, model)?;
+            self.read(peer, scratch, context, model)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
-            self.connection.resume(turn);
+            self.connection.resume(context);
         }
-        let confirmed = usize::try_from(turn.counters.delivered.get() - confirmed_before).unwrap_or(usize::MAX);
-        peer.note_heard(self.connection.wants_input(), confirmed, turn.now, model);
+        let confirmed = usize::try_from(context.counters.delivered.get() - confirmed_before).unwrap_or(usize::MAX);
+        peer.note_heard(self.connection.wants_input(), confirmed, context.now, model);
         if is_late {
-            self.flush(peer, turn, model, random)?;
+            self.flush(peer, context, model, random)?;
         }
         match visit {
             Visit::Ordinary => {}
-            Visit::Deadline => self.connection.reach_deadline(!self.edges.readable, turn),
-            Visit::Drain => self.connection.drain(turn),
+            Visit::Deadline => self.connection.reach_deadline(!self.edges.readable, context),
+            Visit::Drain => self.connection.drain(context),
         }
         if std::mem::take(&mut self.has_mail) {
-            self.connection.note_mail(turn);
+            self.connection.note_mail(context);
         }
-        self.flush(peer, turn, model, random)?;
+        self.flush(peer, context, model, random)?;
         loop {
-            match self.connection.next_step(turn) {
+            match self.connection.next_step(context) {
                 Step::Wait => {
-                    let has_deadline = self.connection.deadline(turn.timeouts).is_some();
+                    let has_deadline = self.connection.deadline(context.timeouts).is_some();
                     peer.check_visited(has_deadline || self.wants_turn());
                     // What this visit has left unsent may be why it isn't listened to from now on.
                     peer.is_heard = self.connection.wants_input();
                     return Ok(None);
                 }
-                Step::HalfClose => peer.end_stream(turn.relay.is_draining()),
+                Step::HalfClose => peer.end_stream(context.store.is_draining()),
                 Step::Free(reason) => return Ok(Some(reason)),
             }
         }
@@ -331,19 +339,19 @@ impl Slot {
         &mut self,
         peer: &mut Peer,
         scratch: &mut [u8],
-        turn: &mut Turn<'_>,
+        context: &mut Context<'_>,
         model: &mut Model,
     ) -> Result<(), WasReset> {
         match peer.socket.receive(scratch)? {
             Transfer::Bytes(count) => {
                 self.edges.readable = count == scratch.len() || self.edges.read_closed;
-                self.connection.receive(&scratch[..count], turn);
+                self.connection.receive(&scratch[..count], context);
             }
             Transfer::WouldBlock => self.edges.readable = false,
             Transfer::End => {
                 self.edges.readable = false;
-                peer.note_end_read(turn.now, model);
-                self.connection.end_input(turn);
+                peer.note_end_read(context.now, model);
+                self.connection.end_input(context);
             }
         }
         Ok(())
@@ -352,16 +360,16 @@ impl Slot {
     fn flush(
         &mut self,
         peer: &mut Peer,
-        turn: &mut Turn<'_>,
+        context: &mut Context<'_>,
         model: &mut Model,
         random: &mut Random,
     ) -> Result<(), WasReset> {
-        let unsent = self.connection.unsent(turn.out);
+        let unsent = self.connection.unsent(context.out);
         if unsent.is_empty() {
             return Ok(());
         }
-        peer.hear(unsent, turn.now, turn.relay.is_draining(), model);
-        let bound = 2 * OUTBOUND_HIGH_WATER_BYTES + 2 * turn.relay.max_message_bytes() as usize + 16 * 1024;
+        peer.hear(unsent, context.now, context.store.is_draining(), model);
+        let bound = 2 * OUTBOUND_HIGH_WATER_BYTES + 2 * context.store.max_message_bytes() as usize + 16 * 1024;
         assert!(unsent.len() <= bound, "{} bytes of output wait", unsent.len());
         let count = if self.edges.writable {
             peer.socket.send(random)?
@@ -369,8 +377,8 @@ impl Slot {
             0
         };
         self.edges.writable = count == unsent.len();
-        peer.note_taken(turn.now);
-        self.connection.sent(count, turn);
+        peer.note_taken(context.now);
+        self.connection.sent(count, context);
         Ok(())
     }
 }

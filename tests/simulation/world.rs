@@ -16,7 +16,7 @@ use npchat::server::limits::{MESSAGES_PER_TAKE, STALL_MIN_MILLIS};
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::Refusal;
-use npchat::server::relay::{Relay, Wish};
+use npchat::server::store::{Store, Wish};
 use npchat::server::token::SessionAddress;
 
 use crate::identity;
@@ -49,7 +49,7 @@ pub(crate) struct World {
     now: Instant,
     date: HttpDate,
     config: Config,
-    relay: Relay,
+    store: Store,
     terms: Arc<Terms>,
     workers: Vec<Worker>,
     peers: Vec<Peer>,
@@ -135,7 +135,7 @@ impl World {
             start,
             now: start,
             date: HttpDate::at(SystemTime::UNIX_EPOCH),
-            relay: Relay::new(&config, [seed, !seed], start, "1970-01-01T00:00:00Z"),
+            store: Store::new(&config, [seed, !seed], start, "1970-01-01T00:00:00Z"),
             terms: Arc::new(terms),
             workers: workers.collect(),
             peers: Vec::new(),
@@ -183,7 +183,7 @@ impl World {
             }
             _ => {}
         }
-        assert!(self.relay.memory_used() <= most_memory(&self.config), "over the budget");
+        assert!(self.store.memory_used() <= most_memory(&self.config), "over the budget");
         if self.random.once_in(HELD_CHECKED_ONCE_IN) {
             self.check_held();
         }
@@ -212,7 +212,7 @@ impl World {
         if self.random.once_in(2) {
             self.pass_for(Duration::from_millis(STALL_MIN_MILLIS));
         }
-        if self.relay.mailboxes().stats().messages > 0 {
+        if self.store.mailboxes().stats().messages > 0 {
             saw(Sight::KeptFromRunningWithMail);
         }
     }
@@ -230,7 +230,7 @@ impl World {
             }
             !comes
         });
-        if self.relay.is_draining() && !self.stopping.contains(&index) {
+        if self.store.is_draining() && !self.stopping.contains(&index) {
             self.stopping.push(index);
             self.with_worker(index, is_patient, Worker::drain);
         }
@@ -242,7 +242,7 @@ impl World {
             now: self.now,
             mail_now: self.now + self.model.kept_from_running,
             date: &self.date,
-            relay: &self.relay,
+            store: &self.store,
             timeouts: &self.config.timeouts,
             peers: &mut self.peers,
             model: &mut self.model,
@@ -268,12 +268,12 @@ impl World {
     }
 
     fn expire(&mut self) {
-        let before = self.relay.mailboxes().stats().messages;
-        for shard in 0..self.relay.mailboxes().shards() {
+        let before = self.store.mailboxes().stats().messages;
+        for shard in 0..self.store.mailboxes().shards() {
             let mut budget = self.random.below(3);
-            let _ = self.relay.mailboxes().expire(shard, self.mail_now(), &mut budget);
+            let _ = self.store.mailboxes().expire(shard, self.mail_now(), &mut budget);
         }
-        if self.relay.mailboxes().stats().messages < before {
+        if self.store.mailboxes().stats().messages < before {
             saw(Sight::ExpiredUnasked);
         }
     }
@@ -389,7 +389,7 @@ impl World {
         if self.random.once_in(4) {
             self.settle();
         }
-        self.relay.start_draining();
+        self.store.start_draining();
         (self.peers_to_come, self.again_to_come) = (0, 0);
         for _ in 0..self.random.below(60) {
             self.step();
@@ -418,19 +418,19 @@ impl World {
         let leaked = self.workers.iter().any(Worker::has_connections);
         assert!(!leaked, "a connection outlives its peer and its deadlines");
         self.expire_all();
-        assert_eq!(self.relay.mailboxes().stats(), Stats::default(), "something is left");
-        assert_eq!(self.relay.memory_used(), 0, "memory is still charged");
+        assert_eq!(self.store.mailboxes().stats(), Stats::default(), "something is left");
+        assert_eq!(self.store.memory_used(), 0, "memory is still charged");
     }
 
     /// What is acknowledged and neither confirmed nor over is held, and nothing else.
     fn check_held(&self) {
         let has_connections = self.workers.iter().any(Worker::has_connections);
-        let stats = self.relay.mailboxes().stats();
+        let stats = self.store.mailboxes().stats();
         assert!(
             has_connections || stats.sessions == 0,
             "a session outlives its connection"
         );
-        let memory_used = self.relay.memory_used();
+        let memory_used = self.store.memory_used();
         self.model
             .check_held(stats.messages, memory_used, has_connections, self.now);
     }
@@ -438,9 +438,9 @@ impl World {
     fn expire_all(&mut self) {
         self.now += self.config.max_ttl + Duration::from_secs(60);
         let now = self.mail_now();
-        for shard in 0..self.relay.mailboxes().shards() {
+        for shard in 0..self.store.mailboxes().shards() {
             let mut steps = 0;
-            while self.relay.mailboxes().expire(shard, now, &mut self.random.within(1, 5)) {
+            while self.store.mailboxes().expire(shard, now, &mut self.random.within(1, 5)) {
                 steps += 1;
                 assert!(steps < 100_000, "expiring never ends");
             }
@@ -449,7 +449,7 @@ impl World {
 
     fn check_counters(self) -> Totals {
         let workers: Vec<_> = self.workers.into_iter().map(|worker| worker.counters).collect();
-        let totals = Totals::of(&workers, self.relay.mailboxes().expired());
+        let totals = Totals::of(&workers, self.store.mailboxes().expired());
         let counted = Counts {
             posted: totals.posted,
             delivered: totals.delivered,

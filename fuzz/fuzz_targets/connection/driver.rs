@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use npchat::protocol::id::{PublicKey, RecipientId};
 use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::{Config, Timeouts};
-use npchat::server::connection::{Connection, Step, Turn};
+use npchat::server::connection::{Connection, Step};
+use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::limits::{
     HEAD_MAX_BYTES, LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES,
@@ -17,7 +18,7 @@ use npchat::server::limits::{
 use npchat::server::mailboxes::{Deliveries, Stats};
 use npchat::server::metrics::Counters;
 use npchat::server::refusal::CloseReason;
-use npchat::server::relay::{Relay, Wish};
+use npchat::server::store::{Store, Wish};
 use npchat::server::token::{SessionAddress, Token};
 use npchat_fuzz::Cuts;
 use npchat_fuzz::frames::{from_server, masked};
@@ -64,7 +65,7 @@ pub(crate) enum Kernel {
 pub(crate) struct Driver {
     kernel: Kernel,
     room: Box<dyn Iterator<Item = usize>>,
-    relay: Relay,
+    store: Store,
     timeouts: Timeouts,
     signer: ChallengeSigner,
     counters: Counters,
@@ -100,7 +101,7 @@ impl Driver {
         Self {
             kernel,
             room,
-            relay: Relay::new(&config, [1, 2], now, "2026-01-01T00:00:00Z"),
+            store: Store::new(&config, [1, 2], now, "2026-01-01T00:00:00Z"),
             connection: Some(Connection::new(now, &timeouts)),
             timeouts,
             signer: ChallengeSigner::new(config.fresh_key).expect("random bytes"),
@@ -133,7 +134,7 @@ impl Driver {
             Op::Wait { tenths } => self.wait(Duration::from_millis(u64::from(tenths) * 100)),
             Op::EndInput => self.end_input(),
             Op::Drain => {
-                self.relay.start_draining();
+                self.store.start_draining();
                 self.turn(Connection::drain);
                 self.settle();
             }
@@ -162,11 +163,11 @@ impl Driver {
             self.wait(DAY);
         }
         assert!(self.connection.is_none(), "it never ends");
-        assert_eq!(self.relay.mailboxes().stats().sessions, 0);
+        assert_eq!(self.store.mailboxes().stats().sessions, 0);
         self.now += CONFIG.max_ttl + Duration::from_secs(u64::from(LIVE_ONLY_HOLD_SECONDS) + 2);
         self.expire();
-        assert_eq!(self.relay.mailboxes().stats(), Stats::default());
-        assert_eq!(self.relay.memory_used(), 0);
+        assert_eq!(self.store.mailboxes().stats(), Stats::default());
+        assert_eq!(self.store.memory_used(), 0);
     }
 
     /// The client sends these bytes, and they come as the kernel has it.
@@ -179,7 +180,7 @@ impl Driver {
             if !self.wait_until_it_wants_input() {
                 return;
             }
-            self.turn(|connection, turn| connection.receive(piece, turn));
+            self.turn(|connection, context| connection.receive(piece, context));
         }
         self.settle();
     }
@@ -250,7 +251,7 @@ impl Driver {
         let body = vec![byte; length.min(MESSAGE_MAX_BYTES as usize)];
         let mut wake = Vec::new();
         // It may be refused, and that is no business of this connection.
-        let _ = self.relay.post(&ID, &body, Wish::Default, self.now, &mut wake);
+        let _ = self.store.post(&ID, &body, Wish::Default, self.now, &mut wake);
         if !wake.is_empty() {
             assert_eq!(wake, [ADDRESS]);
             self.turn(Connection::note_mail);
@@ -263,7 +264,7 @@ impl Driver {
         let end = self.now + time;
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
-            self.turn(|connection, turn| connection.reach_deadline(true, turn));
+            self.turn(|connection, context| connection.reach_deadline(true, context));
             // A kernel that takes what it is given does so at once.
             if !self.may_stall() {
                 self.settle();
@@ -316,9 +317,9 @@ impl Driver {
 
     /// The kernel has room again, or it is this connection's turn.
     fn go_on(&mut self) {
-        self.turn(|connection, turn| {
+        self.turn(|connection, context| {
             if connection.wants_turn() || connection.awaits_login_step() {
-                connection.resume(turn);
+                connection.resume(context);
             }
         });
     }
@@ -342,14 +343,14 @@ impl Driver {
     }
 
     fn expire(&self) {
-        let mailboxes = self.relay.mailboxes();
+        let mailboxes = self.store.mailboxes();
         for shard in 0..mailboxes.shards() {
             while mailboxes.expire(shard, self.now, &mut 1000) {}
         }
     }
 
     /// One turn, as a worker does it: see `worker/slot.rs`.
-    fn turn(&mut self, act: impl FnOnce(&mut Connection, &mut Turn<'_>)) {
+    fn turn(&mut self, act: impl FnOnce(&mut Connection, &mut Context<'_>)) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
@@ -357,12 +358,12 @@ impl Driver {
         assert!(self.turns < TURNS_MAX, "turns without end");
         let may_stall = self.may_stall();
         let (mut out, mut wake, mut deliveries) = (Vec::new(), Vec::new(), Deliveries::new());
-        let mut turn = Turn {
+        let mut context = Context {
             now: self.now,
             mail_now: self.now,
             date: &self.date,
             address: ADDRESS,
-            relay: &self.relay,
+            store: &self.store,
             timeouts: &self.timeouts,
             requests: match self.kernel {
                 Kernel::TakesAll => REQUESTS_PER_VISIT,
@@ -379,8 +380,8 @@ impl Driver {
             wake: &mut wake,
             deliveries: &mut deliveries,
         };
-        act(&mut connection, &mut turn);
-        let unsent = connection.unsent(turn.out);
+        act(&mut connection, &mut context);
+        let unsent = connection.unsent(context.out);
         assert!(unsent.len() <= UNSENT_MAX_BYTES, "{} bytes wait", unsent.len());
         assert!(unsent.is_empty() || !self.half_closed, "said after the end");
         self.is_blocked = false;
@@ -390,13 +391,13 @@ impl Driver {
             let count = count.max(if may_stall { 0 } else { unsent.len() / 64 });
             self.sent.extend_from_slice(&unsent[..count]);
             self.is_blocked = count < unsent.len();
-            connection.sent(count, &mut turn);
+            connection.sent(count, &mut context);
         }
-        self.over = next_steps(&mut connection, &turn, &mut self.half_closed);
+        self.over = next_steps(&mut connection, &context, &mut self.half_closed);
         self.is_blocked &= self.over.is_none();
         // The mailbox of a session is made even when the budget is spent.
-        let limit = self.relay.mailboxes().budget().limit() + SEGMENT_MAX_BYTES as u64;
-        assert!(self.relay.memory_used() <= limit);
+        let limit = self.store.mailboxes().budget().limit() + SEGMENT_MAX_BYTES as u64;
+        assert!(self.store.memory_used() <= limit);
         // It can't be sender and session at once.
         assert!(wake.is_empty());
         if self.over.is_none() {
@@ -406,9 +407,9 @@ impl Driver {
 }
 
 /// Does what the socket needs; why the connection is over, if it is.
-fn next_steps(connection: &mut Connection, turn: &Turn<'_>, half_closed: &mut bool) -> Option<CloseReason> {
+fn next_steps(connection: &mut Connection, context: &Context<'_>, half_closed: &mut bool) -> Option<CloseReason> {
     loop {
-        match connection.next_step(turn) {
+        match connection.next_step(context) {
             Step::Wait => return None,
             Step::HalfClose => assert!(!std::mem::replace(half_closed, true), "ended twice"),
             Step::Free(reason) => return Some(reason),

@@ -2,7 +2,7 @@
 //!
 //! Which request gets which is said in [`super::requests`].
 
-use super::Turn;
+use crate::server::context::Context;
 use crate::server::http::{Detail, Framing, Method, Reply, RequestHead, Target};
 use crate::server::refusal::Refusal;
 
@@ -52,30 +52,30 @@ impl Manner {
         }
     }
 
-    pub(super) fn reply<'d>(self, turn: &Turn<'d>) -> Reply<'d> {
+    pub(super) fn reply<'d>(self, context: &Context<'d>) -> Reply<'d> {
         Reply {
-            date: turn.date,
-            kept_seconds: self.keep_alive.then_some(turn.timeouts.keep_alive.as_secs()),
+            date: context.date,
+            kept_seconds: self.keep_alive.then_some(context.timeouts.keep_alive.as_secs()),
             head_only: self.head_only,
         }
     }
 }
 
 impl Answer {
-    pub(super) fn write(self, manner: Manner, turn: &mut Turn<'_>) {
-        let reply = manner.reply(turn);
-        let out = &mut *turn.out;
+    pub(super) fn write(self, manner: Manner, context: &mut Context<'_>) {
+        let reply = manner.reply(context);
+        let out = &mut *context.out;
         match self {
             Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
-            Self::Info => reply.text(out, 200, JSON, turn.relay.info()),
+            Self::Info => reply.text(out, 200, JSON, context.store.info()),
             Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
-            Self::Ready if turn.relay.is_draining() => reply.unready(out, JSON, r#"{"status":"draining"}"#),
-            Self::Ready if turn.relay.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
+            Self::Ready if context.store.is_draining() => reply.unready(out, JSON, r#"{"status":"draining"}"#),
+            Self::Ready if context.store.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
             Self::Ready => reply.unready(out, JSON, r#"{"status":"full"}"#),
             Self::Preflight(methods) => reply.preflight(out, methods),
             Self::Refused(refusal, detail) => {
-                note_refusal(refusal, turn);
-                reply.refused(turn.out, refusal, detail);
+                note_refusal(refusal, context);
+                reply.refused(context.out, refusal, detail);
             }
         }
     }
@@ -116,17 +116,17 @@ impl Fault {
     }
 
     /// Writes the refusal, which says that the connection ends.
-    pub(super) fn write(self, turn: &mut Turn<'_>) {
-        note_refusal(self.refusal, turn);
+    pub(super) fn write(self, context: &mut Context<'_>) {
+        note_refusal(self.refusal, context);
         let manner = Manner {
             keep_alive: false,
             head_only: self.head_only,
         };
-        manner.reply(turn).refused(turn.out, self.refusal, self.detail);
+        manner.reply(context).refused(context.out, self.refusal, self.detail);
     }
 }
 
-pub(super) fn note_refusal(refusal: Refusal, turn: &Turn<'_>) {
-    turn.counters.refused(refusal);
+pub(super) fn note_refusal(refusal: Refusal, context: &Context<'_>) {
+    context.counters.refused(refusal);
     tracing::debug!(refusal = refusal.code(), "refused");
 }

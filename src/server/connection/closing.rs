@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Step, Turn};
+use super::Step;
+use crate::server::context::Context;
 use crate::server::limits::{DRAIN_LINGER_SECONDS, LINGER_AFTER_FLOOD_MAX_BYTES, LINGER_MAX_BYTES};
 use crate::server::refusal::CloseReason;
 use crate::server::session::write_failure;
@@ -123,15 +124,15 @@ impl Closing {
         }
     }
 
-    pub(super) fn next_step(&mut self, all_sent: bool, turn: &Turn<'_>) -> Step {
+    pub(super) fn next_step(&mut self, all_sent: bool, context: &Context<'_>) -> Step {
         match self.phase {
             Phase::Flush if !all_sent => Step::Wait,
             Phase::Flush if self.input_ended => Step::Free(self.reason),
             Phase::Flush => {
-                let is_draining = turn.relay.is_draining();
+                let is_draining = context.store.is_draining();
                 let most = if is_draining { DRAIN_LINGER } else { Duration::MAX };
                 self.phase = Phase::Linger {
-                    until: turn.now + turn.timeouts.linger.min(most),
+                    until: context.now + context.timeouts.linger.min(most),
                 };
                 if self.peer_close.is_some() {
                     Step::Wait

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Turn;
 use super::answers::{Answer, Fault, MAILBOX_METHODS, Manner, PAGE_METHODS, is_head, is_probe};
 use super::gathered::Gathered;
 use crate::server::config::Timeouts;
+use crate::server::context::Context;
 use crate::server::http::response::continue_100;
 use crate::server::http::{BodyDecoder, Detail, HeadScanner, Method, RequestHead, Target};
 use crate::server::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
@@ -122,16 +122,16 @@ impl<S: Service> Requests<S> {
     }
 
     /// Takes requests off the front of `rest` and answers them, until input or budget ends.
-    pub(super) fn advance(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Progress<S::Conversation> {
-        for _ in 0..turn.requests {
-            if turn.out.len() >= OUTBOUND_HIGH_WATER_BYTES {
+    pub(super) fn advance(&mut self, rest: &mut &[u8], context: &mut Context<'_>) -> Progress<S::Conversation> {
+        for _ in 0..context.requests {
+            if context.out.len() >= OUTBOUND_HIGH_WATER_BYTES {
                 return Progress::BudgetSpent;
             }
-            match self.next_request(rest, turn) {
+            match self.next_request(rest, context) {
                 Ok(None) => {}
                 Ok(Some(progress)) => return progress,
                 Err(fault) => {
-                    fault.write(turn);
+                    fault.write(context);
                     return Progress::Close(CloseReason::Answered);
                 }
             }
@@ -144,18 +144,18 @@ impl<S: Service> Requests<S> {
     }
 
     /// The peer has ended its side: a request that it hasn't finished, with `unread` of its head, will never be whole.
-    pub(super) fn end_input(&mut self, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
-        self.give_up(CloseReason::Done, unread, turn)
+    pub(super) fn end_input(&mut self, unread: &[u8], context: &mut Context<'_>) -> CloseReason {
+        self.give_up(CloseReason::Done, unread, context)
     }
 
     /// Refuses a request that is too late, with `unread` of its head, unless it has never begun.
-    pub(super) fn reach_deadline(&mut self, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
-        self.give_up(CloseReason::Idle, unread, turn)
+    pub(super) fn reach_deadline(&mut self, unread: &[u8], context: &mut Context<'_>) -> CloseReason {
+        self.give_up(CloseReason::Idle, unread, context)
     }
 
     /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS
     /// handshake could never be sent, and the connection ends for the reason `idle`.
-    fn give_up(&self, idle: CloseReason, unread: &[u8], turn: &mut Turn<'_>) -> CloseReason {
+    fn give_up(&self, idle: CloseReason, unread: &[u8], context: &mut Context<'_>) -> CloseReason {
         if self.is_idle() {
             return idle;
         }
@@ -169,7 +169,7 @@ impl<S: Service> Requests<S> {
         } else {
             Refusal::RequestTimeout
         };
-        Fault::new(refusal, head_only).write(turn);
+        Fault::new(refusal, head_only).write(context);
         CloseReason::Answered
     }
 
@@ -177,7 +177,7 @@ impl<S: Service> Requests<S> {
     fn next_request(
         &mut self,
         rest: &mut &[u8],
-        turn: &mut Turn<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Option<Progress<S::Conversation>>, Fault> {
         if let Phase::Body(receiving) = &mut self.phase {
             receiving.make_room(rest.len());
@@ -191,15 +191,15 @@ impl<S: Service> Requests<S> {
                 .decoder
                 .read(rest, keep)
                 .map_err(|refusal| Fault::of_body(refusal, receiving.max_bytes, receiving.manner))?;
-            receiving.pace.progress(progress.consumed, turn.now);
+            receiving.pace.progress(progress.consumed, context.now);
             *rest = &rest[progress.consumed..];
             if !progress.is_done {
                 return Ok(Some(Progress::NeedsInput));
             }
             // The message is charged anew, so the two must not overlap.
             receiving.charge = None;
-            let next = finish(&receiving.purpose, receiving.manner, &receiving.body.whole(), turn);
-            return Ok(self.after_answer(next, turn));
+            let next = finish(&receiving.purpose, receiving.manner, &receiving.body.whole(), context);
+            return Ok(self.after_answer(next, context));
         }
         if self.is_idle() {
             // Some clients end a body with an empty line too many: that begins no request (RFC 9112 §2.2).
@@ -207,7 +207,7 @@ impl<S: Service> Requests<S> {
                 *rest = after;
             }
         }
-        let Some(length) = self.scan_head(rest, turn)? else {
+        let Some(length) = self.scan_head(rest, context)? else {
             return Ok(Some(Progress::NeedsInput));
         };
         let (bytes, after) = rest.split_at(length);
@@ -222,21 +222,21 @@ impl<S: Service> Requests<S> {
             return Err(fault(Refusal::Unavailable));
         }
         if let Some(upgrade) = &head.upgrade
-            && let Some(conversation) = S::open(&head, turn.relay)
+            && let Some(conversation) = S::open(&head, context.store)
         {
             let accept_key = upgrade.accept_key().map_err(fault)?;
-            if turn.relay.is_draining() {
+            if context.store.is_draining() {
                 return Err(fault(Refusal::Unavailable));
             }
             let subprotocol = conversation.subprotocol();
-            manner.reply(turn).switching(turn.out, &accept_key, subprotocol);
+            manner.reply(context).switching(context.out, &accept_key, subprotocol);
             return Ok(Some(Progress::Upgrade(Box::new(conversation))));
         }
         let purpose = purpose_of(&head).map_err(fault)?;
-        self.take_body(&head, purpose, manner, rest, turn)
+        self.take_body(&head, purpose, manner, rest, context)
     }
 
-    fn scan_head(&mut self, rest: &[u8], turn: &Turn<'_>) -> Result<Option<usize>, Fault> {
+    fn scan_head(&mut self, rest: &[u8], context: &Context<'_>) -> Result<Option<usize>, Fault> {
         if rest.is_empty() {
             return Ok(None);
         }
@@ -249,7 +249,7 @@ impl<S: Service> Requests<S> {
         if end.is_none() {
             if let Phase::Idle = self.phase {
                 // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle time.
-                self.deadline = turn.now + turn.timeouts.head;
+                self.deadline = context.now + context.timeouts.head;
             }
             self.phase = Phase::Head(scanner);
         }
@@ -262,10 +262,10 @@ impl<S: Service> Requests<S> {
         purpose: Purpose<S>,
         manner: Manner,
         rest: &mut &[u8],
-        turn: &mut Turn<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Option<Progress<S::Conversation>>, Fault> {
         let max_bytes = match purpose {
-            Purpose::Post(_) => u64::from(turn.relay.max_message_bytes()),
+            Purpose::Post(_) => u64::from(context.store.max_message_bytes()),
             Purpose::Answer(_) => DISCARDED_BODY_MAX_BYTES,
         };
         let fault = |refusal| Fault::of_body(refusal, max_bytes, manner);
@@ -273,11 +273,11 @@ impl<S: Service> Requests<S> {
         let piece = decoder.decode(rest).map_err(fault)?;
         if piece.is_done {
             *rest = &rest[piece.consumed..];
-            let next = finish(&purpose, manner, piece.data, turn);
-            return Ok(self.after_answer(next, turn));
+            let next = finish(&purpose, manner, piece.data, context);
+            return Ok(self.after_answer(next, context));
         }
         let max_bytes = head.framing.length().unwrap_or(max_bytes);
-        let (purpose, charge) = set_memory_aside(purpose, piece.data.len(), max_bytes, turn);
+        let (purpose, charge) = set_memory_aside(purpose, piece.data.len(), max_bytes, context);
         if head.expects_continue && rest.is_empty() {
             // Who waits for a 100 and isn't going to get one need not send its body at all.
             if let Purpose::Answer(answer) = purpose {
@@ -286,19 +286,19 @@ impl<S: Service> Requests<S> {
                         keep_alive: false,
                         ..manner
                     },
-                    turn,
+                    context,
                 );
                 return Ok(Some(Progress::Close(CloseReason::Answered)));
             }
-            continue_100(turn.out);
+            continue_100(context.out);
         }
         let mut body = Gathered::default();
         if charge.is_some() {
             body.append(piece.data);
         }
         let consumed = piece.consumed;
-        let mut pace = Pace::starting(turn.now);
-        pace.progress(consumed, turn.now);
+        let mut pace = Pace::starting(context.now);
+        pace.progress(consumed, context.now);
         *rest = &rest[consumed..];
         self.phase = Phase::Body(Box::new(Receiving {
             decoder,
@@ -312,10 +312,10 @@ impl<S: Service> Requests<S> {
         Ok(None)
     }
 
-    fn after_answer(&mut self, keep_alive: bool, turn: &Turn<'_>) -> Option<Progress<S::Conversation>> {
+    fn after_answer(&mut self, keep_alive: bool, context: &Context<'_>) -> Option<Progress<S::Conversation>> {
         self.phase = Phase::Idle;
         self.has_answered = true;
-        self.deadline = turn.now + turn.timeouts.keep_alive;
+        self.deadline = context.now + context.timeouts.keep_alive;
         (!keep_alive).then_some(Progress::Close(CloseReason::Answered))
     }
 }
@@ -363,14 +363,14 @@ fn set_memory_aside<S: Service>(
     purpose: Purpose<S>,
     piece_bytes: usize,
     max_bytes: u64,
-    turn: &Turn<'_>,
+    context: &Context<'_>,
 ) -> (Purpose<S>, Option<Charge>) {
     let Purpose::Post(_) = purpose else {
         return (purpose, None);
     };
     // What the client only says it will send is charged when it comes: a claim costs nothing.
     let bytes = (piece_bytes as u64).clamp(1, max_bytes.max(1));
-    match turn.relay.reserve(whole_blocks(bytes)) {
+    match context.store.reserve(whole_blocks(bytes)) {
         Ok(charge) => (purpose, Some(charge)),
         Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, Detail::None)), None),
     }
@@ -382,17 +382,17 @@ fn whole_blocks(bytes: u64) -> u64 {
 }
 
 /// Answers a request that has come whole. Returns whether the connection is kept.
-fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], turn: &mut Turn<'_>) -> bool {
+fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context: &mut Context<'_>) -> bool {
     let manner = Manner {
         // Asked only now: a drain may have begun since the head came, and waits for every connection to end.
-        keep_alive: manner.keep_alive && !turn.relay.is_draining(),
+        keep_alive: manner.keep_alive && !context.store.is_draining(),
         ..manner
     };
     match purpose {
-        Purpose::Answer(answer) => answer.write(manner, turn),
+        Purpose::Answer(answer) => answer.write(manner, context),
         Purpose::Post(post) => {
-            if let Err(refusal) = S::post(post, body, &manner.reply(turn), turn) {
-                Answer::Refused(refusal, Detail::None).write(manner, turn);
+            if let Err(refusal) = S::post(post, body, &manner.reply(context), context) {
+                Answer::Refused(refusal, Detail::None).write(manner, context);
             }
         }
     }

@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use super::closing::Closing;
-use super::{Advance, Stage, Turn};
+use super::{Advance, Stage};
 use crate::server::config::Timeouts;
+use crate::server::context::Context;
 use crate::server::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::refusal::CloseReason;
 use crate::server::service::{Conversation, Heard, Service};
@@ -36,15 +37,15 @@ enum Hearing {
 
 impl<C: Conversation> Upgraded<C> {
     /// A WebSocket whose handshake has just been answered.
-    pub(super) fn new(conversation: C, turn: &Turn<'_>) -> Self {
+    pub(super) fn new(conversation: C, context: &Context<'_>) -> Self {
         // A login answer must fit even where messages are kept very small.
         let smallest_cap = u32::try_from(2 * HANDSHAKE_MAX_BYTES).unwrap_or(u32::MAX);
         Self {
-            socket: WebSocket::new(turn.relay.max_message_bytes().max(smallest_cap), turn.now),
+            socket: WebSocket::new(context.store.max_message_bytes().max(smallest_cap), context.now),
             conversation,
             // What the conversation says first goes with the answer to the upgrade.
             postponed: Some(Box::new(Event::Open)),
-            login_deadline: turn.now + turn.timeouts.login,
+            login_deadline: context.now + context.timeouts.login,
         }
     }
 
@@ -52,12 +53,12 @@ impl<C: Conversation> Upgraded<C> {
     pub(super) fn advance<S: Service<Conversation = C>>(
         &mut self,
         rest: &mut &[u8],
-        turn: &mut Turn<'_>,
+        context: &mut Context<'_>,
     ) -> Advance<S> {
-        let mut frames_left = turn.requests.saturating_mul(FRAMES_PER_REQUEST);
+        let mut frames_left = context.requests.saturating_mul(FRAMES_PER_REQUEST);
         let advance = loop {
-            match self.hear_next(rest, &mut frames_left, turn) {
-                Ok(Hearing::Goes) if turn.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
+            match self.hear_next(rest, &mut frames_left, context) {
+                Ok(Hearing::Goes) if context.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
                 Ok(Hearing::NeedsInput) => break Advance::NeedsInput,
                 Ok(Hearing::Goes | Hearing::Pauses) => break Advance::BudgetSpent,
                 Ok(Hearing::Ends) => {
@@ -96,14 +97,14 @@ impl<C: Conversation> Upgraded<C> {
         &mut self,
         rest: &mut &[u8],
         frames_left: &mut usize,
-        turn: &mut Turn<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Hearing, CloseReason> {
         let event = if let Some(event) = self.postponed.take() {
             *event
         } else {
             let mut lent = Lent {
-                now: turn.now,
-                out: turn.out,
+                now: context.now,
+                out: context.out,
                 frames_left,
                 wants: self.conversation.wants(),
             };
@@ -113,7 +114,7 @@ impl<C: Conversation> Upgraded<C> {
                 None => return Ok(Hearing::Pauses),
             }
         };
-        match self.conversation.hear(&event, turn)? {
+        match self.conversation.hear(&event, context)? {
             Heard::Done if event == Event::Close => Ok(Hearing::Ends),
             Heard::Done => Ok(Hearing::Goes),
             Heard::AskedFor => {
@@ -145,14 +146,14 @@ impl<C: Conversation> Upgraded<C> {
     ///
     /// # Errors
     /// The client is too late for this.
-    pub(super) fn reach_deadline(&mut self, wants_input: bool, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
-        if !self.conversation.is_logged_in() && turn.now >= self.login_deadline {
+    pub(super) fn reach_deadline(&mut self, wants_input: bool, context: &mut Context<'_>) -> Result<(), CloseReason> {
+        if !self.conversation.is_logged_in() && context.now >= self.login_deadline {
             return Err(CloseReason::LoginTimeout);
         }
-        let message = self.message_deadline(wants_input, turn.timeouts);
-        if message.is_some_and(|deadline| turn.now >= deadline) {
+        let message = self.message_deadline(wants_input, context.timeouts);
+        if message.is_some_and(|deadline| context.now >= deadline) {
             return Err(CloseReason::MessageTimeout);
         }
-        self.conversation.reach_deadline(wants_input, turn)
+        self.conversation.reach_deadline(wants_input, context)
     }
 }

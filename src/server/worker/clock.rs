@@ -215,13 +215,13 @@ mod tests {
     fn turns_and_sleeps_of_any_length_that_was_asked_for_are_no_stall() {
         let source = Scripted::new();
         let mut clock = source.clock();
-        for (turn, sleep) in [
+        for (context, sleep) in [
             (900 * MILLI, LONG),
             (SECOND, SECOND),
             (MILLI, 100 * LONG),
             (SECOND, MILLI),
         ] {
-            source.pass(turn);
+            source.pass(context);
             clock.sleep(sleep);
             source.pass(sleep);
             clock.begin_turn();

@@ -84,7 +84,7 @@ impl<S: Service> Worker<S> {
             return;
         }
         slot.charged_bytes = held;
-        let budget = self.shared.relay.connection_budget();
+        let budget = self.shared.store.connection_budget();
         if held > charged {
             budget.charge((held - charged) as u64);
         } else {
@@ -95,7 +95,7 @@ impl<S: Service> Worker<S> {
 
     /// Whether connections hold more than they may.
     pub(super) fn is_over_budget(&self) -> bool {
-        self.shared.relay.connection_budget().is_over()
+        self.shared.store.connection_budget().is_over()
     }
 
     /// Closes those that hold the most, until connections hold no more than they may.

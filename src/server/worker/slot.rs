@@ -10,7 +10,8 @@ use mio::event::Event;
 
 use crate::server::Place;
 use crate::server::config::Timeouts;
-use crate::server::connection::{Connection, Step, Turn};
+use crate::server::connection::{Connection, Step};
+use crate::server::context::Context;
 use crate::server::refusal::CloseReason;
 use crate::server::service::Service;
 use crate::server::transport::{Received, Scratch, Sent, Transport};
@@ -138,11 +139,11 @@ impl<S: Service> Slot<S> {
     }
 
     /// Reads once, lets the connection work, sends once. Returns why the connection is over, if it is.
-    pub(super) fn visit(&mut self, visit: Visit, turn: &mut Turn<'_>, lent: &mut Lent) -> Option<CloseReason> {
-        self.work(visit, turn, lent).unwrap_or_else(|error| {
+    pub(super) fn visit(&mut self, visit: Visit, context: &mut Context<'_>, lent: &mut Lent) -> Option<CloseReason> {
+        self.work(visit, context, lent).unwrap_or_else(|error| {
             tracing::debug!(%error, "transport failed");
             // What was made for this connection goes nowhere.
-            turn.out.clear();
+            context.out.clear();
             Some(CloseReason::Reset)
         })
     }
@@ -183,7 +184,7 @@ impl<S: Service> Slot<S> {
         self.connection.deadline(timeouts)
     }
 
-    fn work(&mut self, visit: Visit, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<Option<CloseReason>> {
+    fn work(&mut self, visit: Visit, context: &mut Context<'_>, lent: &mut Lent) -> io::Result<Option<CloseReason>> {
         // The last look, before a drain, needs no edge, and no step where only a handshake's end is missing: a request may
         // be with it.
         let is_last = visit == Visit::Drain;
@@ -191,35 +192,35 @@ impl<S: Service> Slot<S> {
             self.connection.evict();
             return Ok(Some(CloseReason::ConnectionMemory));
         }
-        let is_late = visit == Visit::Deadline && self.is_late(turn);
+        let is_late = visit == Visit::Deadline && self.is_late(context);
         // Nor does the look before a deadline, which must end nothing for input or room in the kernel that we haven't seen.
         self.edges.readable |= is_last || is_late;
         self.edges.writable |= is_late;
         // But what takes long has the turn's budget at a deadline too: peers could have all of it done at once.
         let needs_no_step = is_late && !self.transport.awaits_keys() || is_last && self.has_begun_handshake;
         if self.may_read() && (self.takes_step(lent) || needs_no_step) {
-            self.read(turn, lent)?;
+            self.read(context, lent)?;
         } else if self.connection.wants_turn() || self.connection.awaits_login_step() {
-            self.connection.resume(turn);
+            self.connection.resume(context);
         }
         match visit {
             Visit::Ordinary | Visit::LoginStep | Visit::HandshakeStep | Visit::Evict => {}
             Visit::Deadline => {
                 if is_late {
-                    self.flush(turn, lent)?;
+                    self.flush(context, lent)?;
                 }
-                self.connection.reach_deadline(!self.edges.readable, turn);
+                self.connection.reach_deadline(!self.edges.readable, context);
             }
             // What has come of a request in a record that isn't whole is under way too.
             Visit::Drain if self.transport.has_partial() && self.connection.is_http() => {}
-            Visit::Drain => self.connection.drain(turn),
+            Visit::Drain => self.connection.drain(context),
         }
         if std::mem::take(&mut self.has_mail) {
-            self.connection.note_mail(turn);
+            self.connection.note_mail(context);
         }
-        self.flush(turn, lent)?;
+        self.flush(context, lent)?;
         loop {
-            match self.connection.next_step(turn) {
+            match self.connection.next_step(context) {
                 Step::Wait => return Ok(None),
                 Step::HalfClose => self.transport.half_close(),
                 Step::Free(reason) => {
@@ -230,9 +231,9 @@ impl<S: Service> Slot<S> {
         }
     }
 
-    fn is_late(&self, turn: &Turn<'_>) -> bool {
-        let deadline = self.connection.deadline(turn.timeouts);
-        deadline.is_some_and(|deadline| turn.now >= deadline)
+    fn is_late(&self, context: &Context<'_>) -> bool {
+        let deadline = self.connection.deadline(context.timeouts);
+        deadline.is_some_and(|deadline| context.now >= deadline)
     }
 
     /// Whether there is output that could go. A connection's own can't before the end of a handshake, whose last step sends it.
@@ -254,7 +255,7 @@ impl<S: Service> Slot<S> {
         takes
     }
 
-    fn read(&mut self, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<()> {
+    fn read(&mut self, context: &mut Context<'_>, lent: &mut Lent) -> io::Result<()> {
         match self.transport.receive(&mut lent.scratch)? {
             Received::Input {
                 bytes,
@@ -264,13 +265,13 @@ impl<S: Service> Slot<S> {
                 lent.read_bytes += received;
                 self.edges.readable = !drained || self.edges.read_closed;
                 if !bytes.is_empty() {
-                    self.connection.receive(bytes, turn);
+                    self.connection.receive(bytes, context);
                 }
             }
             Received::WouldBlock => self.edges.readable = false,
             Received::End => {
                 self.edges.readable = false;
-                self.connection.end_input(turn);
+                self.connection.end_input(context);
             }
             Received::Broken(error) => {
                 tracing::debug!(%error, "a connection is given up");
@@ -280,8 +281,8 @@ impl<S: Service> Slot<S> {
         Ok(())
     }
 
-    fn flush(&mut self, turn: &mut Turn<'_>, lent: &mut Lent) -> io::Result<()> {
-        let unsent = self.connection.unsent(turn.out);
+    fn flush(&mut self, context: &mut Context<'_>, lent: &mut Lent) -> io::Result<()> {
+        let unsent = self.connection.unsent(context.out);
         if unsent.is_empty() && !self.transport.has_unsent() {
             return Ok(());
         }
@@ -295,7 +296,7 @@ impl<S: Service> Slot<S> {
         };
         self.edges.writable = !sent.blocked;
         if !unsent.is_empty() {
-            self.connection.sent(sent.count, turn);
+            self.connection.sent(sent.count, context);
         }
         Ok(())
     }

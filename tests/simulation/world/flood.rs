@@ -25,7 +25,7 @@ impl World {
             let length = self.random.below(longest + 1);
             let message = self.model.write(identity, length, &mut self.random);
             let body = self.model.body(message);
-            match self.relay.post(&id, body, wish, now, &mut self.in_flight) {
+            match self.store.post(&id, body, wish, now, &mut self.in_flight) {
                 Ok(ttl_seconds) => {
                     self.workers[0].counters.posted.add(1);
                     self.model.accept(message, ttl_seconds.into(), self.now);

@@ -18,8 +18,8 @@ use crate::server::http::{HttpDate, Reply, RequestHead};
 use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
 use crate::server::refusal::Refusal;
-use crate::server::relay::Relay;
 use crate::server::service::{Conversation, Heard};
+use crate::server::store::Store;
 use crate::server::token::{SessionAddress, Token};
 use crate::server::transport::tls::Acceptor;
 use crate::server::websocket::Event as Said;
@@ -46,18 +46,18 @@ impl Service for Anything {
         Ok(())
     }
 
-    fn post((): &(), _: &[u8], reply: &Reply<'_>, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        reply.sent(turn.out, 1);
+    fn post((): &(), _: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+        reply.sent(context.out, 1);
         Ok(())
     }
 
-    fn open(_: &RequestHead<'_>, _: &Relay) -> Option<Guest> {
+    fn open(_: &RequestHead<'_>, _: &Store) -> Option<Guest> {
         Some(Guest::default())
     }
 }
 
 impl Conversation for Guest {
-    fn hear(&mut self, event: &Said, _: &mut Turn<'_>) -> Result<Heard, CloseReason> {
+    fn hear(&mut self, event: &Said, _: &mut Context<'_>) -> Result<Heard, CloseReason> {
         self.has_spoken |= matches!(event, Said::Text(_));
         Ok(Heard::Done)
     }
@@ -75,7 +75,7 @@ struct Scene {
     end: TcpStream,
     now: Instant,
     timeouts: Timeouts,
-    relay: Relay,
+    store: Store,
     lent: Lent,
 }
 
@@ -98,7 +98,7 @@ impl Scene {
             end,
             now,
             timeouts: config.timeouts,
-            relay: Relay::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
+            store: Store::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
             lent: Lent::new(),
         }
     }
@@ -117,12 +117,12 @@ impl Scene {
             index: 0,
             generation: 0,
         };
-        let mut turn = Turn {
+        let mut context = Context {
             now: self.now,
             mail_now: self.now,
             date: &date,
             address: SessionAddress { worker: 0, token },
-            relay: &self.relay,
+            store: &self.store,
             timeouts: &self.timeouts,
             requests: 64,
             login_steps: 1,
@@ -132,7 +132,7 @@ impl Scene {
             wake: &mut Vec::new(),
             deliveries: &mut Deliveries::new(),
         };
-        self.slot.visit(visit, &mut turn, &mut self.lent)
+        self.slot.visit(visit, &mut context, &mut self.lent)
     }
 
     /// The time of the connection's deadline comes.

@@ -9,12 +9,12 @@ use crate::server::config::Timeouts;
 use crate::server::http::HttpDate;
 use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
-use crate::server::relay::Relay;
+use crate::server::store::Store;
 use crate::server::token::SessionAddress;
 
 /// What a connection is given for one turn.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct Context<'a> {
     /// The moment of this turn. The time for which the worker was kept from running is left out.
     pub now: Instant,
     /// The same for mail, whose time goes on while the process is stopped and while the machine sleeps.
@@ -24,7 +24,7 @@ pub struct Turn<'a> {
     /// Where the connection lives.
     pub address: SessionAddress,
     /// The relay.
-    pub relay: &'a Relay,
+    pub store: &'a Store,
     /// How long things may take.
     pub timeouts: &'a Timeouts,
     /// Requests that this connection may have answered now; of frames it may have
@@ -44,7 +44,7 @@ pub struct Turn<'a> {
     pub deliveries: &'a mut Deliveries,
 }
 
-impl Turn<'_> {
+impl Context<'_> {
     /// Whether there is a step of a login for this connection, which is then taken.
     pub fn take_login_step(&mut self) -> bool {
         let left = self.login_steps.checked_sub(1);
