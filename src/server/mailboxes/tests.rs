@@ -452,9 +452,10 @@ fn expiring_keeps_to_its_budget_and_to_one_locks_share() {
 fn a_shard_in_an_unknown_state_ends_the_process() {
     const CHILD: &str = "NPCHAT_TEST_POISON";
     if env::var_os(CHILD).is_none() {
-        let name = "mailboxes::tests::a_shard_in_an_unknown_state_ends_the_process";
+        let (_, module) = module_path!().split_once("::").unwrap();
+        let name = format!("{module}::a_shard_in_an_unknown_state_ends_the_process");
         let mut child = Command::new(env::current_exe().unwrap());
-        let ended = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
+        let ended = child.args(["--exact", &name]).env(CHILD, "1").output().unwrap();
         assert_eq!(ended.status.signal(), Some(rustix::process::Signal::ABORT.as_raw()));
         return;
     }
