@@ -2,6 +2,7 @@
 //!
 //! What a worker does is in `worker`; what an operator can set is in [`crate::server::config`].
 
+pub mod answers;
 pub mod certificate;
 pub mod config;
 pub mod connection;
@@ -13,10 +14,12 @@ pub mod log;
 pub mod mailboxes;
 pub mod metrics;
 pub mod outbound;
+pub mod pace;
 mod places;
 pub mod refusal;
 pub mod relay;
 mod renewal;
+pub mod routes;
 pub mod service;
 pub mod session;
 pub mod store;

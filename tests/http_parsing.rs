@@ -6,9 +6,9 @@ use std::time::UNIX_EPOCH;
 
 use proptest::prelude::*;
 
-use npchat::server::http::{BodyDecoder, Framing, HeadScanner, HttpDate, Method, Reply, RequestHead, Target};
-use npchat::server::limits::{HEAD_MAX_FIELDS, TARGET_MAX_BYTES};
-use npchat::server::refusal::Refusal;
+use npchat::server::http::limits::{HEAD_MAX_FIELDS, TARGET_MAX_BYTES};
+use npchat::server::http::{BodyDecoder, Framing, HeadScanner, HttpDate, HttpError, Method, Reply, RequestHead};
+use npchat::server::routes::Resource;
 
 const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const HOST: &str = "Host: relay.example\r\n";
@@ -22,7 +22,7 @@ struct Request {
 }
 
 /// What bytes turn into: good requests in order, then perhaps the refusal that ends them.
-type Requests = (Vec<Request>, Option<Refusal>);
+type Requests = (Vec<Request>, Option<HttpError>);
 
 /// Reads requests from input that comes cut at `cuts`, as a connection does that keeps what it couldn't use.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Reader {
         (reader.done, None)
     }
 
-    fn advance(&mut self) -> Result<(), Refusal> {
+    fn advance(&mut self) -> Result<(), HttpError> {
         loop {
             if let Some((method, decoder, body)) = &mut self.body {
                 let progress = decoder.append(&self.unread, body)?;
@@ -75,7 +75,7 @@ fn read(input: &str) -> Requests {
     Reader::read_all([input.as_bytes()])
 }
 
-fn refused(refusal: Refusal) -> Requests {
+fn refused(refusal: HttpError) -> Requests {
     (Vec::new(), Some(refusal))
 }
 
@@ -111,7 +111,7 @@ fn row_1_a_bare_line_end_in_a_head_is_refused() {
         post("X: y\r\n\n", ""),
         post("X: y\r\n\rx", ""),
     ];
-    expect_all(1, cases.iter().map(String::as_str), &refused(Refusal::MalformedHead));
+    expect_all(1, cases.iter().map(String::as_str), &refused(HttpError::MalformedHead));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn row_2_a_length_and_a_coding_together_are_refused() {
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\nContent-Length: 5\r\n",
     ]
     .map(|fields| post(fields, "0\r\n\r\n"));
-    expect_all(2, cases.iter().map(String::as_str), &refused(Refusal::BadFraming));
+    expect_all(2, cases.iter().map(String::as_str), &refused(HttpError::BadFraming));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn row_3_a_length_that_readers_might_differ_about_is_refused() {
         "Content-Length: 5, 5\r\n",
     ]
     .map(|fields| post(fields, "hello"));
-    expect_all(3, cases.iter().map(String::as_str), &refused(Refusal::BadFraming));
+    expect_all(3, cases.iter().map(String::as_str), &refused(HttpError::BadFraming));
     let cases = [
         "Content-Length: +5\r\n",
         "Content-Length: -1\r\n",
@@ -148,7 +148,7 @@ fn row_3_a_length_that_readers_might_differ_about_is_refused() {
         "Content-Length: 99999999999999999999999999\r\n",
     ]
     .map(|fields| post(fields, "hello"));
-    expect_all(3, cases.iter().map(String::as_str), &refused(Refusal::BadLength));
+    expect_all(3, cases.iter().map(String::as_str), &refused(HttpError::BadLength));
     assert_eq!(read(&post("Content-Length:  5\t\r\n", "hello")), taken("hello"));
 }
 
@@ -159,38 +159,38 @@ fn row_4_chunks_are_taken_when_good_and_no_other_coding_is() {
     for (body, expected) in [
         ("5\r\nhello\r\n0\r\n\r\n", taken("hello")),
         ("5;x\r\nhello\r\n0\r\nTrailer: x\r\n\r\n", taken("hello")),
-        ("five\r\nhello\r\n0\r\n\r\n", refused(Refusal::BadChunk)),
-        ("5\nhello\r\n0\r\n\r\n", refused(Refusal::BadChunk)),
-        ("5\r\nhello\n0\r\n\r\n", refused(Refusal::BadChunk)),
-        ("5\r\nhello\r\n\r\n0\r\n\r\n", refused(Refusal::BadChunk)),
-        ("\r\n", refused(Refusal::BadChunk)),
-        (&long_extension, refused(Refusal::BadChunk)),
-        ("10000000000000005\r\nhello\r\n0\r\n\r\n", refused(Refusal::BadChunk)),
-        ("401\r\n", refused(Refusal::MessageTooLarge)),
+        ("five\r\nhello\r\n0\r\n\r\n", refused(HttpError::BadChunk)),
+        ("5\nhello\r\n0\r\n\r\n", refused(HttpError::BadChunk)),
+        ("5\r\nhello\n0\r\n\r\n", refused(HttpError::BadChunk)),
+        ("5\r\nhello\r\n\r\n0\r\n\r\n", refused(HttpError::BadChunk)),
+        ("\r\n", refused(HttpError::BadChunk)),
+        (&long_extension, refused(HttpError::BadChunk)),
+        ("10000000000000005\r\nhello\r\n0\r\n\r\n", refused(HttpError::BadChunk)),
+        ("401\r\n", refused(HttpError::MessageTooLarge)),
     ] {
         assert_eq!(read(&post(CHUNKED, body)), expected, "row 4: {body:?}");
     }
     for (fields, refusal) in [
-        ("Transfer-Encoding: gzip\r\n", Refusal::BadFraming),
-        ("Transfer-Encoding: identity\r\n", Refusal::BadFraming),
-        ("Transfer-Encoding: gzip, chunked\r\n", Refusal::UnsupportedCoding),
+        ("Transfer-Encoding: gzip\r\n", HttpError::BadFraming),
+        ("Transfer-Encoding: identity\r\n", HttpError::BadFraming),
+        ("Transfer-Encoding: gzip, chunked\r\n", HttpError::UnsupportedCoding),
         (
             "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
-            Refusal::UnsupportedCoding,
+            HttpError::UnsupportedCoding,
         ),
-        ("Transfer-Encoding: xchunked\r\n", Refusal::BadFraming),
-        ("Transfer-Encoding: chunked, chunked\r\n", Refusal::BadFraming),
+        ("Transfer-Encoding: xchunked\r\n", HttpError::BadFraming),
+        ("Transfer-Encoding: chunked, chunked\r\n", HttpError::BadFraming),
         (
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            Refusal::BadFraming,
+            HttpError::BadFraming,
         ),
-        ("Transfer-Encoding: ,chunked\r\n", Refusal::BadFraming),
-        ("Transfer-Encoding:\r\n", Refusal::BadFraming),
+        ("Transfer-Encoding: ,chunked\r\n", HttpError::BadFraming),
+        ("Transfer-Encoding:\r\n", HttpError::BadFraming),
     ] {
         assert_eq!(read(&post(fields, "0\r\n\r\n")), refused(refusal), "row 4: {fields:?}");
     }
     let old = format!("POST /{ID} HTTP/1.0\r\n{CHUNKED}\r\n0\r\n\r\n");
-    assert_eq!(read(&old), refused(Refusal::BadFraming));
+    assert_eq!(read(&old), refused(HttpError::BadFraming));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn row_5_a_field_that_breaks_the_syntax_is_refused() {
         "X: a\x7fb\r\n",
     ]
     .map(|fields| post(fields, ""));
-    expect_all(5, cases.iter().map(String::as_str), &refused(Refusal::MalformedHead));
+    expect_all(5, cases.iter().map(String::as_str), &refused(HttpError::MalformedHead));
 }
 
 #[test]
@@ -223,11 +223,11 @@ fn row_6_a_request_of_http_11_has_one_host() {
         "Host: a/b\r\n",
     ]
     .map(|fields| format!("GET / HTTP/1.1\r\n{fields}\r\n"));
-    expect_all(6, cases.iter().map(String::as_str), &refused(Refusal::BadHost));
+    expect_all(6, cases.iter().map(String::as_str), &refused(HttpError::BadHost));
     assert_eq!(read("GET / HTTP/1.0\r\n\r\n").1, None);
     assert_eq!(
         read("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
-        refused(Refusal::BadHost)
+        refused(HttpError::BadHost)
     );
 }
 
@@ -235,14 +235,14 @@ fn row_6_a_request_of_http_11_has_one_host() {
 fn row_7_a_head_has_limits() {
     let fields = |count: usize| post(&"X: y\r\n".repeat(count - 1), "");
     assert_eq!(read(&fields(HEAD_MAX_FIELDS)).1, None);
-    assert_eq!(read(&fields(HEAD_MAX_FIELDS + 1)), refused(Refusal::HeadTooLarge));
+    assert_eq!(read(&fields(HEAD_MAX_FIELDS + 1)), refused(HttpError::HeadTooLarge));
     let large = post(&format!("X: {}\r\n", "x".repeat(8 * 1024)), "");
-    assert_eq!(read(&large), refused(Refusal::HeadTooLarge));
+    assert_eq!(read(&large), refused(HttpError::HeadTooLarge));
 
     let target = |length: usize| format!("GET /?{} HTTP/1.1\r\n{HOST}\r\n", "x".repeat(length - 2));
     assert_eq!(read(&target(TARGET_MAX_BYTES)).1, None);
-    assert_eq!(read(&target(TARGET_MAX_BYTES + 1)), refused(Refusal::TargetTooLong));
-    assert_eq!(read(&target(8 * 1024)), refused(Refusal::TargetTooLong));
+    assert_eq!(read(&target(TARGET_MAX_BYTES + 1)), refused(HttpError::TargetTooLong));
+    assert_eq!(read(&target(8 * 1024)), refused(HttpError::TargetTooLong));
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn row_8_what_is_not_http_1_is_refused_at_once() {
         "GET  / HTTP/1.1\r\n\r\n",
         "GET / x HTTP/1.1\r\n\r\n",
     ];
-    expect_all(8, cases, &refused(Refusal::MalformedHead));
+    expect_all(8, cases, &refused(HttpError::MalformedHead));
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn row_9_another_version_is_refused_as_such() {
         "GET / HTTP/3.0\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ];
-    expect_all(9, cases, &refused(Refusal::UnsupportedVersion));
+    expect_all(9, cases, &refused(HttpError::UnsupportedVersion));
 }
 
 #[test]
@@ -275,7 +275,11 @@ fn row_10_a_length_over_the_limit_is_refused_before_the_body() {
         "Expect: 100-continue\r\nContent-Length: 18446744073709551615\r\n",
     ]
     .map(|fields| post(fields, ""));
-    expect_all(10, cases.iter().map(String::as_str), &refused(Refusal::MessageTooLarge));
+    expect_all(
+        10,
+        cases.iter().map(String::as_str),
+        &refused(HttpError::MessageTooLarge),
+    );
 }
 
 #[test]
@@ -295,7 +299,7 @@ fn row_12_a_bad_request_leaves_those_before_it_good() {
     let bodies: Vec<_> = requests.iter().map(|request| request.body.as_slice()).collect();
     assert_eq!(
         (bodies, refusal),
-        (vec![&b"hello"[..], b"ab"], Some(Refusal::BadLength))
+        (vec![&b"hello"[..], b"ab"], Some(HttpError::BadLength))
     );
 }
 
@@ -311,8 +315,8 @@ fn row_13_only_the_canonical_spelling_names_a_mailbox() {
     ] {
         let head = format!("POST /{path} HTTP/1.1\r\n{HOST}\r\n");
         assert_eq!(
-            RequestHead::parse(head.as_bytes()).unwrap().target,
-            Target::BadId,
+            Resource::of(RequestHead::parse(head.as_bytes()).unwrap().target),
+            Resource::BadId,
             "row 13: {path}"
         );
     }
@@ -328,12 +332,13 @@ fn row_14_another_method_is_told_from_the_known_ones() {
         let head = format!("{token} /{ID} HTTP/1.1\r\n{HOST}\r\n");
         let head = RequestHead::parse(head.as_bytes()).unwrap();
         assert_eq!(head.method, method);
-        assert!(matches!(head.target, Target::Mailbox { live_only: false, .. }));
+        let resource = Resource::of(head.target);
+        assert!(matches!(resource, Resource::Mailbox { live_only: false, .. }));
     }
 }
 
 /// The outcome of an upgrade request with these fields; `None` when it isn't one.
-fn accept_key(request_line: &str, fields: &str) -> Option<Result<String, Refusal>> {
+fn accept_key(request_line: &str, fields: &str) -> Option<Result<String, HttpError>> {
     let head = format!("{request_line}\r\n{HOST}{fields}\r\n");
     RequestHead::parse(head.as_bytes())
         .ok()?
@@ -356,7 +361,7 @@ fn row_21_only_version_13_is_spoken() {
         let fields = format!("{WS}{KEY}{version}");
         assert_eq!(
             accept_key("GET / HTTP/1.1", &fields),
-            Some(Err(Refusal::UnsupportedWebSocketVersion)),
+            Some(Err(HttpError::UnsupportedWebSocketVersion)),
             "{version}"
         );
     }
@@ -378,7 +383,7 @@ fn row_22_a_bad_key_is_refused_and_a_missing_token_is_no_upgrade() {
         let fields = format!("{WS}{V13}{key}");
         assert_eq!(
             accept_key("GET / HTTP/1.1", &fields),
-            Some(Err(Refusal::BadUpgrade)),
+            Some(Err(HttpError::BadUpgrade)),
             "{key}"
         );
     }

@@ -11,9 +11,10 @@ use std::sync::{Condvar, Mutex};
 use npchat::server::Server;
 use npchat::server::config::{Config, Listen};
 use npchat::server::context::Context;
-use npchat::server::http::{Reply, RequestHead};
+use npchat::server::http::Reply;
 use npchat::server::limits::EVENTS_PER_POLL;
 use npchat::server::refusal::{CloseReason, Refusal};
+use npchat::server::routes::Request;
 use npchat::server::service::{Conversation, Heard, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::Event;
@@ -34,7 +35,7 @@ impl Service for Gated {
     type Post = ();
     type Conversation = Self;
 
-    fn admit(_: &RequestHead<'_>) -> Result<(), Refusal> {
+    fn admit(_: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -50,7 +51,7 @@ impl Service for Gated {
         Ok(())
     }
 
-    fn open(_: &RequestHead<'_>, _: &Store) -> Option<Self> {
+    fn open(_: &Request<'_>, _: &Store) -> Option<Self> {
         None
     }
 }

@@ -9,8 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use npchat::server::Server;
 use npchat::server::config::{Config, Listen};
 use npchat::server::context::Context;
-use npchat::server::http::{Reply, RequestHead};
+use npchat::server::http::Reply;
 use npchat::server::refusal::{CloseReason, Refusal};
+use npchat::server::routes::Request;
 use npchat::server::service::{Conversation, Heard, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
@@ -25,7 +26,7 @@ impl Service for Fragile {
     type Post = ();
     type Conversation = Self;
 
-    fn admit(_: &RequestHead<'_>) -> Result<(), Refusal> {
+    fn admit(_: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -35,7 +36,7 @@ impl Service for Fragile {
         Ok(())
     }
 
-    fn open(_: &RequestHead<'_>, _: &Store) -> Option<Self> {
+    fn open(_: &Request<'_>, _: &Store) -> Option<Self> {
         Some(Self)
     }
 }

@@ -5,9 +5,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use npchat::server::http::{BodyDecoder, Framing};
-use npchat::server::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
-use npchat::server::refusal::Refusal;
+use npchat::server::http::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
+use npchat::server::http::{BodyDecoder, Framing, HttpError};
 use npchat_fuzz::{Cuts, Stream};
 
 #[derive(Debug, Arbitrary)]
@@ -23,7 +22,7 @@ struct Input<'a> {
 struct Outcome {
     body: Vec<u8>,
     /// How much was consumed, and whether that is all of the body.
-    end: Result<(usize, bool), Refusal>,
+    end: Result<(usize, bool), HttpError>,
 }
 
 fuzz_target!(|input: Input<'_>| {
@@ -86,7 +85,7 @@ fn check_bounds(outcome: &Outcome, max_bytes: usize, bytes: &[u8]) {
     assert!(outcome.body.len() <= bytes.len());
     match outcome.end {
         Ok((consumed, is_done)) => assert!(is_done && consumed <= bytes.len() || consumed == bytes.len()),
-        Err(refusal) => assert!(matches!(refusal, Refusal::BadChunk | Refusal::MessageTooLarge)),
+        Err(refusal) => assert!(matches!(refusal, HttpError::BadChunk | HttpError::MessageTooLarge)),
     }
 }
 

@@ -4,9 +4,12 @@
 
 use libfuzzer_sys::fuzz_target;
 
-use npchat::server::http::{Framing, HeadScanner, Method, RequestHead};
-use npchat::server::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES};
+use npchat::server::http::limits::{
+    HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, PROTOCOL_FIELDS_MAX, TARGET_MAX_BYTES,
+};
+use npchat::server::http::{Framing, HeadScanner, HttpError, Method, RequestHead};
 use npchat::server::refusal::Refusal;
+use npchat::server::routes::Request;
 use npchat_fuzz::{Cuts, Stream};
 
 fuzz_target!(|input: Stream<'_>| {
@@ -32,7 +35,7 @@ fuzz_target!(|input: Stream<'_>| {
 });
 
 /// The scanner sees more and more of the same bytes.
-fn in_pieces(cuts: Cuts, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+fn in_pieces(cuts: Cuts, bytes: &[u8]) -> Result<Option<usize>, HttpError> {
     let mut scanner = HeadScanner::default();
     let mut seen = 0;
     for piece in cuts.pieces(bytes) {
@@ -46,7 +49,7 @@ fn in_pieces(cuts: Cuts, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
 }
 
 /// What the first bytes alone tell: whether it is a HEAD, and that a method is too long.
-fn check_start(bytes: &[u8], scanner: &HeadScanner, scanned: Result<Option<usize>, Refusal>) {
+fn check_start(bytes: &[u8], scanner: &HeadScanner, scanned: Result<Option<usize>, HttpError>) {
     let mut line = bytes.get(..HEAD_MAX_BYTES).unwrap_or(bytes);
     while let Some(rest) = line.strip_prefix(b"\r\n") {
         line = rest;
@@ -54,9 +57,9 @@ fn check_start(bytes: &[u8], scanner: &HeadScanner, scanned: Result<Option<usize
     assert_eq!(scanner.is_head(bytes), line.starts_with(b"HEAD "));
     let method = line.iter().take_while(|byte| is_token(byte)).count();
     if method > METHOD_MAX_BYTES {
-        assert_eq!(scanned, Err(Refusal::UnknownMethod));
+        assert_eq!(scanned, Err(HttpError::UnknownMethod));
     } else {
-        assert_ne!(scanned, Err(Refusal::UnknownMethod));
+        assert_ne!(scanned, Err(HttpError::UnknownMethod));
     }
     let line_end = line.windows(2).position(|pair| pair == b"\r\n");
     if let (Some(Some(version)), Ok(_)) = (line_end.map(|end| line[..end].last_chunk()), scanned) {
@@ -191,11 +194,13 @@ impl<'b> Reading<'b> {
 
     fn check_wishes(&self, parsed: &RequestHead<'_>) {
         let ttl = match self.values("ttl")[..] {
-            [] => None,
-            [text] => Some(number(text).expect("a TTL is digits").unwrap_or(u64::MAX)),
-            _ => panic!("two TTLs"),
+            [] => Ok(None),
+            [text] => number(text)
+                .map(|seconds| Some(seconds.unwrap_or(u64::MAX)))
+                .ok_or(Refusal::BadTtl),
+            _ => Err(Refusal::BadTtl),
         };
-        assert_eq!(parsed.ttl_seconds, ttl);
+        assert_eq!(Request::of(parsed).map(|request| request.ttl_seconds), ttl);
         let options = self.elements("connection");
         let has = |name: &str| options.iter().any(|option| option == name.as_bytes());
         let keep_alive = !has("close") && (has("keep-alive") || !parsed.is_http_10);
@@ -219,6 +224,11 @@ impl<'b> Reading<'b> {
             && names("upgrade", b"websocket");
         assert_eq!(parsed.upgrade.is_some(), asks);
         let Some(upgrade) = &parsed.upgrade else { return };
+        let values = self.values("sec-websocket-protocol").into_iter().take(PROTOCOL_FIELDS_MAX);
+        let offers = values
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .any(|offer| offer.trim_ascii() == b"npchat.2");
+        assert_eq!(upgrade.offers("npchat.2"), offers);
         if let Ok(accept) = upgrade.accept_key() {
             assert_eq!(self.values("sec-websocket-version"), [b"13"]);
             let [key] = self.values("sec-websocket-key")[..] else {

@@ -7,9 +7,8 @@ use std::time::Instant;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use npchat::server::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
-use npchat::server::refusal::CloseReason;
-use npchat::server::websocket::{Event, Lent, Wants, WebSocket};
+use npchat::server::websocket::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
+use npchat::server::websocket::{Event, Lent, Wants, WebSocket, WebSocketError};
 use npchat_fuzz::frames::from_server;
 use npchat_fuzz::{Cuts, Stream};
 
@@ -23,7 +22,7 @@ struct Input<'a> {
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     events: Vec<Event>,
-    reason: Option<CloseReason>,
+    reason: Option<WebSocketError>,
     out: Vec<u8>,
 }
 
@@ -154,7 +153,7 @@ fn check_answers(outcome: &Outcome, pings: &[Vec<u8>]) {
 struct Reading {
     max_bytes: usize,
     events: Vec<Event>,
-    reason: Option<CloseReason>,
+    reason: Option<WebSocketError>,
     pings: Vec<Vec<u8>>,
     /// Opcode and payload so far of a message that comes in fragments.
     message: Option<(u8, Vec<u8>)>,
@@ -186,13 +185,13 @@ impl Reading {
     }
 
     /// Reads one frame and returns what follows it. `None`: it isn't whole.
-    fn frame<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<&'b [u8]>, CloseReason> {
+    fn frame<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<&'b [u8]>, WebSocketError> {
         let Some(([first, second], rest)) = bytes.split_first_chunk() else {
             return Ok(None);
         };
         let known = matches!(first & 0x0f, 0..=2 | 8..=10);
         if first & 0x70 != 0 || !known || second & 0x80 == 0 {
-            return Err(CloseReason::ProtocolError);
+            return Err(WebSocketError::ProtocolError);
         }
         let length_bytes = match second & 0x7f {
             126 => 2,
@@ -209,7 +208,7 @@ impl Reading {
                 .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
         };
         if length_bytes == 2 && length < 126 || length_bytes == 8 && length < 0x1_0000 {
-            return Err(CloseReason::ProtocolError);
+            return Err(WebSocketError::ProtocolError);
         }
         let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
         self.admit(&Header { fin, opcode, length })?;
@@ -232,35 +231,35 @@ impl Reading {
     }
 
     /// What is wrong with a frame that its header already tells.
-    fn admit(&mut self, header: &Header) -> Result<(), CloseReason> {
+    fn admit(&mut self, header: &Header) -> Result<(), WebSocketError> {
         if header.opcode >= 8 {
             if !header.fin || header.length > 125 {
-                return Err(CloseReason::ProtocolError);
+                return Err(WebSocketError::ProtocolError);
             }
             self.controls += 1;
             if self.controls > CONTROL_FRAMES_BURST {
-                return Err(CloseReason::FrameFlood);
+                return Err(WebSocketError::FrameFlood);
             }
             return Ok(());
         }
         if (header.opcode == 0) != self.message.is_some() {
-            return Err(CloseReason::ProtocolError);
+            return Err(WebSocketError::ProtocolError);
         }
         let before = self.message.as_ref().map_or(0, |(_, payload)| payload.len());
         if header.length > (self.max_bytes - before) as u64 {
-            return Err(CloseReason::MessageTooBig);
+            return Err(WebSocketError::MessageTooBig);
         }
         self.fragments = if header.opcode == 0 { self.fragments + 1 } else { 1 };
         if self.fragments > FRAGMENTS_PER_MESSAGE {
-            return Err(CloseReason::FrameFlood);
+            return Err(WebSocketError::FrameFlood);
         }
         Ok(())
     }
 
-    fn control(&mut self, opcode: u8, payload: Vec<u8>) -> Result<(), CloseReason> {
+    fn control(&mut self, opcode: u8, payload: Vec<u8>) -> Result<(), WebSocketError> {
         match (opcode, payload.as_slice()) {
-            (8, [_]) => return Err(CloseReason::ProtocolError),
-            (8, [_, _, reason @ ..]) if str::from_utf8(reason).is_err() => return Err(CloseReason::InvalidUtf8),
+            (8, [_]) => return Err(WebSocketError::ProtocolError),
+            (8, [_, _, reason @ ..]) if str::from_utf8(reason).is_err() => return Err(WebSocketError::InvalidUtf8),
             (8, _) => self.events.push(Event::Close),
             (9, _) => {
                 self.events.push(Event::Ping);
@@ -271,13 +270,13 @@ impl Reading {
         Ok(())
     }
 
-    fn data(&mut self, fin: bool, opcode: u8, payload: Vec<u8>) -> Result<(), CloseReason> {
+    fn data(&mut self, fin: bool, opcode: u8, payload: Vec<u8>) -> Result<(), WebSocketError> {
         let (opcode, mut message) = self.message.take().unwrap_or((opcode, Vec::new()));
         message.extend(payload);
         let is_text = opcode == 1;
         match str::from_utf8(&message) {
             // A character may be cut in two by a fragment, but not by the message's end.
-            Err(error) if is_text && (fin || error.error_len().is_some()) => return Err(CloseReason::InvalidUtf8),
+            Err(error) if is_text && (fin || error.error_len().is_some()) => return Err(WebSocketError::InvalidUtf8),
             Ok(text) if is_text && fin => self.events.push(Event::Text(text.into())),
             _ if fin => self.events.push(Event::Binary(message.into())),
             _ => self.message = Some((opcode, message)),

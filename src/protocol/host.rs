@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::server::http::target::is_authority;
+use crate::protocol::authority::is_authority;
 
 /// Ports that a client leaves out, of `ws` and of `wss`.
 const DEFAULT_PORTS: [u32; 2] = [80, 443];

@@ -14,6 +14,9 @@ use crate::server::limits::HANDSHAKE_MAX_BYTES;
 
 pub use crate::protocol::login::json::JSON_MAX_DEPTH;
 
+/// The one subprotocol spoken here (PROTOCOL.md part 2). Its case counts, as that of every subprotocol's name does.
+pub const SUBPROTOCOL: &str = "npchat.2";
+
 /// The text that tells a client that it is logged in.
 pub const DONE: &[u8] = br#"{"message":"handshake done"}"#;
 

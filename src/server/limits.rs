@@ -1,22 +1,13 @@
 //! What nobody needs to set: compile-time limits, unit last in each name, relations asserted at compile time.
 //!
-//! What an operator may want to change is in [`crate::server::config`].
+//! What an operator may want to change is in [`crate::server::config`]; HTTP and WebSocket have limits of their own, in
+//! [`crate::server::http::limits`] and [`crate::server::websocket::limits`].
+
+use crate::server::http::limits::HEAD_MAX_BYTES;
 
 /// Scratch that a worker reads into: one `recv` fills at most this much.
 pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
 
-/// Longest request head, from the first byte of the request line to the empty line.
-pub const HEAD_MAX_BYTES: usize = 8 * 1024;
-/// Most header fields in one request.
-pub const HEAD_MAX_FIELDS: usize = 64;
-/// Longest method. A longer one is none that anybody has registered.
-pub const METHOD_MAX_BYTES: usize = 32;
-/// Longest request target.
-pub const TARGET_MAX_BYTES: usize = 256;
-/// Most bytes of chunk extensions in one body (RFC 9112 §7.1.1 asks for a limit on their total).
-pub const CHUNK_EXTENSION_MAX_BYTES: usize = 256;
-/// Longest trailer section after the last chunk.
-pub const TRAILER_MAX_BYTES: usize = 1024;
 /// Body of a request that isn't a message (a GET with content, say): read and discarded up to here.
 pub const DISCARDED_BODY_MAX_BYTES: u64 = 64 * 1024;
 
@@ -138,17 +129,6 @@ pub const HANDSHAKE_MAX_BYTES: usize = 2 * 1024;
 pub const CHALLENGES_PER_CONNECTION: u8 = 16;
 /// Sessions that may be logged in for one id.
 pub const SESSIONS_PER_MAILBOX: usize = 64;
-/// Fragments that one WebSocket message may come in, whatever its size.
-pub const FRAGMENTS_PER_MESSAGE: u32 = 1024;
-/// A message may come in one fragment more for each so many bytes: who sends much in small pieces is no flood.
-pub const FRAGMENT_EARNED_EACH_BYTES: u64 = 64;
-/// Control frames that a connection may send in a burst, and how many it earns back each second.
-pub const CONTROL_FRAMES_BURST: u32 = 64;
-/// Control frames a second that a connection may send for ever.
-pub const CONTROL_FRAMES_PER_SECOND: u32 = 16;
-/// Read buffer of a WebSocket context: enough for a login answer's pieces, allocated only while input is pending.
-pub const WEBSOCKET_READ_BUFFER_BYTES: usize = 256;
-
 /// Segments that the budget of mail has room for in each shard, as far as [`SEGMENT_MIN_BYTES`] and [`SEGMENT_MAX_BYTES`] allow:
 /// so many that those that are only begun waste little.
 pub const SEGMENTS_PER_SHARD: usize = 128;
@@ -273,9 +253,6 @@ const _: () = {
     assert!(TLS_PARTIAL_MAX_BYTES + TLS_RECORD_BYTES < READ_SCRATCH_BYTES);
     // The largest record that is legal, with what a cipher may add (RFC 8446 §5.2, RFC 5246 §6.2.3).
     assert!(5 + TLS_RECORD_BYTES + 2048 <= TLS_PARTIAL_MAX_BYTES);
-    assert!(TARGET_MAX_BYTES < HEAD_MAX_BYTES);
-    assert!(TRAILER_MAX_BYTES < HEAD_MAX_BYTES);
-    assert!(CHUNK_EXTENSION_MAX_BYTES < TRAILER_MAX_BYTES);
     assert!(EXPIRIES_PER_LOCK <= EXPIRIES_PER_TURN);
     // The last poll of a turn may bring as many again.
     assert!(REQUESTS_PER_VISIT_MIN * 2 * EVENTS_PER_POLL <= REQUESTS_FOR_ALL_NEWS);

@@ -2,9 +2,11 @@
 //!
 //! Each has a stable code that clients may rely on, and a counter in [`crate::server::metrics`].
 
-use crate::server::limits::{
+use crate::server::http::HttpError;
+use crate::server::http::limits::{
     CHUNK_EXTENSION_MAX_BYTES, HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES, TRAILER_MAX_BYTES,
 };
+use crate::server::websocket::WebSocketError;
 
 // The sentences name these.
 const _: () = {
@@ -39,9 +41,9 @@ pub enum Refusal {
     LengthRequired,
     /// The message is over the configured limit.
     MessageTooLarge,
-    /// The target is over [`crate::server::limits::TARGET_MAX_BYTES`].
+    /// The target is over [`crate::server::http::limits::TARGET_MAX_BYTES`].
     TargetTooLong,
-    /// The head is over [`crate::server::limits::HEAD_MAX_BYTES`] or [`crate::server::limits::HEAD_MAX_FIELDS`].
+    /// The head is over [`crate::server::http::limits::HEAD_MAX_BYTES`] or [`crate::server::http::limits::HEAD_MAX_FIELDS`].
     HeadTooLarge,
     /// An `Expect` other than `100-continue` (RFC 9110 §10.1.1).
     ExpectationFailed,
@@ -351,6 +353,41 @@ impl CloseReason {
                 | Self::TooManySessions
                 | Self::UnexpectedBinary
         )
+    }
+}
+
+impl From<HttpError> for Refusal {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::MalformedHead => Self::MalformedHead,
+            HttpError::BadHost => Self::BadHost,
+            HttpError::BadFraming => Self::BadFraming,
+            HttpError::BadLength => Self::BadLength,
+            HttpError::BadChunk => Self::BadChunk,
+            HttpError::BadUpgrade => Self::BadUpgrade,
+            HttpError::MessageTooLarge => Self::MessageTooLarge,
+            HttpError::TargetTooLong => Self::TargetTooLong,
+            HttpError::HeadTooLarge => Self::HeadTooLarge,
+            HttpError::ExpectationFailed => Self::ExpectationFailed,
+            HttpError::UnsupportedCoding => Self::UnsupportedCoding,
+            HttpError::UnknownMethod => Self::UnknownMethod,
+            HttpError::UnsupportedVersion => Self::UnsupportedVersion,
+            HttpError::UnsupportedWebSocketVersion => Self::UnsupportedWebSocketVersion,
+        }
+    }
+}
+
+impl From<WebSocketError> for CloseReason {
+    fn from(error: WebSocketError) -> Self {
+        match error {
+            WebSocketError::ProtocolError => Self::ProtocolError,
+            WebSocketError::UnexpectedBinary => Self::UnexpectedBinary,
+            WebSocketError::InvalidUtf8 => Self::InvalidUtf8,
+            WebSocketError::MessageTooBig => Self::MessageTooBig,
+            // Only a step of a login has a limit of its own.
+            WebSocketError::TextTooLong => Self::BadHandshake,
+            WebSocketError::FrameFlood => Self::FrameFlood,
+        }
     }
 }
 

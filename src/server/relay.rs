@@ -3,9 +3,12 @@
 //! Where mail lies is [`crate::server::store`]'s, what is said over a WebSocket [`crate::server::session`]'s.
 
 use crate::protocol::id::RecipientId;
+use crate::protocol::login::SUBPROTOCOL;
+use crate::server::answers;
 use crate::server::context::Context;
-use crate::server::http::{Framing, Reply, RequestHead, Target};
+use crate::server::http::{Framing, Reply};
 use crate::server::refusal::Refusal;
+use crate::server::routes::{Request, Resource};
 use crate::server::service::Service;
 use crate::server::session::Session;
 use crate::server::store::{Store, Wish};
@@ -25,16 +28,18 @@ impl Service for Relay {
     type Post = Posting;
     type Conversation = Session;
 
-    fn admit(head: &RequestHead<'_>) -> Result<Posting, Refusal> {
-        let (id, live_only) = match head.target {
-            Target::Mailbox { id, live_only } => (id, live_only),
-            Target::Root | Target::Info | Target::Health | Target::Ready => return Err(Refusal::MethodNotAllowed),
-            Target::Asterisk | Target::BadId => return Err(Refusal::BadId),
+    fn admit(request: &Request<'_>) -> Result<Posting, Refusal> {
+        let (id, live_only) = match request.resource {
+            Resource::Mailbox { id, live_only } => (id, live_only),
+            Resource::Root | Resource::Info | Resource::Health | Resource::Ready => {
+                return Err(Refusal::MethodNotAllowed);
+            }
+            Resource::Asterisk | Resource::BadId => return Err(Refusal::BadId),
         };
-        if head.framing == Framing::None {
+        if request.head.framing == Framing::None {
             return Err(Refusal::LengthRequired);
         }
-        let wish = match head.ttl_seconds {
+        let wish = match request.ttl_seconds {
             _ if live_only => Wish::LiveOnly,
             Some(seconds) => Wish::Seconds(seconds),
             None => Wish::Default,
@@ -47,17 +52,21 @@ impl Service for Relay {
             .store
             .post(&post.id, body, post.wish, context.mail_now, context.wake)?;
         context.counters.posted.add(1);
-        reply.sent(context.out, u64::from(ttl_seconds));
+        answers::sent(reply, context.out, u64::from(ttl_seconds));
         Ok(())
     }
 
-    fn open(head: &RequestHead<'_>, relay: &Store) -> Option<Session> {
-        let Target::Mailbox { id, .. } = head.target else {
+    fn open(request: &Request<'_>, relay: &Store) -> Option<Session> {
+        let Resource::Mailbox { id, .. } = request.resource else {
             return None;
         };
-        let offers_npchat_2 = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.offers_npchat_2);
+        let offers_npchat_2 = request
+            .head
+            .upgrade
+            .as_ref()
+            .is_some_and(|upgrade| upgrade.offers(SUBPROTOCOL));
         Some(if offers_npchat_2 {
-            Session::bound_to_host(id, head.host.and_then(|authority| relay.login_host(authority)))
+            Session::bound_to_host(id, request.head.host.and_then(|authority| relay.login_host(authority)))
         } else {
             Session::new(id)
         })

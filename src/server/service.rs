@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
-use crate::server::http::{Reply, RequestHead};
+use crate::server::http::Reply;
+use crate::server::limits::HANDSHAKE_MAX_BYTES;
 use crate::server::refusal::{CloseReason, Refusal};
+use crate::server::routes::Request;
 use crate::server::store::Store;
 use crate::server::websocket::{Event, Wants};
 
@@ -21,11 +23,11 @@ pub trait Service: Debug + Sized + 'static {
     /// The server's side of one WebSocket.
     type Conversation: Conversation + Send;
 
-    /// Whether a POST with this head is for this service.
+    /// Whether this POST, whose head has come, is for this service.
     ///
     /// # Errors
     /// [`Refusal::MethodNotAllowed`] keeps the connection, every other closes it.
-    fn admit(head: &RequestHead<'_>) -> Result<Self::Post, Refusal>;
+    fn admit(request: &Request<'_>) -> Result<Self::Post, Refusal>;
 
     /// Handles a POST that has come whole, and writes its answer into the turn's output.
     ///
@@ -33,8 +35,8 @@ pub trait Service: Debug + Sized + 'static {
     /// A refusal that keeps the connection; nothing has been written then.
     fn post(post: &Self::Post, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal>;
 
-    /// Whom a WebSocket that this head asks for talks to. `None`: there are no WebSockets.
-    fn open(head: &RequestHead<'_>, relay: &Store) -> Option<Self::Conversation>;
+    /// Whom a WebSocket that this request asks for talks to. `None`: there are no WebSockets.
+    fn open(request: &Request<'_>, relay: &Store) -> Option<Self::Conversation>;
 }
 
 /// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.
@@ -56,10 +58,11 @@ pub trait Conversation: Debug {
 
     /// Which messages the client may send now, and which are heard. Asked anew for each frame.
     fn wants(&self) -> Wants {
+        let max_bytes = HANDSHAKE_MAX_BYTES;
         if self.is_logged_in() {
-            Wants::ShortText
+            Wants::ShortText { max_bytes }
         } else {
-            Wants::LoginStep
+            Wants::ShortTextOnly { max_bytes }
         }
     }
 

@@ -1,9 +1,11 @@
 //! Frames in, frames out: an adapter over tungstenite's `WebSocketContext` on in-memory input and output (RFC 6455).
 //!
 //! It judges each frame's header before the context sees it, so that a frame that breaks the rules or a limit costs no
-//! memory. What the messages say is [`crate::server::session`]'s.
+//! memory. What the messages say is the caller's.
 
+mod error;
 mod frame;
+pub mod limits;
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -11,13 +13,11 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
+pub use self::error::WebSocketError;
 use self::frame::{CONTROL_PAYLOAD_MAX_BYTES, FrameMeter, Piece};
 pub use self::frame::{CloseFinder, Opcode, write_close, write_frame};
-use crate::server::limits::{
-    CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND, HANDSHAKE_MAX_BYTES, WEBSOCKET_READ_BUFFER_BYTES,
-};
-use crate::server::outbound::Pace;
-use crate::server::refusal::CloseReason;
+use self::limits::{CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND, WEBSOCKET_READ_BUFFER_BYTES};
+use crate::server::pace::Pace;
 
 /// What a client said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +72,16 @@ pub struct Lent<'a> {
 /// Which messages a client may send, and which of them are kept until they are whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wants {
-    /// A text of at most [`HANDSHAKE_MAX_BYTES`]. Any other ends the connection.
-    LoginStep,
-    /// A text of at most [`HANDSHAKE_MAX_BYTES`]. Any other is skipped: nothing of it is kept, and its UTF-8 not
-    /// looked at.
-    ShortText,
+    /// Texts of at most so many bytes. Any other message ends the connection.
+    ShortTextOnly {
+        /// Longest text.
+        max_bytes: usize,
+    },
+    /// Texts of at most so many bytes. Any other message is skipped: nothing of it is kept, and its UTF-8 not looked at.
+    ShortText {
+        /// Longest text.
+        max_bytes: usize,
+    },
     /// Every message.
     Everything,
 }
@@ -106,8 +111,8 @@ impl WebSocket {
     /// no further frame may begin in this turn.
     ///
     /// # Errors
-    /// The reason to close, with the status of RFC 6455 §7.4.1. What is wrong has been taken off the front.
-    pub fn receive(&mut self, input: &mut &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, CloseReason> {
+    /// Any [`WebSocketError`]. What is wrong has been taken off the front.
+    pub fn receive(&mut self, input: &mut &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, WebSocketError> {
         while !input.is_empty() && *lent.frames_left > 0 {
             let piece = self.meter.next_piece(input, self.message_max_bytes)?;
             let (bytes, rest) = input.split_at(piece.length);
@@ -176,20 +181,20 @@ impl WebSocket {
     }
 
     /// Judges a frame that begins, before any memory is spent on its payload.
-    fn admit(&mut self, piece: &Piece, lent: &Lent<'_>) -> Result<(), CloseReason> {
+    fn admit(&mut self, piece: &Piece, lent: &Lent<'_>) -> Result<(), WebSocketError> {
         if piece.is_control {
             return self
                 .control
                 .spend(lent.now)
                 .then_some(())
-                .ok_or(CloseReason::FrameFlood);
+                .ok_or(WebSocketError::FrameFlood);
         }
-        let is_long = self.meter.message_bytes() > HANDSHAKE_MAX_BYTES as u64;
+        let is_over = |max_bytes: usize| self.meter.message_bytes() > max_bytes as u64;
         self.skips = match lent.wants {
-            Wants::LoginStep if self.meter.is_binary() => return Err(CloseReason::UnexpectedBinary),
-            Wants::LoginStep if is_long => return Err(CloseReason::BadHandshake),
-            Wants::LoginStep | Wants::Everything => false,
-            Wants::ShortText => is_long || self.meter.is_binary(),
+            Wants::ShortTextOnly { .. } if self.meter.is_binary() => return Err(WebSocketError::UnexpectedBinary),
+            Wants::ShortTextOnly { max_bytes } if is_over(max_bytes) => return Err(WebSocketError::TextTooLong),
+            Wants::ShortTextOnly { .. } | Wants::Everything => false,
+            Wants::ShortText { max_bytes } => is_over(max_bytes) || self.meter.is_binary(),
         };
         Ok(())
     }
@@ -213,7 +218,7 @@ impl WebSocket {
     }
 
     /// Gives the context one frame or a piece of one. It can't want more than that to finish, nor leave any of it.
-    fn feed(&mut self, piece: &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, CloseReason> {
+    fn feed(&mut self, piece: &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, WebSocketError> {
         let close_code = self.meter.close_code();
         let max_bytes = self.message_max_bytes as usize;
         let incoming = self.incoming(lent.now);
@@ -237,7 +242,7 @@ impl WebSocket {
             Ok(Message::Close(_)) => Event::Close,
             Ok(Message::Frame(_)) => return Ok(None),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(reason_of(&error)),
+            Err(error) => return Err(error_of(&error)),
         };
         if let Event::Text(_) | Event::Binary(_) = event {
             incoming.pace = Pace::starting(lent.now);
@@ -245,7 +250,7 @@ impl WebSocket {
         // Its answer to a ping or a Close waits inside the context until the next call.
         match context.flush(&mut stream) {
             Ok(()) | Err(Error::ConnectionClosed) => Ok(Some(event)),
-            Err(error) => Err(reason_of(&error)),
+            Err(error) => Err(error_of(&error)),
         }
     }
 }
@@ -262,11 +267,11 @@ fn config(message_max_bytes: usize) -> WebSocketConfig {
         .max_frame_size(Some(message_max_bytes.max(CONTROL_PAYLOAD_MAX_BYTES.into())))
 }
 
-fn reason_of(error: &Error) -> CloseReason {
+fn error_of(error: &Error) -> WebSocketError {
     match error {
-        Error::Utf8(_) => CloseReason::InvalidUtf8,
-        Error::Capacity(_) => CloseReason::MessageTooBig,
-        _ => CloseReason::ProtocolError,
+        Error::Utf8(_) => WebSocketError::InvalidUtf8,
+        Error::Capacity(_) => WebSocketError::MessageTooBig,
+        _ => WebSocketError::ProtocolError,
     }
 }
 

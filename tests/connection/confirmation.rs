@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use npchat::server::config::Config;
 use npchat::server::connection::Connection;
-use npchat::server::limits::{CONTROL_FRAMES_BURST, PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
+use npchat::server::limits::{PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
 use npchat::server::refusal::CloseReason;
+use npchat::server::websocket::limits::CONTROL_FRAMES_BURST;
 
 use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;

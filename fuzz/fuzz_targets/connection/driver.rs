@@ -11,8 +11,9 @@ use npchat::server::config::{Config, Timeouts};
 use npchat::server::connection::{Connection, Step};
 use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
+use npchat::server::http::limits::HEAD_MAX_BYTES;
 use npchat::server::limits::{
-    HEAD_MAX_BYTES, LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES,
+    LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES,
     REQUESTS_PER_VISIT, SEGMENT_MAX_BYTES,
 };
 use npchat::server::mailboxes::{Deliveries, Stats};

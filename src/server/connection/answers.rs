@@ -2,9 +2,11 @@
 //!
 //! Which request gets which is said in [`super::requests`].
 
+use crate::server::answers::{self, Detail};
 use crate::server::context::Context;
-use crate::server::http::{Detail, Framing, Method, Reply, RequestHead, Target};
+use crate::server::http::{Framing, HttpError, Method, Reply, RequestHead};
 use crate::server::refusal::Refusal;
+use crate::server::routes::{Request, Resource};
 
 /// Answers that need nothing but to be written.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +43,6 @@ const WELCOME: &str = concat!(
     ", a private message relay.\n",
     "POST a message to /{id}; the owner of the id receives it over a WebSocket at the same path.\n"
 );
-pub(super) const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
-pub(super) const MAILBOX_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 impl Manner {
     pub(super) fn of(head: &RequestHead<'_>) -> Self {
@@ -69,22 +69,25 @@ impl Answer {
             Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
             Self::Info => reply.text(out, 200, JSON, context.store.info()),
             Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
-            Self::Ready if context.store.is_draining() => reply.unready(out, JSON, r#"{"status":"draining"}"#),
+            Self::Ready if context.store.is_draining() => {
+                answers::unready(&reply, out, JSON, r#"{"status":"draining"}"#)
+            }
             Self::Ready if context.store.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
-            Self::Ready => reply.unready(out, JSON, r#"{"status":"full"}"#),
-            Self::Preflight(methods) => reply.preflight(out, methods),
+            Self::Ready => answers::unready(&reply, out, JSON, r#"{"status":"full"}"#),
+            Self::Preflight(methods) => answers::preflight(&reply, out, methods),
             Self::Refused(refusal, detail) => {
                 note_refusal(refusal, context);
-                reply.refused(context.out, refusal, detail);
+                answers::refused(&reply, context.out, refusal, detail);
             }
         }
     }
 }
 
 /// Whether it asks how the server is, and for nothing else.
-pub(super) fn is_probe(head: &RequestHead<'_>) -> bool {
+pub(super) fn is_probe(request: &Request<'_>) -> bool {
+    let head = request.head;
     matches!(head.method, Method::Get | Method::Head)
-        && matches!(head.target, Target::Health | Target::Ready)
+        && matches!(request.resource, Resource::Health | Resource::Ready)
         && matches!(head.framing, Framing::None | Framing::Length(0))
         && head.upgrade.is_none()
 }
@@ -96,18 +99,18 @@ pub(super) fn is_head(head: &[u8]) -> bool {
 }
 
 impl Fault {
-    pub(super) const fn new(refusal: Refusal, head_only: bool) -> Self {
+    pub(super) fn new(refusal: impl Into<Refusal>, head_only: bool) -> Self {
         Self {
-            refusal,
+            refusal: refusal.into(),
             detail: Detail::None,
             head_only,
         }
     }
 
-    pub(super) fn of_body(refusal: Refusal, max_bytes: u64, manner: Manner) -> Self {
-        let fault = Self::new(refusal, manner.head_only);
-        match refusal {
-            Refusal::MessageTooLarge => Self {
+    pub(super) fn of_body(error: HttpError, max_bytes: u64, manner: Manner) -> Self {
+        let fault = Self::new(error, manner.head_only);
+        match error {
+            HttpError::MessageTooLarge => Self {
                 detail: Detail::MaxBytes(max_bytes),
                 ..fault
             },
@@ -122,7 +125,7 @@ impl Fault {
             keep_alive: false,
             head_only: self.head_only,
         };
-        manner.reply(context).refused(context.out, self.refusal, self.detail);
+        answers::refused(&manner.reply(context), context.out, self.refusal, self.detail);
     }
 }
 

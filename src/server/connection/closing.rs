@@ -153,5 +153,5 @@ pub(super) fn write_farewell(out: &mut Vec<u8>, reason: CloseReason) {
     if reason.is_login_failure() {
         write_failure(out, reason);
     }
-    write_close(out, reason);
+    write_close(out, reason.close_code(), reason.code());
 }

@@ -4,16 +4,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::answers::{Answer, Fault, MAILBOX_METHODS, Manner, PAGE_METHODS, is_head, is_probe};
+use super::answers::{Answer, Fault, Manner, is_head, is_probe};
 use super::gathered::Gathered;
+use crate::server::answers::Detail;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::http::response::continue_100;
-use crate::server::http::{BodyDecoder, Detail, HeadScanner, Method, RequestHead, Target};
+use crate::server::http::{BodyDecoder, HeadScanner, HttpError, Method, RequestHead};
 use crate::server::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::mailboxes::Charge;
-use crate::server::outbound::Pace;
+use crate::server::pace::Pace;
 use crate::server::refusal::{CloseReason, Refusal};
+use crate::server::routes::{Request, Resource};
 use crate::server::service::{Conversation, Service};
 
 /// The requests of a connection that hasn't been upgraded.
@@ -190,7 +192,7 @@ impl<S: Service> Requests<S> {
             let progress = receiving
                 .decoder
                 .read(rest, keep)
-                .map_err(|refusal| Fault::of_body(refusal, receiving.max_bytes, receiving.manner))?;
+                .map_err(|error| Fault::of_body(error, receiving.max_bytes, receiving.manner))?;
             receiving.pace.progress(progress.consumed, context.now);
             *rest = &rest[progress.consumed..];
             if !progress.is_done {
@@ -212,19 +214,20 @@ impl<S: Service> Requests<S> {
         };
         let (bytes, after) = rest.split_at(length);
         *rest = after;
-        let head = RequestHead::parse(bytes).map_err(|refusal| Fault::new(refusal, is_head(bytes)))?;
+        let head = RequestHead::parse(bytes).map_err(|error| Fault::new(error, is_head(bytes)))?;
+        let request = Request::of(&head).map_err(|refusal| Fault::new(refusal, is_head(bytes)))?;
         let manner = Manner {
             keep_alive: head.keep_alive && !self.is_turned_away,
             ..Manner::of(&head)
         };
-        let fault = |refusal| Fault::new(refusal, manner.head_only);
-        if self.is_turned_away && !is_probe(&head) {
+        let fault = |refusal: Refusal| Fault::new(refusal, manner.head_only);
+        if self.is_turned_away && !is_probe(&request) {
             return Err(fault(Refusal::Unavailable));
         }
         if let Some(upgrade) = &head.upgrade
-            && let Some(conversation) = S::open(&head, context.store)
+            && let Some(conversation) = S::open(&request, context.store)
         {
-            let accept_key = upgrade.accept_key().map_err(fault)?;
+            let accept_key = upgrade.accept_key().map_err(|error| fault(error.into()))?;
             if context.store.is_draining() {
                 return Err(fault(Refusal::Unavailable));
             }
@@ -232,7 +235,7 @@ impl<S: Service> Requests<S> {
             manner.reply(context).switching(context.out, &accept_key, subprotocol);
             return Ok(Some(Progress::Upgrade(Box::new(conversation))));
         }
-        let purpose = purpose_of(&head).map_err(fault)?;
+        let purpose = purpose_of(&request).map_err(fault)?;
         self.take_body(&head, purpose, manner, rest, context)
     }
 
@@ -245,7 +248,7 @@ impl<S: Service> Requests<S> {
             Phase::Fresh | Phase::Idle | Phase::Body(_) => HeadScanner::default(),
         };
         let end = scanner.scan(rest);
-        let end = end.map_err(|refusal| Fault::new(refusal, scanner.is_head(rest)))?;
+        let end = end.map_err(|error| Fault::new(error, scanner.is_head(rest)))?;
         if end.is_none() {
             if let Phase::Idle = self.phase {
                 // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle time.
@@ -268,7 +271,7 @@ impl<S: Service> Requests<S> {
             Purpose::Post(_) => u64::from(context.store.max_message_bytes()),
             Purpose::Answer(_) => DISCARDED_BODY_MAX_BYTES,
         };
-        let fault = |refusal| Fault::of_body(refusal, max_bytes, manner);
+        let fault = |error: HttpError| Fault::of_body(error, max_bytes, manner);
         let mut decoder = BodyDecoder::new(head.framing, max_bytes).map_err(fault)?;
         let piece = decoder.decode(rest).map_err(fault)?;
         if piece.is_done {
@@ -334,26 +337,23 @@ impl<S: Service> Receiving<S> {
 }
 
 /// What the request is for. Refusals that keep the connection are answers; the others are errors.
-fn purpose_of<S: Service>(head: &RequestHead<'_>) -> Result<Purpose<S>, Refusal> {
-    let methods = match head.target {
-        Target::Root | Target::Info | Target::Health | Target::Ready => PAGE_METHODS,
-        Target::Mailbox { .. } | Target::Asterisk | Target::BadId => MAILBOX_METHODS,
-    };
-    let answer = match (head.method, head.target) {
+fn purpose_of<S: Service>(request: &Request<'_>) -> Result<Purpose<S>, Refusal> {
+    let methods = request.resource.methods();
+    let answer = match (request.head.method, request.resource) {
         (Method::Unknown, _) => return Err(Refusal::UnknownMethod),
         (Method::Options, _) => Answer::Preflight(methods),
         (Method::Other, _) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
-        (Method::Post, _) => match S::admit(head) {
+        (Method::Post, _) => match S::admit(request) {
             Ok(post) => return Ok(Purpose::Post(post)),
             Err(Refusal::MethodNotAllowed) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
             Err(refusal) => return Err(refusal),
         },
-        (_, Target::Root) => Answer::Welcome,
-        (_, Target::Info) => Answer::Info,
-        (_, Target::Health) => Answer::Health,
-        (_, Target::Ready) => Answer::Ready,
-        (_, Target::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, Detail::None),
-        (_, Target::BadId | Target::Asterisk) => return Err(Refusal::BadId),
+        (_, Resource::Root) => Answer::Welcome,
+        (_, Resource::Info) => Answer::Info,
+        (_, Resource::Health) => Answer::Health,
+        (_, Resource::Ready) => Answer::Ready,
+        (_, Resource::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, Detail::None),
+        (_, Resource::BadId | Resource::Asterisk) => return Err(Refusal::BadId),
     };
     Ok(Purpose::Answer(answer))
 }

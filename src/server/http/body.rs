@@ -3,9 +3,9 @@
 //! Strict where others are lenient, since what two readers see differently can smuggle a request past one of them.
 //! Extensions and trailers are checked and thrown away.
 
-use super::head::{Framing, is_token_byte};
-use crate::server::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
-use crate::server::refusal::Refusal;
+use super::error::HttpError;
+use super::limits::{CHUNK_EXTENSION_MAX_BYTES, TRAILER_MAX_BYTES};
+use super::message::{Framing, is_token_byte};
 
 /// Takes a body out of input that comes in pieces.
 ///
@@ -40,11 +40,11 @@ impl BodyDecoder {
     /// A decoder for a body of at most `max_bytes`. [`Framing::None`] is a body of no bytes.
     ///
     /// # Errors
-    /// [`Refusal::MessageTooLarge`] when the length alone tells it.
-    pub fn new(framing: Framing, max_bytes: u64) -> Result<Self, Refusal> {
+    /// [`HttpError::MessageTooLarge`] when the length alone tells it.
+    pub fn new(framing: Framing, max_bytes: u64) -> Result<Self, HttpError> {
         match framing {
             Framing::None => Ok(Self(Kind::Length { remaining: 0 })),
-            Framing::Length(length) if length > max_bytes => Err(Refusal::MessageTooLarge),
+            Framing::Length(length) if length > max_bytes => Err(HttpError::MessageTooLarge),
             Framing::Length(length) => Ok(Self(Kind::Length { remaining: length })),
             Framing::Chunked => Ok(Self(Kind::Chunked(ChunkDecoder::new(max_bytes)))),
         }
@@ -53,9 +53,9 @@ impl BodyDecoder {
     /// Reads the input up to the end of the next piece of the body, or of the body.
     ///
     /// # Errors
-    /// [`Refusal::BadChunk`] for a chunk or trailer that breaks RFC 9112 §7.1 or its limits;
-    /// [`Refusal::MessageTooLarge`] as soon as a chunk's size says so.
-    pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, Refusal> {
+    /// [`HttpError::BadChunk`] for a chunk or trailer that breaks RFC 9112 §7.1 or its limits;
+    /// [`HttpError::MessageTooLarge`] as soon as a chunk's size says so.
+    pub fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, HttpError> {
         match &mut self.0 {
             Kind::Length { remaining } => {
                 let data = take(input, remaining);
@@ -73,7 +73,7 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// Those of [`BodyDecoder::decode`].
-    pub fn read(&mut self, input: &[u8], mut keep: impl FnMut(&[u8])) -> Result<Progress, Refusal> {
+    pub fn read(&mut self, input: &[u8], mut keep: impl FnMut(&[u8])) -> Result<Progress, HttpError> {
         let mut rest = input;
         loop {
             let piece = self.decode(rest)?;
@@ -92,7 +92,7 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// Those of [`BodyDecoder::decode`].
-    pub fn append(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<Progress, Refusal> {
+    pub fn append(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<Progress, HttpError> {
         self.read(input, |piece| body.extend_from_slice(piece))
     }
 }
@@ -181,7 +181,7 @@ impl ChunkDecoder {
         }
     }
 
-    fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, Refusal> {
+    fn decode<'i>(&mut self, input: &'i [u8]) -> Result<Decoded<'i>, HttpError> {
         let mut rest = input;
         while self.state != ChunkState::Done {
             if let ChunkState::Data { mut remaining } = self.state {
@@ -208,7 +208,7 @@ impl ChunkDecoder {
         })
     }
 
-    fn after(&mut self, byte: u8) -> Result<ChunkState, Refusal> {
+    fn after(&mut self, byte: u8) -> Result<ChunkState, HttpError> {
         match (self.state, byte) {
             (ChunkState::Size { size, digits }, b'\r' | b';' | b' ' | b'\t') if digits > 0 => {
                 self.after_size(size, byte)
@@ -217,7 +217,7 @@ impl ChunkDecoder {
             (ChunkState::Extension { size, part }, b'\r') if part.may_end() => Ok(ChunkState::SizeLineFeed { size }),
             (ChunkState::Extension { size, part }, _) => {
                 spend(&mut self.extension_bytes_left, 1)?;
-                let part = part.after(byte).ok_or(Refusal::BadChunk)?;
+                let part = part.after(byte).ok_or(HttpError::BadChunk)?;
                 Ok(ChunkState::Extension { size, part })
             }
             (ChunkState::SizeLineFeed { size: 0 } | ChunkState::TrailerLineFeed, b'\n') => {
@@ -237,15 +237,15 @@ impl ChunkDecoder {
             (ChunkState::TrailerName, b':') => self.after_trailer_byte(ChunkState::TrailerValue),
             (ChunkState::TrailerValue, _) if is_field_byte(byte) => self.after_trailer_byte(ChunkState::TrailerValue),
             (ChunkState::LastLineFeed, b'\n') => Ok(ChunkState::Done),
-            _ => Err(Refusal::BadChunk),
+            _ => Err(HttpError::BadChunk),
         }
     }
 
-    fn after_size(&mut self, size: u64, byte: u8) -> Result<ChunkState, Refusal> {
+    fn after_size(&mut self, size: u64, byte: u8) -> Result<ChunkState, HttpError> {
         self.message_bytes_left = self
             .message_bytes_left
             .checked_sub(size)
-            .ok_or(Refusal::MessageTooLarge)?;
+            .ok_or(HttpError::MessageTooLarge)?;
         if byte == b'\r' {
             return Ok(ChunkState::SizeLineFeed { size });
         }
@@ -258,25 +258,25 @@ impl ChunkDecoder {
         Ok(ChunkState::Extension { size, part })
     }
 
-    fn after_trailer_byte(&mut self, next: ChunkState) -> Result<ChunkState, Refusal> {
+    fn after_trailer_byte(&mut self, next: ChunkState) -> Result<ChunkState, HttpError> {
         spend(&mut self.trailer_bytes_left, 1)?;
         Ok(next)
     }
 }
 
 /// Sixteen hexadecimal digits are what 64 bits hold, so that the size can't overflow.
-fn longer_size(size: u64, digits: u8, byte: u8) -> Result<ChunkState, Refusal> {
+fn longer_size(size: u64, digits: u8, byte: u8) -> Result<ChunkState, HttpError> {
     match char::from(byte).to_digit(16) {
         Some(digit) if digits < 16 => Ok(ChunkState::Size {
             size: size << 4 | u64::from(digit),
             digits: digits + 1,
         }),
-        _ => Err(Refusal::BadChunk),
+        _ => Err(HttpError::BadChunk),
     }
 }
 
-fn spend(left: &mut usize, bytes: usize) -> Result<(), Refusal> {
-    *left = left.checked_sub(bytes).ok_or(Refusal::BadChunk)?;
+fn spend(left: &mut usize, bytes: usize) -> Result<(), HttpError> {
+    *left = left.checked_sub(bytes).ok_or(HttpError::BadChunk)?;
     Ok(())
 }
 

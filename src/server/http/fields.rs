@@ -2,10 +2,11 @@
 //!
 //! httparse has checked names and values byte for byte; here it is counted how often a field comes and what it may say.
 
-use super::head::Framing;
-use super::target::is_authority;
-use super::upgrade::{SUBPROTOCOL, Upgrade};
-use crate::server::refusal::Refusal;
+use super::error::HttpError;
+use super::limits::PROTOCOL_FIELDS_MAX;
+use super::message::{Framing, Once, decimal, elements};
+use super::upgrade::Upgrade;
+use crate::protocol::authority::is_authority;
 
 /// Fields of one head. [`Fields::add`] all of them, then ask.
 #[derive(Default)]
@@ -18,7 +19,8 @@ pub(super) struct Fields<'b> {
     websocket_version: Once<'b>,
     coding: Coding,
     connection: ConnectionOptions,
-    offers: Offers,
+    /// `Upgrade` names `websocket`.
+    asks_websocket: bool,
 }
 
 impl<'b> Fields<'b> {
@@ -29,44 +31,41 @@ impl<'b> Fields<'b> {
             4 if is_named(name, b"Host") => self.host.add(value),
             6 if is_named(name, b"Expect") => self.expect.add(value),
             7 if is_named(name, b"Upgrade") => {
-                self.offers.websocket |= elements(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+                self.asks_websocket |= elements(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
             }
             10 if is_named(name, b"Connection") => self.connection.add(value),
             14 if is_named(name, b"Content-Length") => self.content_length.add(value),
             17 if is_named(name, b"Transfer-Encoding") => self.coding.add(value),
             17 if is_named(name, b"Sec-WebSocket-Key") => self.websocket_key.add(value),
             21 if is_named(name, b"Sec-WebSocket-Version") => self.websocket_version.add(value),
-            22 if is_named(name, b"Sec-WebSocket-Protocol") => {
-                self.offers.npchat_2 |= elements(value).any(|protocol| protocol == SUBPROTOCOL.as_bytes());
-            }
             _ => {}
         }
     }
 
     /// `Host` (RFC 9112 §3.2).
-    pub(super) fn host(&self, is_http_10: bool) -> Result<Option<&'b [u8]>, Refusal> {
+    pub(super) fn host(&self, is_http_10: bool) -> Result<Option<&'b [u8]>, HttpError> {
         match self.host {
             Once::Absent if is_http_10 => Ok(None),
             Once::Value(host) if is_authority(host) => Ok(Some(host)),
-            _ => Err(Refusal::BadHost),
+            _ => Err(HttpError::BadHost),
         }
     }
 
     /// The body's framing (RFC 9112 §6.3), refused wherever another reader might see another end of the body.
-    pub(super) fn framing(&self, is_http_10: bool) -> Result<Framing, Refusal> {
+    pub(super) fn framing(&self, is_http_10: bool) -> Result<Framing, HttpError> {
         match (self.coding, self.content_length) {
             (Coding::Absent, Once::Absent) => Ok(Framing::None),
             (Coding::Absent, Once::Value(text)) => decimal(text).map(Framing::Length).map_err(|_| {
                 // A list is two lengths, if they are equal or not.
                 if text.contains(&b',') {
-                    Refusal::BadFraming
+                    HttpError::BadFraming
                 } else {
-                    Refusal::BadLength
+                    HttpError::BadLength
                 }
             }),
             (Coding::Chunked, Once::Absent) if !is_http_10 => Ok(Framing::Chunked),
-            (Coding::Unsupported, Once::Absent) if !is_http_10 => Err(Refusal::UnsupportedCoding),
-            _ => Err(Refusal::BadFraming),
+            (Coding::Unsupported, Once::Absent) if !is_http_10 => Err(HttpError::UnsupportedCoding),
+            _ => Err(HttpError::BadFraming),
         }
     }
 
@@ -76,53 +75,27 @@ impl<'b> Fields<'b> {
     }
 
     /// `Expect` (RFC 9110 §10.1.1).
-    pub(super) fn expects_continue(&self, is_http_10: bool) -> Result<bool, Refusal> {
+    pub(super) fn expects_continue(&self, is_http_10: bool) -> Result<bool, HttpError> {
         match self.expect {
             Once::Absent => Ok(false),
             Once::Value(text) if text.eq_ignore_ascii_case(b"100-continue") => Ok(!is_http_10),
-            _ => Err(Refusal::ExpectationFailed),
+            _ => Err(HttpError::ExpectationFailed),
         }
     }
 
     /// `TTL` (RFC 8030 §5.2).
-    pub(super) fn ttl_seconds(&self) -> Result<Option<u64>, Refusal> {
-        match self.ttl {
-            Once::Absent => Ok(None),
-            Once::Value(text) => match decimal(text) {
-                Ok(seconds) => Ok(Some(seconds)),
-                Err(NotDecimal::TooLarge) => Ok(Some(u64::MAX)),
-                Err(NotDecimal::NoNumber) => Err(Refusal::BadTtl),
-            },
-            Once::Repeated => Err(Refusal::BadTtl),
-        }
+    pub(super) fn ttl(&self) -> Once<'b> {
+        self.ttl
     }
 
     /// The WebSocket asked for (RFC 6455 §4.2.1); the caller has looked at the method and the version.
-    pub(super) fn upgrade(&self, framing: Framing) -> Option<Upgrade<'b>> {
-        (self.connection.upgrade && self.offers.websocket).then_some(Upgrade {
+    pub(super) fn upgrade(&self, framing: Framing, headers: &[httparse::Header<'b>]) -> Option<Upgrade<'b>> {
+        (self.connection.upgrade && self.asks_websocket).then(|| Upgrade {
             version: self.websocket_version,
             key: self.websocket_key,
             has_body: !matches!(framing, Framing::None | Framing::Length(0)),
-            offers_npchat_2: self.offers.npchat_2,
+            protocols: protocols(headers),
         })
-    }
-}
-
-/// A field that may come once.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) enum Once<'b> {
-    #[default]
-    Absent,
-    Value(&'b [u8]),
-    Repeated,
-}
-
-impl<'b> Once<'b> {
-    fn add(&mut self, value: &'b [u8]) {
-        *self = match self {
-            Self::Absent => Self::Value(value),
-            Self::Value(_) | Self::Repeated => Self::Repeated,
-        };
     }
 }
 
@@ -176,41 +149,19 @@ impl ConnectionOptions {
     }
 }
 
-/// Protocols that the client would change to.
-#[derive(Default)]
-struct Offers {
-    websocket: bool,
-    npchat_2: bool,
-}
-
-/// Elements of a comma-separated list (RFC 9110 §5.6.1), empty ones too.
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// Why a text isn't a number of 64 bits.
-enum NotDecimal {
-    NoNumber,
-    TooLarge,
+/// The first values of `Sec-WebSocket-Protocol`. Looked for here, so that no other request pays for them.
+fn protocols<'b>(headers: &[httparse::Header<'b>]) -> [&'b [u8]; PROTOCOL_FIELDS_MAX] {
+    let mut protocols = [&b""[..]; PROTOCOL_FIELDS_MAX];
+    let offers = headers
+        .iter()
+        .filter(|field| is_named(field.name.as_bytes(), b"Sec-WebSocket-Protocol"));
+    for (place, field) in protocols.iter_mut().zip(offers) {
+        *place = field.value;
+    }
+    protocols
 }
 
 /// Whether a field has this name, in any case (RFC 9110 §5.1). One that is written as it stands here is quicker to see.
 fn is_named(name: &[u8], usual: &[u8]) -> bool {
     name == usual || name.eq_ignore_ascii_case(usual)
-}
-
-/// Reads `1*DIGIT`: no sign, no space, any number of leading zeros.
-fn decimal(text: &[u8]) -> Result<u64, NotDecimal> {
-    if text.is_empty() {
-        return Err(NotDecimal::NoNumber);
-    }
-    let mut number = Some(0_u64);
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return Err(NotDecimal::NoNumber);
-        }
-        number = number.and_then(|number| number.checked_mul(10)?.checked_add(digit.into()));
-    }
-    number.ok_or(NotDecimal::TooLarge)
 }

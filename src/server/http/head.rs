@@ -1,6 +1,6 @@
 //! The head of a request: where it ends, and what it says by the strict reading of RFC 9112.
 //!
-//! httparse splits it into fields; what it lets pass and a relay must not is refused here and in the modules beside.
+//! httparse splits it into fields; what it lets pass and a strict reader must not is refused here and in the modules beside.
 //! What the request is for, and whether this path has that method, is not decided here.
 
 use std::mem::MaybeUninit;
@@ -8,11 +8,12 @@ use std::mem::MaybeUninit;
 use httparse::Status;
 use memchr::{memchr, memchr2};
 
+use super::error::HttpError;
 use super::fields::Fields;
+use super::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES};
+use super::message::{Framing, Method, Once, is_token_byte};
 use super::target::{self, Target};
 use super::upgrade::Upgrade;
-use crate::server::limits::{HEAD_MAX_BYTES, HEAD_MAX_FIELDS, METHOD_MAX_BYTES, TARGET_MAX_BYTES};
-use crate::server::refusal::Refusal;
 
 /// Finds the end of a head in input that comes in pieces, looking at each byte once.
 ///
@@ -35,11 +36,11 @@ impl HeadScanner {
     /// input was split, and what is certain to be refused is refused without waiting for the rest.
     ///
     /// # Errors
-    /// [`Refusal::MalformedHead`] for a bare CR or LF, a first byte that begins no method, and a request line without a
-    /// version; [`Refusal::UnsupportedVersion`] for a major version other than 1; [`Refusal::UnknownMethod`] for a method over
+    /// [`HttpError::MalformedHead`] for a bare CR or LF, a first byte that begins no method, and a request line without a
+    /// version; [`HttpError::UnsupportedVersion`] for a major version other than 1; [`HttpError::UnknownMethod`] for a method over
     /// [`METHOD_MAX_BYTES`]; when [`HEAD_MAX_BYTES`] hold no
-    /// end, [`Refusal::TargetTooLong`] if the request line hasn't ended either, else [`Refusal::HeadTooLarge`].
-    pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    /// end, [`HttpError::TargetTooLong`] if the request line hasn't ended either, else [`HttpError::HeadTooLarge`].
+    pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, HttpError> {
         let window = bytes.get(..HEAD_MAX_BYTES).unwrap_or(bytes);
         loop {
             self.check_start(window)?;
@@ -57,9 +58,9 @@ impl HeadScanner {
         if bytes.len() < HEAD_MAX_BYTES {
             Ok(None)
         } else if self.request_line_ended {
-            Err(Refusal::HeadTooLarge)
+            Err(HttpError::HeadTooLarge)
         } else {
-            Err(Refusal::TargetTooLong)
+            Err(HttpError::TargetTooLong)
         }
     }
 
@@ -72,23 +73,23 @@ impl HeadScanner {
     }
 
     /// A TLS client that got the wrong port never sends a line end: its first byte must be enough.
-    fn check_start(&self, window: &[u8]) -> Result<(), Refusal> {
+    fn check_start(&self, window: &[u8]) -> Result<(), HttpError> {
         if self.request_line_ended {
             return Ok(());
         }
         match window.get(self.line_start..).unwrap_or_default() {
-            [first, ..] if *first != b'\r' && !is_token_byte(*first) => Err(Refusal::MalformedHead),
+            [first, ..] if *first != b'\r' && !is_token_byte(*first) => Err(HttpError::MalformedHead),
             // Most methods have three or four letters, which is quicker to see.
             [_, _, _, b' ', ..] | [_, _, _, _, b' ', ..] => Ok(()),
             start => match start.get(..=METHOD_MAX_BYTES) {
-                Some(method) if method.iter().copied().all(is_token_byte) => Err(Refusal::UnknownMethod),
+                Some(method) if method.iter().copied().all(is_token_byte) => Err(HttpError::UnknownMethod),
                 _ => Ok(()),
             },
         }
     }
 
     /// The next line that is complete, without its CRLF.
-    fn next_line<'w>(&mut self, window: &'w [u8]) -> Result<Option<&'w [u8]>, Refusal> {
+    fn next_line<'w>(&mut self, window: &'w [u8]) -> Result<Option<&'w [u8]>, HttpError> {
         let unseen = window.get(self.scanned..).unwrap_or_default();
         let Some(offset) = memchr2(b'\r', b'\n', unseen) else {
             self.scanned = window.len();
@@ -104,7 +105,7 @@ impl HeadScanner {
                 self.line_start = self.scanned;
                 Ok(line)
             }
-            _ => Err(Refusal::MalformedHead),
+            _ => Err(HttpError::MalformedHead),
         }
     }
 }
@@ -114,8 +115,8 @@ impl HeadScanner {
 pub struct RequestHead<'b> {
     /// The method.
     pub method: Method,
-    /// What the request target names.
-    pub target: Target,
+    /// The request target, without the scheme and authority of an absolute one.
+    pub target: Target<'b>,
     /// Whether the client is at HTTP/1.0, not 1.1 to 1.9: no chunks, no 100, and an answer says when the connection is kept.
     pub is_http_10: bool,
     /// The authority that the client means: that of an absolute target, else of `Host`. Only HTTP/1.0 may have none.
@@ -126,8 +127,8 @@ pub struct RequestHead<'b> {
     pub framing: Framing,
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
-    /// Time to live of the message in seconds, as asked for; a number too large for 64 bits is [`u64::MAX`].
-    pub ttl_seconds: Option<u64>,
+    /// `TTL` (RFC 8030 §5.2), as it stands.
+    pub ttl: Once<'b>,
     /// The WebSocket that this request asks for. Only a GET of HTTP/1.1 can (RFC 6455 §4.1).
     pub upgrade: Option<Upgrade<'b>>,
 }
@@ -137,47 +138,47 @@ impl<'b> RequestHead<'b> {
     /// let a bare LF pass.
     ///
     /// # Errors
-    /// [`Refusal::MalformedHead`], [`Refusal::HeadTooLarge`] (too many fields), [`Refusal::TargetTooLong`],
-    /// [`Refusal::BadHost`], [`Refusal::BadFraming`], [`Refusal::UnsupportedCoding`], [`Refusal::ExpectationFailed`]
-    /// and [`Refusal::BadTtl`], as told at each. A bad path or a bad WebSocket key is none of these: the method counts
-    /// first, see [`Target::BadId`] and [`Upgrade::accept_key`].
-    pub fn parse(head: &'b [u8]) -> Result<Self, Refusal> {
+    /// [`HttpError::MalformedHead`], [`HttpError::HeadTooLarge`] (too many fields), [`HttpError::TargetTooLong`],
+    /// [`HttpError::BadHost`], [`HttpError::BadFraming`], [`HttpError::BadLength`], [`HttpError::UnsupportedCoding`] and
+    /// [`HttpError::ExpectationFailed`], as documented at each. A bad WebSocket key is none of these: the method counts
+    /// first, see [`Upgrade::accept_key`].
+    pub fn parse(head: &'b [u8]) -> Result<Self, HttpError> {
         let mut slots = [const { MaybeUninit::uninit() }; HEAD_MAX_FIELDS];
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(head, &mut slots) {
             Ok(Status::Complete(length)) if length == head.len() => {}
             Err(httparse::Error::Version) => return Self::parse_later_minor(head),
-            Err(error) => return Err(refusal_of(error)),
-            Ok(_) => return Err(Refusal::MalformedHead),
+            Err(error) => return Err(error_of(error)),
+            Ok(_) => return Err(HttpError::MalformedHead),
         }
         let (Some(method), Some(target), Some(minor_version)) = (request.method, request.path, request.version) else {
-            return Err(Refusal::MalformedHead);
+            return Err(HttpError::MalformedHead);
         };
         Self::of(method, target, minor_version == 0, request.headers)
     }
 
     /// A head of HTTP/1.2 to 1.9, which means what one of 1.1 does (RFC 9110 §2.5) and which httparse doesn't take.
-    fn parse_later_minor(head: &'b [u8]) -> Result<Self, Refusal> {
+    fn parse_later_minor(head: &'b [u8]) -> Result<Self, HttpError> {
         let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
-        let length = memchr(b'\r', &head[start..]).ok_or(Refusal::MalformedHead)?;
+        let length = memchr(b'\r', &head[start..]).ok_or(HttpError::MalformedHead)?;
         let (line, fields) = head[start..].split_at(length);
         let known = [line.get(..length - 1).unwrap_or_default(), b"1\r\n\r\n"].concat();
         let mut request = httparse::Request::new(&mut []);
-        let status = request.parse(&known).map_err(refusal_of)?;
+        let status = request.parse(&known).map_err(error_of)?;
         let (Status::Complete(_), Some(method), Some(target)) = (status, request.method, request.path) else {
-            return Err(Refusal::MalformedHead);
+            return Err(HttpError::MalformedHead);
         };
         // What they are is the same in the line that came.
         let (method, rest) = line.split_at(method.len());
         let target = rest.get(1..=target.len()).unwrap_or_default();
         let (Ok(method), Ok(target)) = (str::from_utf8(method), str::from_utf8(target)) else {
-            return Err(Refusal::MalformedHead);
+            return Err(HttpError::MalformedHead);
         };
         let mut slots = [httparse::EMPTY_HEADER; HEAD_MAX_FIELDS];
         let fields = fields.strip_prefix(b"\r\n").unwrap_or_default();
-        match httparse::parse_headers(fields, &mut slots).map_err(refusal_of)? {
+        match httparse::parse_headers(fields, &mut slots).map_err(error_of)? {
             Status::Complete((length, headers)) if length == fields.len() => Self::of(method, target, false, headers),
-            _ => Err(Refusal::MalformedHead),
+            _ => Err(HttpError::MalformedHead),
         }
     }
 
@@ -186,10 +187,10 @@ impl<'b> RequestHead<'b> {
         target: &'b str,
         is_http_10: bool,
         headers: &[httparse::Header<'b>],
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, HttpError> {
         let method = Method::from_token(method);
         if target.len() > TARGET_MAX_BYTES {
-            return Err(Refusal::TargetTooLong);
+            return Err(HttpError::TargetTooLong);
         }
         let (target, target_authority) = target::parse(target.as_bytes(), method)?;
 
@@ -208,90 +209,30 @@ impl<'b> RequestHead<'b> {
             keep_alive: fields.keep_alive(is_http_10),
             framing,
             expects_continue: fields.expects_continue(is_http_10)?,
-            ttl_seconds: fields.ttl_seconds()?,
+            ttl: fields.ttl(),
             upgrade: (method == Method::Get && !is_http_10)
-                .then(|| fields.upgrade(framing))
+                .then(|| fields.upgrade(framing, headers))
                 .flatten(),
         })
     }
 }
 
-/// The methods that some path here has. Their names are case-sensitive (RFC 9110 §9.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// `GET`
-    Get,
-    /// `HEAD`
-    Head,
-    /// `POST`
-    Post,
-    /// `OPTIONS`
-    Options,
-    /// Any other one of RFC 9110 §9, or PATCH (RFC 5789): no path here has it.
-    Other,
-    /// Any other token.
-    Unknown,
-}
-
-impl Method {
-    fn from_token(token: &str) -> Self {
-        match token {
-            "POST" => Self::Post,
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "OPTIONS" => Self::Options,
-            "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Self::Other,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-/// How the end of a request's body is known (RFC 9112 §6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// Neither length nor coding: there is no body, and a message is refused with [`Refusal::LengthRequired`].
-    None,
-    /// `Content-Length`, in bytes.
-    Length(u64),
-    /// `Transfer-Encoding: chunked`
-    Chunked,
-}
-
-impl Framing {
-    /// The body's length in bytes, if the head tells it.
-    #[must_use]
-    pub const fn length(self) -> Option<u64> {
-        match self {
-            Self::None => Some(0),
-            Self::Length(length) => Some(length),
-            Self::Chunked => None,
-        }
-    }
-}
-
 /// httparse tells any wrong version from the right ones, but not a real version from garbage.
-fn check_version(request_line: &[u8]) -> Result<(), Refusal> {
+fn check_version(request_line: &[u8]) -> Result<(), HttpError> {
     match request_line.last_chunk() {
         Some(b" HTTP/1.1" | b" HTTP/1.0" | [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9']) => Ok(()),
-        Some([b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => Err(Refusal::UnsupportedVersion),
-        _ => Err(Refusal::MalformedHead),
+        Some([b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => {
+            Err(HttpError::UnsupportedVersion)
+        }
+        _ => Err(HttpError::MalformedHead),
     }
 }
 
-fn refusal_of(error: httparse::Error) -> Refusal {
+fn error_of(error: httparse::Error) -> HttpError {
     match error {
-        httparse::Error::TooManyHeaders => Refusal::HeadTooLarge,
-        _ => Refusal::MalformedHead,
+        httparse::Error::TooManyHeaders => HttpError::HeadTooLarge,
+        _ => HttpError::MalformedHead,
     }
-}
-
-/// RFC 9110 §5.6.2, `tchar`.
-pub(super) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
 }
 
 #[cfg(test)]

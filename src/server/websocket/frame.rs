@@ -2,8 +2,8 @@
 //!
 //! Payloads are not looked at here: unmasking, joining and UTF-8 are tungstenite's.
 
-use crate::server::limits::{FRAGMENT_EARNED_EACH_BYTES, FRAGMENTS_PER_MESSAGE};
-use crate::server::refusal::CloseReason;
+use super::error::WebSocketError;
+use super::limits::{FRAGMENT_EARNED_EACH_BYTES, FRAGMENTS_PER_MESSAGE};
 
 /// Opcodes that the server writes itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +38,11 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends the Close frame of a reason, its code as text.
-pub fn write_close(out: &mut Vec<u8>, reason: CloseReason) {
-    let mut payload = Vec::with_capacity(2 + reason.code().len());
-    payload.extend_from_slice(&reason.close_code().to_be_bytes());
-    payload.extend_from_slice(reason.code().as_bytes());
+/// Appends a Close frame with this status code (RFC 6455 §7.4.1) and reason, of at most 123 bytes.
+pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
+    let mut payload = Vec::with_capacity(2 + reason.len());
+    payload.extend_from_slice(&code.to_be_bytes());
+    payload.extend_from_slice(reason.as_bytes());
     write_frame(out, Opcode::Close, &payload);
 }
 
@@ -120,7 +120,7 @@ impl FrameMeter {
     /// # Errors
     /// The frame breaks RFC 6455 §5 or a limit. Known from the header alone, before any memory is spent on its payload. Of
     /// `input` only the header has been read then, whose bytes are off its front.
-    pub(super) fn next_piece(&mut self, input: &mut &[u8], message_max_bytes: u32) -> Result<Piece, CloseReason> {
+    pub(super) fn next_piece(&mut self, input: &mut &[u8], message_max_bytes: u32) -> Result<Piece, WebSocketError> {
         let mut length = 0;
         let starts = self.payload_left == 0;
         if starts {
@@ -170,7 +170,7 @@ impl FrameMeter {
     }
 
     /// Reads a header. Returns whether it is whole, and a frame that may begin.
-    fn begin(&mut self, input: &[u8], taken: &mut usize, message_max_bytes: u32) -> Result<bool, CloseReason> {
+    fn begin(&mut self, input: &[u8], taken: &mut usize, message_max_bytes: u32) -> Result<bool, WebSocketError> {
         let Some(header) = self.partial.complete(input, taken)? else {
             return Ok(false);
         };
@@ -204,15 +204,15 @@ impl FrameMeter {
         self.is_binary
     }
 
-    fn admit(&mut self, header: &Header, message_max_bytes: u32) -> Result<(), CloseReason> {
+    fn admit(&mut self, header: &Header, message_max_bytes: u32) -> Result<(), WebSocketError> {
         if header.is_control() {
             if !header.fin || header.payload > CONTROL_PAYLOAD_MAX_BYTES.into() {
-                return Err(CloseReason::ProtocolError);
+                return Err(WebSocketError::ProtocolError);
             }
         } else {
             let continues = header.opcode == 0;
             if continues != self.in_message {
-                return Err(CloseReason::ProtocolError);
+                return Err(WebSocketError::ProtocolError);
             }
             if !continues {
                 (self.message_bytes, self.fragments) = (0, 0);
@@ -220,12 +220,12 @@ impl FrameMeter {
             }
             self.message_bytes = self.message_bytes.saturating_add(header.payload);
             if self.message_bytes > u64::from(message_max_bytes) {
-                return Err(CloseReason::MessageTooBig);
+                return Err(WebSocketError::MessageTooBig);
             }
             self.fragments += 1;
             let earned = self.message_bytes / FRAGMENT_EARNED_EACH_BYTES;
             if u64::from(self.fragments) > u64::from(FRAGMENTS_PER_MESSAGE) + earned {
-                return Err(CloseReason::FrameFlood);
+                return Err(WebSocketError::FrameFlood);
             }
             self.in_message = !header.fin;
         }
@@ -277,7 +277,7 @@ impl PartialHeader {
     }
 
     /// Adds input until the header is whole; `taken` counts what it took.
-    fn complete(&mut self, input: &[u8], taken: &mut usize) -> Result<Option<Header>, CloseReason> {
+    fn complete(&mut self, input: &[u8], taken: &mut usize) -> Result<Option<Header>, WebSocketError> {
         loop {
             let have = usize::from(self.length);
             if have >= 2 {
@@ -299,11 +299,11 @@ impl PartialHeader {
         }
     }
 
-    fn check_first_bytes(&self) -> Result<(), CloseReason> {
+    fn check_first_bytes(&self) -> Result<(), WebSocketError> {
         const RESERVED_BITS: u8 = 0x70;
         let known_opcode = matches!(self.bytes[0] & 0x0f, 0x0..=0x2 | 0x8..=0xa);
         if self.bytes[0] & RESERVED_BITS != 0 || !known_opcode || !self.is_masked() {
-            return Err(CloseReason::ProtocolError);
+            return Err(WebSocketError::ProtocolError);
         }
         Ok(())
     }
@@ -325,12 +325,12 @@ impl PartialHeader {
         2 + self.length_bytes() + if self.is_masked() { MASK_BYTES } else { 0 }
     }
 
-    fn parse(&self) -> Result<Header, CloseReason> {
+    fn parse(&self) -> Result<Header, WebSocketError> {
         let header = self.read();
         // "The minimal number of bytes MUST be used to encode the length" (§5.2).
         match self.length_bytes() {
-            2 if header.payload < 126 => Err(CloseReason::ProtocolError),
-            8 if u16::try_from(header.payload).is_ok() => Err(CloseReason::ProtocolError),
+            2 if header.payload < 126 => Err(WebSocketError::ProtocolError),
+            8 if u16::try_from(header.payload).is_ok() => Err(WebSocketError::ProtocolError),
             _ => Ok(header),
         }
     }

@@ -1,9 +1,16 @@
 //! The adapter against frames written by hand, whole and in pieces.
 
 use super::*;
-use crate::server::limits::FRAGMENTS_PER_MESSAGE;
+use crate::server::websocket::limits::FRAGMENTS_PER_MESSAGE;
 
 const CAP: u32 = 1000;
+const TEXT_MAX_BYTES: usize = 2048;
+const SHORT_TEXT: Wants = Wants::ShortText {
+    max_bytes: TEXT_MAX_BYTES,
+};
+const SHORT_TEXT_ONLY: Wants = Wants::ShortTextOnly {
+    max_bytes: TEXT_MAX_BYTES,
+};
 
 /// A client's frame, masked with a mask that is not zero.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -27,7 +34,7 @@ fn receive(
     input: &mut &[u8],
     out: &mut Vec<u8>,
     now: Instant,
-) -> Result<Option<Event>, CloseReason> {
+) -> Result<Option<Event>, WebSocketError> {
     let mut lent = Lent {
         now,
         out,
@@ -38,7 +45,7 @@ fn receive(
 }
 
 /// Everything that comes of an input given in pieces of `step` bytes, and what is answered.
-fn drive(bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, Vec<u8>) {
+fn drive(bytes: &[u8], step: usize) -> (Vec<Event>, Option<WebSocketError>, Vec<u8>) {
     let now = Instant::now();
     let (mut socket, mut events, mut out) = (WebSocket::new(CAP, now), Vec::new(), Vec::new());
     for piece in bytes.chunks(step) {
@@ -55,7 +62,7 @@ fn drive(bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, Vec<u8>
     (events, None, out)
 }
 
-fn reason(bytes: &[u8]) -> Option<CloseReason> {
+fn reason(bytes: &[u8]) -> Option<WebSocketError> {
     let whole = drive(bytes, usize::MAX);
     assert_eq!(whole, drive(bytes, 1), "the split changed the result");
     whole.1
@@ -102,7 +109,7 @@ fn a_frame_that_breaks_the_framing_rules_closes_with_1002() {
         ("close with one byte", frame(0x88, b"x")),
         ("length not minimal", b"\x81\xfe\x00\x02\x00\x00\x00\x00hi".to_vec()),
     ] {
-        assert_eq!(reason(&bytes), Some(CloseReason::ProtocolError), "{name}");
+        assert_eq!(reason(&bytes), Some(WebSocketError::ProtocolError), "{name}");
     }
 }
 
@@ -129,20 +136,20 @@ fn a_close_is_answered_in_kind() {
 
 #[test]
 fn text_that_is_not_utf8_closes_with_1007() {
-    assert_eq!(reason(&frame(0x81, b"\xff")), Some(CloseReason::InvalidUtf8));
-    assert_eq!(reason(&frame(0x88, b"\x03\xe8\xff")), Some(CloseReason::InvalidUtf8));
+    assert_eq!(reason(&frame(0x81, b"\xff")), Some(WebSocketError::InvalidUtf8));
+    assert_eq!(reason(&frame(0x88, b"\x03\xe8\xff")), Some(WebSocketError::InvalidUtf8));
 }
 
 #[test]
 fn a_message_over_the_cap_closes_with_1009_at_its_header() {
     assert_eq!(
         reason(b"\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00abcd"),
-        Some(CloseReason::MessageTooBig)
+        Some(WebSocketError::MessageTooBig)
     );
-    assert_eq!(reason(b"\x82\xfe\x03\xe9abcd"), Some(CloseReason::MessageTooBig));
+    assert_eq!(reason(b"\x82\xfe\x03\xe9abcd"), Some(WebSocketError::MessageTooBig));
     assert_eq!(
         reason(&[frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat()),
-        Some(CloseReason::MessageTooBig)
+        Some(WebSocketError::MessageTooBig)
     );
 }
 
@@ -163,10 +170,10 @@ fn floods_of_empty_fragments_and_of_pings_close_with_1008() {
     let fragments = frame(0x00, b"").repeat(FRAGMENTS_PER_MESSAGE as usize);
     assert_eq!(
         reason(&[frame(0x01, b""), fragments].concat()),
-        Some(CloseReason::FrameFlood)
+        Some(WebSocketError::FrameFlood)
     );
     let pings = frame(0x89, b"").repeat(CONTROL_FRAMES_BURST as usize + 1);
-    assert_eq!(reason(&pings), Some(CloseReason::FrameFlood));
+    assert_eq!(reason(&pings), Some(WebSocketError::FrameFlood));
 }
 
 #[test]
@@ -223,7 +230,7 @@ fn a_flood_of_fragments_is_heard_a_share_in_each_turn() {
 
 /// What comes of an input in pieces of `step` bytes when not every message is wanted, and the most that was held
 /// meanwhile.
-fn drive_wanting(wants: Wants, bytes: &[u8], step: usize) -> (Vec<Event>, Option<CloseReason>, usize) {
+fn drive_wanting(wants: Wants, bytes: &[u8], step: usize) -> (Vec<Event>, Option<WebSocketError>, usize) {
     let now = Instant::now();
     let (mut socket, mut events, mut most) = (WebSocket::new(20_000, now), Vec::new(), 0);
     for mut input in bytes.chunks(step) {
@@ -265,9 +272,9 @@ fn a_message_that_is_not_wanted_is_skipped_and_nothing_of_it_is_kept() {
     let text = |text: &str| Event::Text(text.into());
     let expected = [text("between"), Event::Ping, text("between"), Event::Ping, text("last")];
     for step in [1, 2, 3, 7, 1000, usize::MAX] {
-        let (events, reason, most) = drive_wanting(Wants::ShortText, &bytes, step);
+        let (events, reason, most) = drive_wanting(SHORT_TEXT, &bytes, step);
         assert_eq!((&events[..], reason), (&expected[..], None), "pieces of {step}");
-        assert!(most < 3 * HANDSHAKE_MAX_BYTES, "{most} held");
+        assert!(most < 3 * TEXT_MAX_BYTES, "{most} held");
     }
 }
 
@@ -281,20 +288,23 @@ fn a_message_that_is_skipped_keeps_to_the_rules_and_limits() {
     ]
     .concat();
     for (bytes, reason) in [
-        (too_big, CloseReason::MessageTooBig),
-        (nested, CloseReason::ProtocolError),
-        (flood, CloseReason::FrameFlood),
+        (too_big, WebSocketError::MessageTooBig),
+        (nested, WebSocketError::ProtocolError),
+        (flood, WebSocketError::FrameFlood),
     ] {
-        assert_eq!(drive_wanting(Wants::ShortText, &bytes, 1000).1, Some(reason));
+        assert_eq!(drive_wanting(SHORT_TEXT, &bytes, 1000).1, Some(reason));
     }
 }
 
 #[test]
 fn before_a_login_a_message_that_is_no_step_of_one_ends_it_at_its_header() {
-    for (first, reason) in [(0x81, CloseReason::BadHandshake), (0x82, CloseReason::UnexpectedBinary)] {
+    for (first, reason) in [
+        (0x81, WebSocketError::TextTooLong),
+        (0x82, WebSocketError::UnexpectedBinary),
+    ] {
         let bytes = frame(first, &[b'x'; 3000]);
         assert_eq!(
-            drive_wanting(Wants::LoginStep, &bytes[..8], 8),
+            drive_wanting(SHORT_TEXT_ONLY, &bytes[..8], 8),
             (Vec::new(), Some(reason), 0)
         );
     }
@@ -431,17 +441,17 @@ fn a_close_is_found_after_a_stream_is_given_up_within_a_frame() {
 #[test]
 fn a_close_is_found_after_a_frame_that_broke_the_rules() {
     for (reason, broken) in [
-        (CloseReason::ProtocolError, frame(0xc1, &[0x88; 9])),
-        (CloseReason::ProtocolError, frame(0x83, &[0x88; 9])),
-        (CloseReason::ProtocolError, frame(0x89, &[0x88; 126])),
-        (CloseReason::ProtocolError, frame(0x80, &[0x88; 9])),
-        (CloseReason::ProtocolError, b"\x81\x02\x88\x88".to_vec()),
+        (WebSocketError::ProtocolError, frame(0xc1, &[0x88; 9])),
+        (WebSocketError::ProtocolError, frame(0x83, &[0x88; 9])),
+        (WebSocketError::ProtocolError, frame(0x89, &[0x88; 126])),
+        (WebSocketError::ProtocolError, frame(0x80, &[0x88; 9])),
+        (WebSocketError::ProtocolError, b"\x81\x02\x88\x88".to_vec()),
         (
-            CloseReason::ProtocolError,
+            WebSocketError::ProtocolError,
             b"\x81\xfe\x00\x02\x00\x00\x00\x00\x88\x88".to_vec(),
         ),
-        (CloseReason::InvalidUtf8, frame(0x81, &[0xff; 300])),
-        (CloseReason::MessageTooBig, frame(0x82, &[0x88; CAP as usize + 1])),
+        (WebSocketError::InvalidUtf8, frame(0x81, &[0xff; 300])),
+        (WebSocketError::MessageTooBig, frame(0x82, &[0x88; CAP as usize + 1])),
     ] {
         assert_eq!(drive(&broken, usize::MAX).1, Some(reason));
         let stream = [broken, frame(0x81, b"x"), frame(0x88, b"\x03\xe8")].concat();

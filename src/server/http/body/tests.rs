@@ -3,13 +3,13 @@ use super::*;
 const MAX: u64 = 64;
 
 /// What a body decodes to, and how much of the input it took; `None` while it isn't done.
-fn read(framing: Framing, input: &[u8]) -> Result<(Vec<u8>, Option<usize>), Refusal> {
+fn read(framing: Framing, input: &[u8]) -> Result<(Vec<u8>, Option<usize>), HttpError> {
     let mut body = Vec::new();
     let progress = BodyDecoder::new(framing, MAX)?.append(input, &mut body)?;
     Ok((body, progress.is_done.then_some(progress.consumed)))
 }
 
-fn chunked(input: &[u8]) -> Result<(Vec<u8>, Option<usize>), Refusal> {
+fn chunked(input: &[u8]) -> Result<(Vec<u8>, Option<usize>), HttpError> {
     read(Framing::Chunked, input)
 }
 
@@ -35,15 +35,15 @@ fn a_body_of_no_bytes_is_done_without_input() {
 #[test]
 fn a_body_may_be_as_long_as_its_limit() {
     assert!(BodyDecoder::new(Framing::Length(MAX), MAX).is_ok());
-    assert_eq!(read(Framing::Length(MAX + 1), b""), Err(Refusal::MessageTooLarge));
-    assert_eq!(read(Framing::Length(u64::MAX), b""), Err(Refusal::MessageTooLarge));
+    assert_eq!(read(Framing::Length(MAX + 1), b""), Err(HttpError::MessageTooLarge));
+    assert_eq!(read(Framing::Length(u64::MAX), b""), Err(HttpError::MessageTooLarge));
 
     assert!(chunked(b"40\r\n").is_ok());
-    assert_eq!(chunked(b"41\r"), Err(Refusal::MessageTooLarge));
-    assert_eq!(chunked(b"41;"), Err(Refusal::MessageTooLarge));
-    assert_eq!(chunked(b"FFFFFFFFFFFFFFFF\r"), Err(Refusal::MessageTooLarge));
+    assert_eq!(chunked(b"41\r"), Err(HttpError::MessageTooLarge));
+    assert_eq!(chunked(b"41;"), Err(HttpError::MessageTooLarge));
+    assert_eq!(chunked(b"FFFFFFFFFFFFFFFF\r"), Err(HttpError::MessageTooLarge));
     let second_is_over = [&b"20\r\n"[..], &[b'x'; 32], b"\r\n21\r"].concat();
-    assert_eq!(chunked(&second_is_over), Err(Refusal::MessageTooLarge));
+    assert_eq!(chunked(&second_is_over), Err(HttpError::MessageTooLarge));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_chunk_that_readers_might_differ_about_is_refused() {
         b"0\r\nX: y\rz",
         b"0\r\nX: \0\r\n",
     ] {
-        assert_eq!(chunked(input), Err(Refusal::BadChunk), "{}", input.escape_ascii());
+        assert_eq!(chunked(input), Err(HttpError::BadChunk), "{}", input.escape_ascii());
     }
 }
 
@@ -132,10 +132,10 @@ fn extensions_are_limited_over_the_whole_body() {
     assert!(chunked(one(CHUNK_EXTENSION_MAX_BYTES).as_bytes()).is_ok());
     assert_eq!(
         chunked(one(CHUNK_EXTENSION_MAX_BYTES + 1).as_bytes()),
-        Err(Refusal::BadChunk)
+        Err(HttpError::BadChunk)
     );
     let two = format!("1{}\r\nx\r\n1;x\r\n", extension(CHUNK_EXTENSION_MAX_BYTES));
-    assert_eq!(chunked(two.as_bytes()), Err(Refusal::BadChunk));
+    assert_eq!(chunked(two.as_bytes()), Err(HttpError::BadChunk));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn trailers_are_limited_with_their_line_ends() {
     let exact = format!("0\r\n{}\r\n", line.repeat(TRAILER_MAX_BYTES / line.len()));
     assert_eq!(chunked(exact.as_bytes()), Ok((Vec::new(), Some(exact.len()))));
     let over = format!("0\r\n{}x", line.repeat(TRAILER_MAX_BYTES / line.len()));
-    assert_eq!(chunked(over.as_bytes()), Err(Refusal::BadChunk));
+    assert_eq!(chunked(over.as_bytes()), Err(HttpError::BadChunk));
 }
 
 #[test]

@@ -1,16 +1,17 @@
 use super::*;
+use crate::server::http::limits::PROTOCOL_FIELDS_MAX;
 
 const HOST: &str = "Host: relay.example\r\n";
 
 /// Scans and parses `head` as a worker does that got it in one read.
-fn read(head: &str) -> Result<RequestHead<'_>, Refusal> {
+fn read(head: &str) -> Result<RequestHead<'_>, HttpError> {
     match HeadScanner::default().scan(head.as_bytes())? {
         Some(length) => RequestHead::parse(&head.as_bytes()[..length]),
         None => panic!("incomplete: {head:?}"),
     }
 }
 
-fn refusal_of(head: &str) -> Option<Refusal> {
+fn error_of(head: &str) -> Option<HttpError> {
     read(head).err()
 }
 
@@ -37,18 +38,18 @@ fn a_head_ends_at_its_empty_line_however_it_is_split() {
 #[test]
 fn what_cannot_become_a_head_is_refused_before_it_ends() {
     for (input, refusal) in [
-        (&b"\x16\x03\x01\x02\x00\x01"[..], Refusal::MalformedHead),
-        (b"\r\n\x80", Refusal::MalformedHead),
-        (b" GET", Refusal::MalformedHead),
-        (b"GET / HT\n", Refusal::MalformedHead),
-        (b"GET /\rx", Refusal::MalformedHead),
-        (b"\r\r", Refusal::MalformedHead),
-        (b"\n", Refusal::MalformedHead),
-        (b"GET /\r\n", Refusal::MalformedHead),
-        (b"GET / HTTP/x.y\r\n", Refusal::MalformedHead),
-        (b"GET / HTTP/2.0\r\n", Refusal::UnsupportedVersion),
-        (&[b'A'; 33], Refusal::UnknownMethod),
-        (b"GET / HTTP/1.1\r\nHost: a\n", Refusal::MalformedHead),
+        (&b"\x16\x03\x01\x02\x00\x01"[..], HttpError::MalformedHead),
+        (b"\r\n\x80", HttpError::MalformedHead),
+        (b" GET", HttpError::MalformedHead),
+        (b"GET / HT\n", HttpError::MalformedHead),
+        (b"GET /\rx", HttpError::MalformedHead),
+        (b"\r\r", HttpError::MalformedHead),
+        (b"\n", HttpError::MalformedHead),
+        (b"GET /\r\n", HttpError::MalformedHead),
+        (b"GET / HTTP/x.y\r\n", HttpError::MalformedHead),
+        (b"GET / HTTP/2.0\r\n", HttpError::UnsupportedVersion),
+        (&[b'A'; 33], HttpError::UnknownMethod),
+        (b"GET / HTTP/1.1\r\nHost: a\n", HttpError::MalformedHead),
     ] {
         assert_eq!(
             HeadScanner::default().scan(input),
@@ -74,26 +75,29 @@ fn a_head_may_fill_its_limit_and_no_more() {
         Ok(None)
     );
     let over = filled(HEAD_MAX_BYTES + 1);
-    assert_eq!(HeadScanner::default().scan(over.as_bytes()), Err(Refusal::HeadTooLarge));
+    assert_eq!(
+        HeadScanner::default().scan(over.as_bytes()),
+        Err(HttpError::HeadTooLarge)
+    );
     assert_eq!(
         HeadScanner::default().scan(&over.as_bytes()[..HEAD_MAX_BYTES]),
-        Err(Refusal::HeadTooLarge)
+        Err(HttpError::HeadTooLarge)
     );
 
     let endless_line = format!("GET /{}", "x".repeat(HEAD_MAX_BYTES));
     assert_eq!(
         HeadScanner::default().scan(endless_line.as_bytes()),
-        Err(Refusal::TargetTooLong)
+        Err(HttpError::TargetTooLong)
     );
     let empty_lines = "\r\n".repeat(HEAD_MAX_BYTES);
     assert_eq!(
         HeadScanner::default().scan(empty_lines.as_bytes()),
-        Err(Refusal::TargetTooLong)
+        Err(HttpError::TargetTooLong)
     );
 }
 
 #[test]
-fn a_post_says_all_that_a_relay_needs() {
+fn a_post_has_all_that_a_relay_needs() {
     let head = read(concat!(
         "POST /BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc?a=b&store=false HTTP/1.1\r\n",
         "host: relay.example:8080\r\n",
@@ -104,14 +108,15 @@ fn a_post_says_all_that_a_relay_needs() {
         "\r\n",
     ))
     .unwrap();
-    let Target::Mailbox { id, live_only: true } = head.target else {
-        panic!("{:?}", head.target)
+    let target = Target::Path {
+        path: b"/BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
+        query: b"a=b&store=false",
     };
-    assert_eq!(id.as_bytes(), &[7; 32]);
+    assert_eq!(head.target, target);
     assert_eq!(head.method, Method::Post);
     assert_eq!(head.host, Some(&b"relay.example:8080"[..]));
     assert_eq!(head.framing, Framing::Length(480));
-    assert_eq!(head.ttl_seconds, Some(60));
+    assert_eq!(head.ttl, Once::Value(b"60"));
     assert!(head.keep_alive && head.expects_continue && !head.is_http_10);
     assert!(head.upgrade.is_none());
 }
@@ -128,7 +133,7 @@ fn a_control_byte_is_refused_wherever_it_stands() {
                 format!("GET /{padding}{byte}{padding} HTTP/1.1\r\n{HOST}\r\n"),
                 format!("GET{}{byte} / HTTP/1.1\r\n{HOST}\r\n", &padding[..before.min(20)]),
             ] {
-                assert_eq!(refusal_of(&head), Some(Refusal::MalformedHead), "{head:?}");
+                assert_eq!(error_of(&head), Some(HttpError::MalformedHead), "{head:?}");
             }
         }
     }
@@ -170,28 +175,6 @@ fn a_connection_is_kept_by_the_rules_of_its_version() {
 }
 
 #[test]
-fn a_ttl_is_a_number_of_any_size() {
-    for (fields, ttl) in [
-        ("", Ok(None)),
-        ("TTL: 0\r\n", Ok(Some(0))),
-        ("TTL: 0060\r\n", Ok(Some(60))),
-        ("TTL: 18446744073709551615\r\n", Ok(Some(u64::MAX))),
-        ("TTL: 18446744073709551616\r\n", Ok(Some(u64::MAX))),
-        ("TTL: 99999999999999999999999999999999\r\n", Ok(Some(u64::MAX))),
-        ("TTL: 99999999999999999999999999999999x\r\n", Err(Refusal::BadTtl)),
-        ("TTL:\r\n", Err(Refusal::BadTtl)),
-        ("TTL: -1\r\n", Err(Refusal::BadTtl)),
-        ("TTL: +1\r\n", Err(Refusal::BadTtl)),
-        ("TTL: 1.5\r\n", Err(Refusal::BadTtl)),
-        ("TTL: 1, 1\r\n", Err(Refusal::BadTtl)),
-        ("TTL: day\r\n", Err(Refusal::BadTtl)),
-        ("TTL: 1\r\nTTL: 1\r\n", Err(Refusal::BadTtl)),
-    ] {
-        assert_eq!(read(&with_fields(fields)).map(|head| head.ttl_seconds), ttl, "{fields}");
-    }
-}
-
-#[test]
 fn only_the_one_expectation_is_met_and_not_for_http_10() {
     assert!(read(&with_fields("Expect: 100-continue\r\n")).unwrap().expects_continue);
     let old = format!("GET / HTTP/1.0\r\n{HOST}Expect: 100-continue\r\n\r\n");
@@ -202,8 +185,8 @@ fn only_the_one_expectation_is_met_and_not_for_http_10() {
         "Expect: 100-continue\r\nExpect: 100-continue\r\n",
     ] {
         assert_eq!(
-            refusal_of(&with_fields(fields)),
-            Some(Refusal::ExpectationFailed),
+            error_of(&with_fields(fields)),
+            Some(HttpError::ExpectationFailed),
             "{fields}"
         );
     }
@@ -212,11 +195,15 @@ fn only_the_one_expectation_is_met_and_not_for_http_10() {
 #[test]
 fn an_absolute_target_counts_for_more_than_host() {
     let head = read("GET HTTP://other:81/info?x HTTP/1.1\r\nHost: relay.example\r\n\r\n").unwrap();
-    assert_eq!((head.target, head.host), (Target::Info, Some(&b"other:81"[..])));
-    assert_eq!(refusal_of("GET http://other/ HTTP/1.1\r\n\r\n"), Some(Refusal::BadHost));
+    let target = Target::Path {
+        path: b"/info",
+        query: b"x",
+    };
+    assert_eq!((head.target, head.host), (target, Some(&b"other:81"[..])));
+    assert_eq!(error_of("GET http://other/ HTTP/1.1\r\n\r\n"), Some(HttpError::BadHost));
     assert_eq!(
-        refusal_of("GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n"),
-        Some(Refusal::BadHost)
+        error_of("GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n"),
+        Some(HttpError::BadHost)
     );
 }
 
@@ -244,9 +231,22 @@ fn the_subprotocol_is_found_in_any_of_the_offers() {
     ] {
         let head = with_fields(&format!("{UPGRADE}{fields}"));
         assert_eq!(
-            read(&head).unwrap().upgrade.unwrap().offers_npchat_2,
+            read(&head).unwrap().upgrade.unwrap().offers("npchat.2"),
             offered,
             "{fields}"
         );
     }
+}
+
+#[test]
+fn a_subprotocol_is_looked_for_in_so_many_fields_and_no_more() {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let offers = |others: usize| {
+        let others = "Sec-WebSocket-Protocol: chat, talk\r\n".repeat(others);
+        let head = with_fields(&format!("{upgrade}{others}Sec-WebSocket-Protocol: npchat.2\r\n"));
+        let upgrade = read(&head).unwrap().upgrade.unwrap();
+        (upgrade.offers("npchat.2"), upgrade.offers("talk"))
+    };
+    assert_eq!(offers(PROTOCOL_FIELDS_MAX - 1), (true, true));
+    assert_eq!(offers(PROTOCOL_FIELDS_MAX), (false, true));
 }

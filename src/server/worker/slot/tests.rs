@@ -12,12 +12,14 @@ use socket2::SockRef;
 
 use super::*;
 use crate::protocol::signature::ChallengeSigner;
+use crate::server::answers;
 use crate::server::certificate::{self, CurrentCertificate};
 use crate::server::config::{CertificateFiles, Config};
-use crate::server::http::{HttpDate, Reply, RequestHead};
+use crate::server::http::{HttpDate, Reply};
 use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
 use crate::server::refusal::Refusal;
+use crate::server::routes::Request;
 use crate::server::service::{Conversation, Heard};
 use crate::server::store::Store;
 use crate::server::token::{SessionAddress, Token};
@@ -42,16 +44,16 @@ impl Service for Anything {
     type Post = ();
     type Conversation = Guest;
 
-    fn admit(_: &RequestHead<'_>) -> Result<(), Refusal> {
+    fn admit(_: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
     fn post((): &(), _: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
-        reply.sent(context.out, 1);
+        answers::sent(reply, context.out, 1);
         Ok(())
     }
 
-    fn open(_: &RequestHead<'_>, _: &Store) -> Option<Guest> {
+    fn open(_: &Request<'_>, _: &Store) -> Option<Guest> {
         Some(Guest::default())
     }
 }
