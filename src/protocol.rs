@@ -3,6 +3,7 @@
 //! No server type, no socket and no clock: a client is built from this without the server.
 
 pub mod authority;
+pub mod error;
 pub mod host;
 pub mod id;
 pub mod login;

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use npchat::protocol::host::Host;
 use npchat::protocol::id::RecipientId;
+use npchat::protocol::login::Challenge;
 use npchat::protocol::login::{self, Handshake, HandshakeError, Solution};
-use npchat::protocol::signature::{self, Challenge};
+use npchat::protocol::signature;
 
 /// The server's own signature is no part of the vectors: any will do, as nothing here compares it.
 const CHALLENGE_SIGNATURE: [u8; 64] = [7; 64];

@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use criterion::Criterion;
 use npchat::protocol::id::PublicKey;
-use npchat::protocol::signature::{ChallengeSigner, verify};
+use npchat::protocol::signature::verify;
+use npchat::server::signer::ChallengeSigner;
 use p256::ecdsa::signature::{Signer, Verifier};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::elliptic_curve::Generate;

@@ -10,9 +10,9 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 use npchat::protocol::id::PublicKey;
-use npchat::protocol::login::{self, Handshake, HandshakeError, JSON_MAX_DEPTH, Solution};
-use npchat::protocol::signature::Challenge;
-use npchat::server::limits::HANDSHAKE_MAX_BYTES;
+use npchat::protocol::login::{
+    self, Challenge, HANDSHAKE_MAX_BYTES, Handshake, HandshakeError, JSON_MAX_DEPTH, Solution,
+};
 
 fuzz_target!(|text: &[u8]| {
     let parsed = login::parse(text);

@@ -224,7 +224,10 @@ impl<'b> Reading<'b> {
             && names("upgrade", b"websocket");
         assert_eq!(parsed.upgrade.is_some(), asks);
         let Some(upgrade) = &parsed.upgrade else { return };
-        let values = self.values("sec-websocket-protocol").into_iter().take(PROTOCOL_FIELDS_MAX);
+        let values = self
+            .values("sec-websocket-protocol")
+            .into_iter()
+            .take(PROTOCOL_FIELDS_MAX);
         let offers = values
             .flat_map(|value| value.split(|byte| *byte == b','))
             .any(|offer| offer.trim_ascii() == b"npchat.2");

@@ -1,4 +1,5 @@
-//! The authority of a URL as HTTP carries it, a host and perhaps a port (RFC 9110 §7.2, RFC 3986 §3.2): its grammar alone.
+//! The authority of a URL as HTTP carries it, a host and perhaps a port (RFC 9110 §7.2, RFC 3986 §3.2): its grammar
+//! alone.
 //!
 //! What a login is bound to is [`crate::protocol::host`].
 

@@ -1,6 +1,6 @@
 //! The host that a login is bound to, in the one spelling in which it is signed (PROTOCOL.md part 2, npchat.2).
 //!
-//! Nothing here knows which hosts a relay answers for; that is [`crate::server::relay`]'s.
+//! Nothing here knows which hosts a relay answers for.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
-//! The JSON of the login, read strictly and written exactly (PROTOCOL.md part 1, Receiving).
+//! The texts of the login in both directions, read strictly and written exactly (PROTOCOL.md part 1, Receiving; part
+//! 2).
 //!
-//! No signature is checked here and no challenge remembered: that is [`crate::protocol::signature`] and [`crate::server::session`].
+//! No signature is made or checked here, and no challenge remembered.
 
 mod json;
 
@@ -9,16 +10,31 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::protocol::id::{PUBLIC_KEY_BYTES, PublicKey};
 use crate::protocol::login::json::Json;
-use crate::protocol::signature::{CHALLENGE_BYTES, Challenge, SIGNATURE_BYTES};
-use crate::server::limits::HANDSHAKE_MAX_BYTES;
 
 pub use crate::protocol::login::json::JSON_MAX_DEPTH;
 
 /// The one subprotocol spoken here (PROTOCOL.md part 2). Its case counts, as that of every subprotocol's name does.
 pub const SUBPROTOCOL: &str = "npchat.2";
 
+/// Length of a challenge's text, before base64url.
+pub const CHALLENGE_BYTES: usize = 32;
+/// Length of an ES256 signature in the form `r || s`, each half 32 bytes big-endian.
+pub const SIGNATURE_BYTES: usize = 64;
+/// Largest text that may be a challenge request or a solution.
+pub const HANDSHAKE_MAX_BYTES: usize = 2 * 1024;
+/// The text that asks for a challenge.
+pub const CHALLENGE_REQUEST: &[u8] = br#"{"get":"challenge"}"#;
 /// The text that tells a client that it is logged in.
 pub const DONE: &[u8] = br#"{"message":"handshake done"}"#;
+
+/// What a client has to sign to log in, and the server's signature over it (PROTOCOL.md part 1, Receiving).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// Fresh random bytes: `txt`.
+    pub text: [u8; CHALLENGE_BYTES],
+    /// ES256 over `text`, as `r || s`: `sig`.
+    pub signature: [u8; SIGNATURE_BYTES],
+}
 
 /// What a client says to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +54,23 @@ pub struct Solution {
     pub challenge: Challenge,
     /// What should be the key's ES256 signature over the challenge's text, with npchat.2 bound to a host, as `r || s`.
     pub solution: [u8; SIGNATURE_BYTES],
+}
+
+/// What a relay says to a client, but for mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announcement {
+    /// A challenge to be signed.
+    Challenge(Box<Challenge>),
+    /// The client is logged in: [`DONE`].
+    Done,
+    /// So many messages expired unseen (PROTOCOL.md part 2).
+    Lost {
+        /// How many.
+        expired: u64,
+    },
+    /// The login failed for the reason with this code, as
+    /// [`CloseReason::code`](crate::protocol::error::CloseReason::code) has it. A later version may have others.
+    Error(String),
 }
 
 /// What is wrong with a text.
@@ -90,11 +123,9 @@ pub fn parse(text: &[u8]) -> Result<Option<Handshake>, HandshakeError> {
 
 /// Appends `{"challenge":{"txt":"…","sig":"…"}}`.
 pub fn write_challenge(out: &mut Vec<u8>, challenge: &Challenge) {
-    out.extend_from_slice(br#"{"challenge":{"txt":""#);
-    out.extend_from_slice(URL_SAFE_NO_PAD.encode(challenge.text).as_bytes());
-    out.extend_from_slice(br#"","sig":""#);
-    out.extend_from_slice(URL_SAFE_NO_PAD.encode(challenge.signature).as_bytes());
-    out.extend_from_slice(br#""}}"#);
+    out.extend_from_slice(br#"{""#);
+    write_challenge_member(out, challenge);
+    out.push(b'}');
 }
 
 /// Appends `{"lost":{"expired":n}}`: so many messages expired unseen (PROTOCOL.md part 2).
@@ -104,8 +135,9 @@ pub fn write_lost(out: &mut Vec<u8>, expired: u64) {
     out.extend_from_slice(b"}}");
 }
 
-/// Appends `{"error":"…"}`. The code is one of our own words, such as [`crate::server::refusal::CloseReason::code`]: it is
-/// written as it stands, so it must not need an escape.
+/// Appends `{"error":"…"}`. The code is one of our own words, such as
+/// [`CloseReason::code`](crate::protocol::error::CloseReason::code): it is written as it stands, so it must not need an
+/// escape.
 pub fn write_error(out: &mut Vec<u8>, code: &'static str) {
     debug_assert!(
         code.bytes()
@@ -113,6 +145,51 @@ pub fn write_error(out: &mut Vec<u8>, code: &'static str) {
     );
     out.extend_from_slice(br#"{"error":""#);
     out.extend_from_slice(code.as_bytes());
+    out.extend_from_slice(br#""}"#);
+}
+
+/// Appends the answer to a challenge: `{"publicKey":"…","challenge":{"txt":"…","sig":"…"},"solution":"…"}`.
+pub fn write_solution(out: &mut Vec<u8>, solution: &Solution) {
+    out.extend_from_slice(br#"{"publicKey":""#);
+    out.extend_from_slice(URL_SAFE_NO_PAD.encode(solution.public_key.as_bytes()).as_bytes());
+    out.extend_from_slice(br#"",""#);
+    write_challenge_member(out, &solution.challenge);
+    out.extend_from_slice(br#","solution":""#);
+    out.extend_from_slice(URL_SAFE_NO_PAD.encode(solution.solution).as_bytes());
+    out.extend_from_slice(br#""}"#);
+}
+
+/// Reads what a relay says: the other direction of [`parse`]. `Ok(None)` is JSON that is none of these, as a later
+/// version of the protocol may have it. Unknown members may stand anywhere.
+///
+/// # Errors
+/// [`HandshakeError::Malformed`], and [`HandshakeError::BadChallenge`].
+pub fn parse_announcement(text: &[u8]) -> Result<Option<Announcement>, HandshakeError> {
+    if text.len() > HANDSHAKE_MAX_BYTES {
+        return Err(HandshakeError::Malformed);
+    }
+    let document = Json::parse(text).ok_or(HandshakeError::Malformed)?;
+    if let Some(challenge) = document.member("challenge") {
+        let challenge = read_challenge(challenge).ok_or(HandshakeError::BadChallenge)?;
+        return Ok(Some(Announcement::Challenge(Box::new(challenge))));
+    }
+    if let Some(code) = document.member("error").and_then(Json::as_text) {
+        return Ok(Some(Announcement::Error(code.to_owned())));
+    }
+    let lost = document.member("lost").and_then(|lost| lost.member("expired"));
+    if let Some(expired) = lost.and_then(Json::as_count) {
+        return Ok(Some(Announcement::Lost { expired }));
+    }
+    let is_done = document.member("message").and_then(Json::as_text) == Some("handshake done");
+    Ok(is_done.then_some(Announcement::Done))
+}
+
+/// Appends what follows a quotation mark.
+fn write_challenge_member(out: &mut Vec<u8>, challenge: &Challenge) {
+    out.extend_from_slice(br#"challenge":{"txt":""#);
+    out.extend_from_slice(URL_SAFE_NO_PAD.encode(challenge.text).as_bytes());
+    out.extend_from_slice(br#"","sig":""#);
+    out.extend_from_slice(URL_SAFE_NO_PAD.encode(challenge.signature).as_bytes());
     out.extend_from_slice(br#""}"#);
 }
 

@@ -1,6 +1,7 @@
 //! What npchat answers: a message that was taken, a refusal with its JSON, a preflight (PROTOCOL.md part 1).
 //!
-//! Which request gets which is said in [`crate::server::connection`]; the parts of an answer are [`crate::server::http`]'s.
+//! Which request gets which is said in [`crate::server::connection`]; the parts of an answer are
+//! [`crate::server::http`]'s.
 
 use crate::server::http::Reply;
 use crate::server::http::response::{put, put_field, put_number, put_number_field};
@@ -88,14 +89,15 @@ pub fn refused(reply: &Reply<'_>, out: &mut Vec<u8>, refusal: Refusal, detail: D
     reply.body(out, "application/json", &json.map(str::as_bytes));
 }
 
-/// The answer to OPTIONS: what a browser asks before it lets a page send a message (PROTOCOL.md part 1). `methods` are the
-/// path's.
+/// The answer to OPTIONS: what a browser asks before it lets a page send a message (PROTOCOL.md part 1). `methods` are
+/// the path's.
 pub fn preflight(reply: &Reply<'_>, out: &mut Vec<u8>, methods: &str) {
     reply.start(out, 204);
     reply.connection(out, None);
     put_field(out, "Allow", methods);
     put_field(out, "Access-Control-Allow-Methods", methods);
-    // The asterisk is for the fields that tracing libraries add. It doesn't cover all (Fetch §3.3.3), so the others are named.
+    // The asterisk is for the fields that tracing libraries add. It doesn't cover all (Fetch §3.3.3), so the others are
+    // named.
     put_field(out, "Access-Control-Allow-Headers", "Content-Type, TTL, *");
     put_number_field(out, "Access-Control-Max-Age", PREFLIGHT_MAX_AGE_SECONDS);
     put(out, "\r\n");

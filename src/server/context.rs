@@ -4,11 +4,11 @@
 
 use std::time::Instant;
 
-use crate::protocol::signature::ChallengeSigner;
 use crate::server::config::Timeouts;
 use crate::server::http::HttpDate;
 use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
+use crate::server::signer::ChallengeSigner;
 use crate::server::store::Store;
 use crate::server::token::SessionAddress;
 

@@ -3,6 +3,7 @@
 //! What an operator may want to change is in [`crate::server::config`]; HTTP and WebSocket have limits of their own, in
 //! [`crate::server::http::limits`] and [`crate::server::websocket::limits`].
 
+use crate::protocol::login::HANDSHAKE_MAX_BYTES;
 use crate::server::http::limits::HEAD_MAX_BYTES;
 
 /// Scratch that a worker reads into: one `recv` fills at most this much.
@@ -123,8 +124,6 @@ pub const PONG_SLOW_MILLIS: u64 = 6000;
 /// pings and ten pongs a second.
 pub const PING_SPACING_MILLIS: u64 = 100;
 
-/// Largest text that may be a challenge request or a solution.
-pub const HANDSHAKE_MAX_BYTES: usize = 2 * 1024;
 /// Challenges that one connection may get, asked for or not.
 pub const CHALLENGES_PER_CONNECTION: u8 = 16;
 /// Sessions that may be logged in for one id.

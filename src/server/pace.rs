@@ -43,8 +43,8 @@ impl Pace {
         self.last_progress += pause;
     }
 
-    /// When the transfer is too slow: the grace plus the time that its bytes take at [`MIN_RATE_BYTES_PER_SECOND`]. What went
-    /// fast earns no right to silence: never more than the grace after the last byte.
+    /// When the transfer is too slow: the grace plus the time that its bytes take at [`MIN_RATE_BYTES_PER_SECOND`].
+    /// What went fast earns no right to silence: never more than the grace after the last byte.
     #[must_use]
     pub fn deadline(&self, grace: Duration) -> Instant {
         let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / MIN_RATE_BYTES_PER_SECOND);

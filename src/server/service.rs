@@ -7,10 +7,10 @@
 use std::fmt::Debug;
 use std::time::Instant;
 
+use crate::protocol::login::HANDSHAKE_MAX_BYTES;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::http::Reply;
-use crate::server::limits::HANDSHAKE_MAX_BYTES;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::routes::Request;
 use crate::server::store::Store;

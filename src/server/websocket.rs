@@ -77,7 +77,8 @@ pub enum Wants {
         /// Longest text.
         max_bytes: usize,
     },
-    /// Texts of at most so many bytes. Any other message is skipped: nothing of it is kept, and its UTF-8 not looked at.
+    /// Texts of at most so many bytes. Any other message is skipped: nothing of it is kept, and its UTF-8 not looked
+    /// at.
     ShortText {
         /// Longest text.
         max_bytes: usize,
@@ -107,8 +108,8 @@ impl WebSocket {
         }
     }
 
-    /// Takes input off the front until a message or control frame is whole. `None`: all input is taken and more is needed, or
-    /// no further frame may begin in this turn.
+    /// Takes input off the front until a message or control frame is whole. `None`: all input is taken and more is
+    /// needed, or no further frame may begin in this turn.
     ///
     /// # Errors
     /// Any [`WebSocketError`]. What is wrong has been taken off the front.

@@ -30,7 +30,6 @@ use self::rounds::Rounds;
 use self::slot::{Lent, Slot, Visit};
 use self::slots::Slots;
 use self::steps::Steps;
-use crate::protocol::signature::ChallengeSigner;
 use crate::server::context::Context;
 use crate::server::limits::{
     DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, OVER_BUDGET_PAUSE_MILLIS,
@@ -40,6 +39,7 @@ use crate::server::log::LineLimit;
 use crate::server::mailboxes::Deliveries;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::service::Service;
+use crate::server::signer::ChallengeSigner;
 use crate::server::system;
 use crate::server::timer_wheel::{Nodes, Step, Wheel};
 use crate::server::token::{SessionAddress, Token};

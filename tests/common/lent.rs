@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::{Config, Timeouts};
 use npchat::server::connection::{Connection, Step};
 use npchat::server::context::Context;
@@ -10,6 +9,7 @@ use npchat::server::http::HttpDate;
 use npchat::server::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
 use npchat::server::mailboxes::Deliveries;
 use npchat::server::metrics::Counters;
+use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 

@@ -1,6 +1,7 @@
 //! What a client can make the relay hold by sending half of something: charged as it comes, refused, and bounded in time.
 
-use npchat::server::limits::{BODY_BLOCK_BYTES, HANDSHAKE_MAX_BYTES};
+use npchat::protocol::login::HANDSHAKE_MAX_BYTES;
+use npchat::server::limits::BODY_BLOCK_BYTES;
 use npchat::server::mailboxes::Stats;
 use npchat::server::refusal::{CloseReason, Refusal};
 

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::{Config, Timeouts};
 use npchat::server::connection::Connection;
 use npchat::server::context::Context;
@@ -12,6 +11,7 @@ use npchat::server::http::HttpDate;
 use npchat::server::limits::REQUESTS_PER_VISIT;
 use npchat::server::mailboxes::Deliveries;
 use npchat::server::metrics::Counters;
+use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 

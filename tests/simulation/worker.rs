@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::Timeouts;
 use npchat::server::connection::{Connection, Step};
 use npchat::server::context::Context;
@@ -15,6 +14,7 @@ use npchat::server::limits::{
 use npchat::server::mailboxes::Deliveries;
 use npchat::server::metrics::Counters;
 use npchat::server::refusal::CloseReason;
+use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use npchat::protocol::id::RecipientId;
-use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::Config;
 use npchat::server::http::HttpDate;
 use npchat::server::limits::{MESSAGES_PER_TAKE, STALL_MIN_MILLIS};
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::Refusal;
+use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::{Store, Wish};
 use npchat::server::token::SessionAddress;
 

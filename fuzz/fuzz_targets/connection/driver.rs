@@ -6,19 +6,19 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use npchat::protocol::id::{PublicKey, RecipientId};
-use npchat::protocol::signature::ChallengeSigner;
 use npchat::server::config::{Config, Timeouts};
 use npchat::server::connection::{Connection, Step};
 use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::http::limits::HEAD_MAX_BYTES;
 use npchat::server::limits::{
-    LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES,
-    REQUESTS_PER_VISIT, SEGMENT_MAX_BYTES,
+    LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES, REQUESTS_PER_VISIT,
+    SEGMENT_MAX_BYTES,
 };
 use npchat::server::mailboxes::{Deliveries, Stats};
 use npchat::server::metrics::Counters;
 use npchat::server::refusal::CloseReason;
+use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::{Store, Wish};
 use npchat::server::token::{SessionAddress, Token};
 use npchat_fuzz::Cuts;

@@ -1,4 +1,5 @@
-//! As much of a JSON document as a handshake asks for: objects and strings. Everything else is checked and dropped.
+//! As much of a JSON document as a handshake asks for: objects, strings and counts. Everything else is checked and
+//! dropped.
 //!
 //! Stricter than `serde_json` alone, which lets the last of two equal members win and nests 128 deep. No limit
 //! of size here: the caller has one, and what is allocated is in proportion to it.
@@ -17,7 +18,9 @@ pub const JSON_MAX_DEPTH: u8 = 32;
 pub(super) enum Json {
     Object(BTreeMap<String, Self>),
     Text(String),
-    /// An array, a number, `true`, `false` or `null`.
+    /// A number that isn't negative, has no fraction and fits.
+    Count(u64),
+    /// An array, another number, `true`, `false` or `null`.
     Other,
 }
 
@@ -35,6 +38,14 @@ impl Json {
     pub(super) fn member(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => members.get(name),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is one that counts.
+    pub(super) fn as_count(&self) -> Option<u64> {
+        match self {
+            Self::Count(count) => Some(*count),
             _ => None,
         }
     }
@@ -108,8 +119,8 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Json::Other)
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Json, E> {
-        Ok(Json::Other)
+    fn visit_u64<E: Error>(self, count: u64) -> Result<Json, E> {
+        Ok(Json::Count(count))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Json, E> {

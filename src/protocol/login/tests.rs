@@ -406,3 +406,65 @@ fn what_is_written_is_exact_and_appended() {
     assert_eq!(out, br#"before {"error":"wrong_key"}"#);
     assert_eq!(DONE, br#"{"message":"handshake done"}"#);
 }
+
+#[test]
+fn what_a_client_writes_the_relay_reads() {
+    assert_eq!(parse(CHALLENGE_REQUEST), Ok(Some(Handshake::ChallengeRequest)));
+    let Handshake::Solution(solution) = good_solution() else {
+        unreachable!()
+    };
+    let mut text = Vec::new();
+    write_solution(&mut text, &solution);
+    assert_eq!(str::from_utf8(&text).unwrap(), object(&good_members()));
+    assert_eq!(parse(&text), Ok(Some(good_solution())));
+}
+
+#[test]
+fn what_a_relay_writes_the_client_reads() {
+    let challenge = Challenge {
+        text: TEXT,
+        signature: CHALLENGE_SIGNATURE,
+    };
+    let written = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut text = Vec::new();
+        write(&mut text);
+        parse_announcement(&text)
+    };
+    assert_eq!(
+        written(&|out| write_challenge(out, &challenge)),
+        Ok(Some(Announcement::Challenge(Box::new(challenge.clone()))))
+    );
+    assert_eq!(
+        written(&|out| out.extend_from_slice(DONE)),
+        Ok(Some(Announcement::Done))
+    );
+    for expired in [0, 1, u64::MAX] {
+        let lost = written(&|out| write_lost(out, expired));
+        assert_eq!(lost, Ok(Some(Announcement::Lost { expired })));
+    }
+    let failed = written(&|out| write_error(out, "wrong_key"));
+    assert_eq!(failed, Ok(Some(Announcement::Error("wrong_key".to_owned()))));
+}
+
+#[test]
+fn a_client_passes_over_what_it_does_not_know_and_takes_no_broken_challenge() {
+    for text in [
+        "{}",
+        "7",
+        "[]",
+        r#"{"message":"hello"}"#,
+        r#"{"lost":{"expired":-1}}"#,
+        r#"{"lost":{"expired":1.5}}"#,
+        r#"{"error":7}"#,
+    ] {
+        assert_eq!(parse_announcement(text.as_bytes()), Ok(None), "{text}");
+    }
+    for text in [r#"{"challenge":{}}"#, r#"{"challenge":{"txt":"AA","sig":"AA"}}"#] {
+        let refused = Err(HandshakeError::BadChallenge);
+        assert_eq!(parse_announcement(text.as_bytes()), refused, "{text}");
+    }
+    let long = [DONE, &[b' '; HANDSHAKE_MAX_BYTES]].concat();
+    for text in [b"".as_slice(), br#"{"error":"a","error":"b"}"#, &long] {
+        assert_eq!(parse_announcement(text), Err(HandshakeError::Malformed));
+    }
+}

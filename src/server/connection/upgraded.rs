@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::closing::Closing;
 use super::{Advance, Stage};
+use crate::protocol::login::HANDSHAKE_MAX_BYTES;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
-use crate::server::limits::{FRAMES_PER_REQUEST, HANDSHAKE_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::server::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::refusal::CloseReason;
 use crate::server::service::{Conversation, Heard, Service};
 use crate::server::websocket::{Event, Lent, WebSocket};

@@ -1,7 +1,7 @@
 //! The head of a request: where it ends, and what it says by the strict reading of RFC 9112.
 //!
-//! httparse splits it into fields; what it lets pass and a strict reader must not is refused here and in the modules beside.
-//! What the request is for, and whether this path has that method, is not decided here.
+//! httparse splits it into fields; what it lets pass and a strict reader must not is refused here and in the modules
+//! beside. What the request is for, and whether this path has that method, is not decided here.
 
 use std::mem::MaybeUninit;
 
@@ -117,7 +117,8 @@ pub struct RequestHead<'b> {
     pub method: Method,
     /// The request target, without the scheme and authority of an absolute one.
     pub target: Target<'b>,
-    /// Whether the client is at HTTP/1.0, not 1.1 to 1.9: no chunks, no 100, and an answer says when the connection is kept.
+    /// Whether the client is at HTTP/1.0, not 1.1 to 1.9: no chunks, no 100, and an answer says when the connection is
+    /// kept.
     pub is_http_10: bool,
     /// The authority that the client means: that of an absolute target, else of `Host`. Only HTTP/1.0 may have none.
     pub host: Option<&'b [u8]>,

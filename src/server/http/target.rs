@@ -8,8 +8,8 @@ use super::error::HttpError;
 use super::message::Method;
 use crate::protocol::authority::is_authority;
 
-/// A request target, cut into its parts and not decoded. It is ASCII, and begins with a slash unless it is of a form that
-/// only a proxy is asked with.
+/// A request target, cut into its parts and not decoded. It is ASCII, and begins with a slash unless it is of a form
+/// that only a proxy is asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'b> {
     /// A path and its query.

@@ -46,7 +46,8 @@ impl Upgrade<'_> {
     }
 }
 
-/// Base64 whose last character may have stray bits, as the example of RFC 6455 §1.3 and keys made of random characters have.
+/// Base64 whose last character may have stray bits, as the example of RFC 6455 §1.3 and keys made of random characters
+/// have.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),

@@ -11,7 +11,6 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use socket2::SockRef;
 
 use super::*;
-use crate::protocol::signature::ChallengeSigner;
 use crate::server::answers;
 use crate::server::certificate::{self, CurrentCertificate};
 use crate::server::config::{CertificateFiles, Config};
@@ -21,6 +20,7 @@ use crate::server::metrics::Counters;
 use crate::server::refusal::Refusal;
 use crate::server::routes::Request;
 use crate::server::service::{Conversation, Heard};
+use crate::server::signer::ChallengeSigner;
 use crate::server::store::Store;
 use crate::server::token::{SessionAddress, Token};
 use crate::server::transport::tls::Acceptor;
