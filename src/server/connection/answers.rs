@@ -70,7 +70,7 @@ impl Answer {
             Self::Info => reply.text(out, 200, JSON, context.store.info()),
             Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
             Self::Ready if context.store.is_draining() => {
-                answers::unready(&reply, out, JSON, r#"{"status":"draining"}"#)
+                answers::unready(&reply, out, JSON, r#"{"status":"draining"}"#);
             }
             Self::Ready if context.store.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
             Self::Ready => answers::unready(&reply, out, JSON, r#"{"status":"full"}"#),
