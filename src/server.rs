@@ -60,7 +60,7 @@ use crate::server::signer::ChallengeSigner;
 use crate::server::store::Store;
 use crate::server::system::FileLimit;
 use crate::server::transport::tls::Acceptor;
-use crate::server::worker::{Epoch, INBOX, Inbox, Worker};
+use crate::server::worker::{Epoch, HighestClasses, INBOX, Inbox, Worker};
 
 /// A running server. Dropping it stops it at once.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) counters: Vec<Counters>,
     places: Places,
+    /// Which worker has the connections that hold the most.
+    pub(crate) highest_classes: HighestClasses,
     pub(crate) timeouts: Timeouts,
     pub(crate) clean_period: Duration,
     pub(crate) drain: Duration,
@@ -270,6 +272,7 @@ impl Shared {
                 usize::try_from(room.min(config.max_connections().into())).unwrap_or(usize::MAX),
                 listeners,
             ),
+            highest_classes: HighestClasses::new(polls.len()),
             timeouts: config.timeouts,
             clean_period: config.clean_period,
             drain: config.drain,

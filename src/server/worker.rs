@@ -24,6 +24,7 @@ use self::clock::Clock;
 pub(crate) use self::clock::Epoch;
 use self::entrance::Entrance;
 use self::expiry::Sweep;
+pub(crate) use self::holders::HighestClasses;
 use self::holders::Holders;
 pub(crate) use self::inbox::Inbox;
 use self::rounds::Rounds;
@@ -150,8 +151,12 @@ impl<S: Service> Worker<S> {
             self.tell_others();
             self.reach_deadlines();
             self.expire_messages();
+            // Again, since newcomers hold something too, and no event need follow.
+            self.evict_holders();
             self.tell_others();
         }
+        // Others must not wait for what this one would do.
+        self.shared.highest_classes.withdraw(self.index as usize);
         Ok(())
     }
 
@@ -366,7 +371,8 @@ impl<S: Service> Worker<S> {
         let can_sleep = !timeout.is_zero()
             && self.shared.inboxes[self.index as usize].fall_asleep()
             // After that, so that who sets them sees that this worker must be woken.
-            && !self.is_told_to_end();
+            && !self.is_told_to_end()
+            && !self.must_evict();
         if can_sleep { timeout } else { Duration::ZERO }
     }
 

@@ -1,5 +1,7 @@
 //! What connections hold between turns, charged to the budget for them; and which of them hold the most.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use super::Worker;
 use super::slot::{Slot, Visit};
 use super::slots::Slots;
@@ -26,7 +28,40 @@ fn class_of(held_bytes: usize) -> u8 {
     u8::try_from((digits as usize).min(CLASSES - 1)).unwrap_or(0)
 }
 
+/// The highest list of each worker that isn't empty, so that a worker leaves a connection open while another worker has
+/// one that holds more.
+#[derive(Debug)]
+pub(crate) struct HighestClasses(Vec<AtomicU8>);
+
+impl HighestClasses {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| AtomicU8::new(0)).collect())
+    }
+
+    fn publish(&self, worker: usize, class: u8) {
+        if let Some(own) = self.0.get(worker) {
+            own.store(class, Ordering::Release);
+        }
+    }
+
+    /// The worker ends, and closes no more connections.
+    pub(super) fn withdraw(&self, worker: usize) {
+        self.publish(worker, 0);
+    }
+
+    /// A worker that has a higher class than this one.
+    fn worker_above(&self, class: u8) -> Option<usize> {
+        self.0.iter().position(|other| other.load(Ordering::Acquire) > class)
+    }
+}
+
 impl Holders {
+    /// The highest list that isn't empty, or 0.
+    fn highest_class(&self) -> u8 {
+        let class = self.classes.iter().rposition(|tokens| !tokens.is_empty());
+        class.and_then(|class| u8::try_from(class).ok()).unwrap_or(0)
+    }
+
     fn note<S: Service>(&mut self, token: Token, slots: &mut Slots<Slot<S>>) {
         let Some(slot) = slots.get_mut(token) else { return };
         let class = class_of(slot.held_bytes());
@@ -54,23 +89,20 @@ impl Holders {
         }
     }
 
-    /// One of the largest, which is then on no list. Up to `looks` entries are looked at.
-    fn take_largest<S: Service>(&mut self, slots: &mut Slots<Slot<S>>, looks: &mut usize) -> Option<Token> {
-        while *looks > 0 {
-            let class = self.classes.iter().rposition(|tokens| !tokens.is_empty())?;
-            let token = self.classes[class].pop()?;
-            self.entries -= 1;
-            *looks -= 1;
-            let Some(slot) = slots.get_mut(token) else { continue };
-            if usize::from(slot.holder_class) != class {
-                continue;
-            }
-            slot.holder_class = 0;
-            if usize::from(class_of(slot.held_bytes())) == class {
-                return Some(token);
-            }
-            self.note(token, slots);
+    /// Looks at one entry of the highest list, which is then on no list. `None`: it holds less by now, or has gone.
+    fn take_largest<S: Service>(&mut self, slots: &mut Slots<Slot<S>>) -> Option<Token> {
+        let class = usize::from(self.highest_class());
+        let token = self.classes[class].pop()?;
+        self.entries -= 1;
+        let slot = slots.get_mut(token)?;
+        if usize::from(slot.holder_class) != class {
+            return None;
         }
+        slot.holder_class = 0;
+        if usize::from(class_of(slot.held_bytes())) == class {
+            return Some(token);
+        }
+        self.note(token, slots);
         None
     }
 }
@@ -91,6 +123,7 @@ impl<S: Service> Worker<S> {
             budget.release((charged - held) as u64);
         }
         self.holders.note(token, &mut self.slots);
+        self.publish_highest_class();
     }
 
     /// Whether connections hold more than they may.
@@ -98,15 +131,38 @@ impl<S: Service> Worker<S> {
         self.shared.store.connection_budget().is_over()
     }
 
-    /// Closes those that hold the most, until connections hold no more than they may.
+    /// Closes those that hold the most, until connections hold no more than they may. Where another worker has a larger
+    /// one, that worker is woken for it.
     pub(super) fn evict_holders(&mut self) {
-        let mut looks = EVICTIONS_PER_TURN;
-        while self.is_over_budget() {
-            let Some(token) = self.holders.take_largest(&mut self.slots, &mut looks) else {
+        for _ in 0..EVICTIONS_PER_TURN {
+            let class = self.holders.highest_class();
+            if !self.is_over_budget() {
                 return;
-            };
-            self.serve(token, Visit::Evict);
+            }
+            if let Some(other) = self.shared.highest_classes.worker_above(class) {
+                self.shared.inboxes[other].wake();
+                return;
+            }
+            if class == 0 {
+                return;
+            }
+            if let Some(token) = self.holders.take_largest(&mut self.slots) {
+                self.serve(token, Visit::Evict);
+            }
+            // Only now, when its memory has been released: others would close theirs before that.
+            self.publish_highest_class();
         }
+    }
+
+    /// Whether [`Worker::evict_holders`] has something to do here.
+    pub(super) fn must_evict(&self) -> bool {
+        let class = self.holders.highest_class();
+        self.is_over_budget() && class > 0 && self.shared.highest_classes.worker_above(class).is_none()
+    }
+
+    fn publish_highest_class(&self) {
+        let class = self.holders.highest_class();
+        self.shared.highest_classes.publish(self.index as usize, class);
     }
 }
 
@@ -118,5 +174,19 @@ mod tests {
     fn a_class_is_a_power_of_two() {
         let classes = [0, 1023, 1024, 2047, 2048, 65_535, 65_536, usize::MAX].map(class_of);
         assert_eq!(classes, [0, 0, 1, 1, 2, 6, 7, 15]);
+    }
+
+    #[test]
+    fn the_worker_with_the_largest_holders_is_above_all_others_and_below_none() {
+        let highest = HighestClasses::new(3);
+        assert_eq!(highest.worker_above(0), None);
+        highest.publish(1, 7);
+        highest.publish(2, 5);
+        assert_eq!(
+            [0, 5, 7].map(|class| highest.worker_above(class)),
+            [Some(1), Some(1), None]
+        );
+        highest.publish(1, 0);
+        assert_eq!([0, 5].map(|class| highest.worker_above(class)), [Some(2), None]);
     }
 }
