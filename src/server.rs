@@ -51,7 +51,9 @@ use self::places::Places;
 use self::renewal::Renewal;
 use crate::server::certificate::{CertificateError, CurrentCertificate, Loaded};
 use crate::server::config::{CertificateFiles, Config, ConfigError, Timeouts};
-use crate::server::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES};
+use crate::server::limits::{
+    FEW_CONNECTIONS, FILES_PER_PROCESS, FILES_PER_WORKER, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES, TURNED_AWAY_MAX,
+};
 use crate::server::mailboxes::Stats;
 use crate::server::metrics::{Counters, Totals};
 use crate::server::relay::Relay;
@@ -156,13 +158,14 @@ impl Server {
     }
 
     fn warn_of_few_connections(&self, files: u64) {
+        let reserved = reserved_files(self.shared.inboxes.len(), self.addresses.len());
         let connections = self.shared.places.count();
         // Fewer than files allow are what the operator has chosen.
-        let is_for_files = connections as u64 == files.saturating_sub(RESERVED_FILES).max(1);
+        let is_for_files = connections as u64 == files.saturating_sub(reserved).max(1);
         if connections < FEW_CONNECTIONS && is_for_files {
             tracing::warn!(
                 "room for {connections} connections only: the process may have {files} open files, of which \
-                 {RESERVED_FILES} are kept for other things; raise the hard limit (LimitNOFILE= of a systemd unit, \
+                 {reserved} are kept for other things; raise the hard limit (LimitNOFILE= of a systemd unit, \
                  ulimit -Hn in a shell, --ulimit nofile= of a container)"
             );
         }
@@ -261,7 +264,7 @@ impl Shared {
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| StartError::System("make a waker", error))?;
         let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let room = files.saturating_sub(RESERVED_FILES).max(1);
+        let room = files.saturating_sub(reserved_files(polls.len(), listeners)).max(1);
         let epoch = Epoch::now();
         Ok(Self {
             store: Store::new(config, random_secret()?, epoch.instant, &started),
@@ -407,6 +410,15 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let _ = watcher.join();
     tracing::info!("stopped: {}", shared.totals());
     result
+}
+
+/// How many files so many workers, with a listener each for so many addresses, leave to no connection that is served.
+fn reserved_files(workers: usize, addresses: usize) -> u64 {
+    let each = FILES_PER_WORKER.saturating_add(addresses as u64);
+    let workers = (workers as u64).saturating_mul(each);
+    workers
+        .saturating_add(FILES_PER_PROCESS + TURNED_AWAY_MAX as u64)
+        .max(RESERVED_FILES)
 }
 
 fn random_secret() -> Result<[u64; 2], StartError> {

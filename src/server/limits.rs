@@ -243,8 +243,14 @@ pub const PLACES_PER_LISTENER: usize = 16;
 pub const FEW_CONNECTIONS: usize = 512;
 /// Connections over the limit that may be open at once to be told so; more than these are closed without a word.
 pub const TURNED_AWAY_MAX: usize = 64;
-/// Files kept for what isn't a connection (listeners, pollers, standard streams, certificate reloads) or is turned away.
+/// Files kept for what isn't a connection (listeners, pollers, standard streams, certificate reloads) or is turned away,
+/// unless workers and addresses are so many that they take more.
 pub const RESERVED_FILES: u64 = 128;
+/// Files that a worker takes beside its listeners: its poller, the poller's waker, and a connection that it closes
+/// because there is no room to turn it away.
+pub const FILES_PER_WORKER: u64 = 3;
+/// Files of the process that belong to no worker: standard streams, signals, the certificate and its key, /proc.
+pub const FILES_PER_PROCESS: u64 = 16;
 
 const _: () = {
     assert!(HEAD_MAX_BYTES < READ_SCRATCH_BYTES);
@@ -257,7 +263,7 @@ const _: () = {
     assert!(REQUESTS_PER_VISIT_MIN * 2 * EVENTS_PER_POLL <= REQUESTS_FOR_ALL_NEWS);
     assert!(NEWCOMERS_MIN_MICROS <= NEWCOMERS_MAX_MICROS);
     assert!(READ_SCRATCH_BYTES <= LEFT_OVER_BYTES_PER_TURN);
-    assert!((TURNED_AWAY_MAX as u64) < RESERVED_FILES);
+    assert!((TURNED_AWAY_MAX as u64) + FILES_PER_PROCESS + FILES_PER_WORKER < RESERVED_FILES);
     assert!(HANDSHAKE_MAX_BYTES < OUTBOUND_HIGH_WATER_BYTES);
     assert!(SHARDS_MAX.is_power_of_two());
     assert!(SHARDS_MAX <= LOST_RECORDS_MAX && LOST_RECORDS_MAX < u32::MAX as usize);

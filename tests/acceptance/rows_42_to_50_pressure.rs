@@ -138,17 +138,28 @@ fn row_50_connections_beyond_what_fits_are_refused_and_those_inside_go_on() {
 #[test]
 fn probes_at_a_listener_of_their_own_are_answered_whatever_the_crowd_at_another_does() {
     const FITTING: usize = 40;
-    let mut command = with_file_limit(RESERVED_FILES + FITTING as u64);
+    let limit = RESERVED_FILES + FITTING as u64;
+    // All places, all of those to be turned away, and as many again, which aren't even told.
+    probes_are_answered_beside_a_crowd(&mut with_file_limit(limit), FITTING + 2 * TURNED_AWAY_MAX);
+}
+
+#[test]
+fn workers_that_take_many_files_leave_the_probes_theirs() {
+    const FILES: u64 = 300;
+    let mut command = with_file_limit(FILES);
+    command.args(["--workers", "32"]);
+    probes_are_answered_beside_a_crowd(&mut command, 300);
+}
+
+/// With all its places taken at one address, and all of those to be turned away, the server answers at another one.
+fn probes_are_answered_beside_a_crowd(command: &mut Command, crowd: usize) {
     command.args(["--listen", "http://127.0.0.1:0"]);
-    let daemon = Daemon::run(&mut command);
+    let daemon = Daemon::run(command);
     let (_, rest) = daemon.first_line.split_once(" and ").unwrap();
     let (_, rest) = rest.split_once("://").unwrap();
     let crowded: SocketAddr = rest.split(',').next().unwrap().parse().unwrap();
     let own = daemon.address;
-    // All places, all of those to be turned away, and as many again, which aren't even told.
-    let crowd: Vec<_> = (0..FITTING + 2 * TURNED_AWAY_MAX)
-        .map(|_| TcpStream::connect(crowded).unwrap())
-        .collect();
+    let crowd: Vec<_> = (0..crowd).map(|_| TcpStream::connect(crowded).unwrap()).collect();
     let is_closed = |mut stream: &TcpStream| {
         stream.set_nonblocking(true).unwrap();
         !matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
@@ -164,16 +175,21 @@ fn probes_at_a_listener_of_their_own_are_answered_whatever_the_crowd_at_another_
         }
     }
     drop((crowd, probes));
-    assert_eq!(daemon.finish(), Some(0));
+    daemon.signal(Signal::TERM);
+    let log = daemon.rest_of_log();
+    // Or the probes had waited for a deadline of the crowd.
+    assert!(!log.contains("accepting pauses"), "{log}");
+    assert_eq!(daemon.exit_code(), Some(0));
 }
 
 #[test]
 fn row_50_the_file_limit_is_raised_and_told() {
-    let hard = getrlimit(Resource::Nofile).maximum.unwrap();
+    // Few enough that files are what counts, and not the memory of this machine.
+    let hard = getrlimit(Resource::Nofile).maximum.map_or(1000, |most| most.min(1000));
     let mut command = Command::new("sh");
     command.args([
         "-c",
-        "ulimit -S -n 100; exec \"$0\" \"$@\"",
+        &format!("ulimit -S -n 100; ulimit -H -n {hard}; exec \"$0\" \"$@\""),
         env!("CARGO_BIN_EXE_npchatd"),
     ]);
     let daemon = Daemon::run(&mut command);

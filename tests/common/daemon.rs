@@ -29,7 +29,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it on a free port of loopback with two workers and these options.
+    /// Starts it on a free port of loopback with these options, and two workers if they say nothing of that.
     pub(crate) fn start(options: &[&str]) -> Self {
         Self::run(Command::new(env!("CARGO_BIN_EXE_npchatd")).args(options))
     }
@@ -80,7 +80,10 @@ impl Daemon {
     }
 
     fn spawn(command: &mut Command, address: SocketAddr) -> Child {
-        command.args(["--listen", &address.to_string(), "--workers", "2"]);
+        command.args(["--listen", &address.to_string()]);
+        if !command.get_args().any(|argument| argument == "--workers") {
+            command.args(["--workers", "2"]);
+        }
         if Wire::HERE == Wire::Tls {
             let files = certificate_files("localhost");
             command.arg("--cert").arg(files.certificate);
