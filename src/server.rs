@@ -35,6 +35,7 @@ mod worker;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 use std::{error, fmt, io};
@@ -52,7 +53,8 @@ use self::renewal::Renewal;
 use crate::server::certificate::{CertificateError, CurrentCertificate, Loaded};
 use crate::server::config::{CertificateFiles, Config, ConfigError, Timeouts};
 use crate::server::limits::{
-    FEW_CONNECTIONS, FILES_PER_PROCESS, FILES_PER_WORKER, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES, TURNED_AWAY_MAX,
+    FEW_CONNECTIONS, FILES_PER_PROCESS, FILES_PER_WORKER, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES, START_SIGNAL_MILLIS,
+    TURNED_AWAY_MAX,
 };
 use crate::server::mailboxes::Stats;
 use crate::server::metrics::{Counters, Totals};
@@ -365,9 +367,9 @@ fn secure(config: &Config) -> Result<Option<(Acceptor, Renewal)>, StartError> {
     Ok(Some((acceptor, renewal)))
 }
 
-/// Runs a server until SIGTERM or SIGINT, then drains it. A second one of them ends the process at once. SIGHUP has
-/// it load its certificate again, SIGUSR1 tell in the log what it has counted. Where [`log::start`] has been called,
-/// none of them waits for stderr.
+/// Runs a server until SIGTERM or SIGINT, then drains it. A second one of them ends the process at once, as does the
+/// first one while the server hasn't started. SIGHUP has it load its certificate again, SIGUSR1 tell in the log what it
+/// has counted. Where [`log::start`] has been called, none of them waits for stderr.
 ///
 /// # Errors
 /// The server didn't start, or a worker failed.
@@ -376,40 +378,67 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(|error| StartError::System("take signals", error))?;
     let handle = signals.handle();
-    let server = Server::start(config)?;
-    let shared = Arc::clone(&server.shared);
-    let renew = server.renewal.as_ref().map(Renewal::order);
+    let (announce, started) = mpsc::channel();
+    // And its thread too, for a start may wait for the network.
     let watcher = thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || {
-            let mut is_stopping = false;
-            for signal in signals.forever() {
-                match (signal, &renew) {
-                    (SIGHUP, Some(renew)) => renew(),
-                    (SIGHUP, None) => tracing::info!("there is no certificate to renew"),
-                    (SIGUSR1, _) => tracing::info!("so far: {}", shared.totals()),
-                    _ if is_stopping => {
-                        tracing::warn!("stopping at once");
-                        log::flush_within(Duration::from_millis(LOG_LAST_FLUSH_MILLIS));
-                        std::process::exit(128 + signal);
-                    }
-                    _ => {
-                        is_stopping = true;
-                        shared.store.start_draining();
-                        shared.wake_all();
-                        tracing::info!("stopping");
-                    }
-                }
-            }
-        })
+        .spawn(move || watch(&mut signals, &started))
         .map_err(|error| StartError::System("start a thread", error))?;
-    let shared = Arc::clone(&server.shared);
-    let result = server.wait();
+    let result = Server::start(config).map(|server| {
+        let shared = Arc::clone(&server.shared);
+        let renew = server.renewal.as_ref().map(Renewal::order);
+        // The watcher ends after this.
+        let _ = announce.send(Started {
+            shared: Arc::clone(&shared),
+            renew,
+        });
+        (server.wait(), shared)
+    });
+    drop(announce);
     handle.close();
     // It only waits for signals, and has just been told to end.
     let _ = watcher.join();
+    let (result, shared) = result?;
     tracing::info!("stopped: {}", shared.totals());
     result
+}
+
+/// What signals act on.
+struct Started<F> {
+    shared: Arc<Shared>,
+    /// If there is a certificate.
+    renew: Option<F>,
+}
+
+/// Does what each signal asks for, until its handle is closed.
+fn watch(signals: &mut Signals, started: &Receiver<Started<impl Fn()>>) {
+    let mut server = None;
+    let mut is_stopping = false;
+    for signal in signals.forever() {
+        if server.is_none() {
+            // It may just have begun to listen, and have mail.
+            server = started.recv_timeout(Duration::from_millis(START_SIGNAL_MILLIS)).ok();
+        }
+        let is_end = [SIGTERM, SIGINT].contains(&signal);
+        match &server {
+            Some(Started { renew: Some(renew), .. }) if signal == SIGHUP => renew(),
+            Some(_) if signal == SIGHUP => tracing::info!("there is no certificate to renew"),
+            Some(Started { shared, .. }) if signal == SIGUSR1 => tracing::info!("so far: {}", shared.totals()),
+            Some(Started { shared, .. }) if is_end && !is_stopping => {
+                is_stopping = true;
+                shared.store.start_draining();
+                shared.wake_all();
+                tracing::info!("stopping");
+            }
+            _ if is_end => {
+                tracing::warn!("stopping at once");
+                log::flush_within(Duration::from_millis(LOG_LAST_FLUSH_MILLIS));
+                std::process::exit(128 + signal);
+            }
+            // Of a server that hasn't started there is nothing to tell, nor to load again.
+            _ => {}
+        }
+    }
 }
 
 /// How many files so many workers, with a listener each for so many addresses, leave to no connection that is served.

@@ -4,15 +4,17 @@
 
 mod common;
 
-use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{env, fs, process};
 
-use rustix::process::{Signal, getuid};
+use rustix::process::{Pid, Signal, getuid, kill_process};
 
-use common::{Daemon, Identity, RawClient, Receiver, free_address, post};
+use common::{Daemon, Identity, PATIENCE, RawClient, Receiver, free_address, post, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_npchatd");
 /// Without any privilege, by custom.
@@ -83,6 +85,56 @@ fn with_its_standard_streams_closed_it_logs_into_no_connection() {
     }
     drop(clients);
     assert_eq!(daemon.exit_code(), Some(0));
+}
+
+/// The file at `$0` takes the place of the resolver's configuration.
+const RESOLVE_BY: &str = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+
+#[test]
+fn a_signal_ends_a_start_that_waits_for_the_network() {
+    // A name server that answers nobody.
+    let [.., high, low] = process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 2, high, low);
+    let Ok(silent) = UdpSocket::bind((address, 53)) else {
+        eprintln!("SKIPPED: port 53 can't be taken");
+        return;
+    };
+    silent.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let resolver = env::temp_dir().join(format!("npchat-resolver-{}", process::id()));
+    // Longer than the test is patient.
+    fs::write(
+        &resolver,
+        format!("nameserver {address}\noptions timeout:30 attempts:5\n"),
+    )
+    .unwrap();
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--map-root-user", "sh", "-c", RESOLVE_BY])
+            .arg(&resolver);
+        command
+    };
+    if works(unshare().arg("true")) {
+        let mut child = unshare()
+            .args([PROGRAM, "--listen", "slow.example:8000"])
+            .spawn()
+            .unwrap();
+        let (mut is_asked, mut status) = (false, None);
+        wait_until(PATIENCE, "the name is asked for", || {
+            is_asked = silent.recv(&mut [0; 512]).is_ok();
+            status = child.try_wait().unwrap();
+            is_asked || status.is_some()
+        });
+        if is_asked {
+            kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+            let mut ends = || child.try_wait().unwrap().inspect(|end| status = Some(*end)).is_some();
+            wait_until(PATIENCE, "it has ended", &mut ends);
+            assert_eq!(status.and_then(|status| status.code()), Some(128 + 15));
+        } else {
+            eprintln!("SKIPPED: names aren't asked for there: {status:?}");
+        }
+    }
+    fs::remove_file(resolver).unwrap();
 }
 
 #[test]

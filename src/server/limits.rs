@@ -236,6 +236,8 @@ pub const LOG_RETRY_MILLIS: u64 = 20;
 pub const SHARDS_PER_WORKER: usize = 32;
 /// Most shards altogether.
 pub const SHARDS_MAX: usize = 1024;
+/// How long a signal waits for the end of a start, before which there is no server to stop in order.
+pub const START_SIGNAL_MILLIS: u64 = 500;
 /// Places for connections that each listener keeps for its own, so that a crowd at another one doesn't shut out its
 /// probes; fewer where there is little room.
 pub const PLACES_PER_LISTENER: usize = 16;

@@ -78,7 +78,7 @@ impl Renewal {
     }
 
     /// What makes the thread load the files at once, for whoever gets the order to.
-    pub(super) fn order(&self) -> impl Fn() + Send + 'static {
+    pub(super) fn order(&self) -> impl Fn() + Send + 'static + use<> {
         let words = self.words.clone();
         // The one way for this to fail is a server that has stopped.
         move || drop(words.send(Word::Renew))
