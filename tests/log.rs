@@ -23,7 +23,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use tracing::level_filters::LevelFilter;
 
-use common::{Daemon, Identity, PATIENCE, RawClient, Receiver, free_address, post, wait_until};
+use common::{Daemon, Identity, PATIENCE, RawClient, Receiver, free_address, post, post_request, wait_until};
 
 /// A request that is refused with a line at the level `debug`, and keeps its connection.
 const REFUSED: &str = "POST /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
@@ -112,7 +112,10 @@ fn a_second_signal_ends_the_program_at_once_while_nobody_reads_its_log() {
     let (_reader, writer) = full_pipe();
     let daemon = daemon(writer, &["--drain", "5m"]);
     let mut holding = RawClient::connect(daemon.address);
-    holding.send("GET /healthz HT");
+    // So much of it that the server waits for the rest for a minute.
+    let path = format!("/{}", Identity::generate().id);
+    let request = post_request(daemon.address, &path, "", vec![b'x'; 60_000]);
+    holding.send(&request[..request.len() - 1]);
     daemon.signal(Signal::TERM);
     wait_until(PATIENCE, "the drain has begun", || {
         TcpStream::connect(daemon.address).is_err()

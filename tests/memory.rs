@@ -189,6 +189,9 @@ fn clients_that_do_not_read_are_closed_and_one_that_does_is_served() {
         fair.read_response().status == 200
     });
     judge(&daemon, "clients that don't read", bound());
-    daemon.signal(rustix::process::Signal::USR1);
-    daemon.wait_for_line("closed.connection_memory=");
+    // What they have sent may still wait for its turn.
+    wait_until(PATIENCE, "one of them is closed for what it holds", || {
+        daemon.signal(rustix::process::Signal::USR1);
+        daemon.wait_for_line("so far: ").contains("closed.connection_memory=")
+    });
 }
