@@ -56,9 +56,7 @@ impl Queue {
             return;
         }
         // A path may have the end of a line in it, or what a terminal takes for a command.
-        let one_line = text
-            .iter()
-            .map(|byte| if byte.is_ascii_control() { b' ' } else { *byte });
+        let one_line = (0..text.len()).map(|at| if is_control(text, at) { b' ' } else { text[at] });
         state.lines.extend(one_line);
         state.lines.extend_from_slice(mark);
         state.lines.push(b'\n');
@@ -192,6 +190,17 @@ fn first_lines(lines: &[u8]) -> usize {
 
 fn count_lines(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).fold(0, |count, _| count + 1)
+}
+
+/// Whether this byte is a control character or a part of one: those of C1 have two bytes in UTF-8 (U+0080 to U+009F).
+fn is_control(text: &[u8], at: usize) -> bool {
+    const C1_START: u8 = 0xc2;
+    let is_c1_end = |byte: &u8| (0x80..=0x9f).contains(byte);
+    match text[at] {
+        C1_START => text.get(at + 1).is_some_and(is_c1_end),
+        byte if is_c1_end(&byte) => at.checked_sub(1).is_some_and(|before| text[before] == C1_START),
+        byte => byte.is_ascii_control(),
+    }
 }
 
 /// The first `length` bytes of a text, less what there is of a character cut in two.
@@ -330,6 +339,15 @@ mod tests {
         assert!(lines.iter().all(|line| line.len() < LOG_LINE_MAX_BYTES));
         assert!(lines[2].ends_with("xx…"));
         assert_eq!(lines[3].len(), LOG_LINE_MAX_BYTES - 1);
+    }
+
+    #[test]
+    fn no_control_character_of_a_line_reaches_a_terminal() {
+        let queue = Queue::new();
+        queue.push("a\u{1b}[31m \u{9b}31m\u{85}\u{7f}é\u{a0}\u{1df}z".as_bytes());
+        let mut out = Script::new([]);
+        write_once(&queue, &mut out, false);
+        assert_eq!(out.text(), "a [31m   31m   é\u{a0}\u{1df}z\n");
     }
 
     #[test]
