@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use npchat::refusal::CloseReason;
+use npchat::server::refusal::CloseReason;
 
 use common::{Identity, PATIENCE, RawClient, RawWebSocket, address, post, start, wait_until};
 
