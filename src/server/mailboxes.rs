@@ -16,12 +16,15 @@ use crate::server::log;
 use crate::server::sync::{Mutex, MutexGuard};
 use crate::server::token::SessionAddress;
 
+use self::key::Key;
+use self::padded::Padded;
 use self::pool::Pool;
 use self::shard::Shard;
 
 pub use self::budget::{Budget, Charge};
 pub use self::deliveries::{Deliveries, Delivery};
-pub use self::mailbox::Sequence;
+pub use self::sequence::Sequence;
+pub use self::terms::{Caps, Hold, PostError, Room, Stats, Taken, TooManySessions};
 
 mod arena;
 mod audience;
@@ -29,12 +32,18 @@ mod blocks;
 mod budget;
 mod deliveries;
 mod dense;
+mod key;
 mod lost;
 mod mailbox;
+mod message;
+mod padded;
 mod pool;
+mod segment;
+mod sequence;
 mod shard;
 mod slab;
 mod table;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod warm;
@@ -294,116 +303,10 @@ impl Drop for Attachment {
     }
 }
 
-/// What one mailbox may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caps {
-    /// Messages waiting.
-    pub mailbox_messages: u32,
-    /// Sum of their bodies, in bytes.
-    pub mailbox_bytes: u32,
-    /// Live sessions, see [`SESSIONS_PER_MAILBOX`](crate::server::limits::SESSIONS_PER_MAILBOX).
-    pub sessions: usize,
-}
-
-/// How much a session has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Messages.
-    pub messages: usize,
-    /// Sum of their bodies, in bytes.
-    pub bytes: usize,
-}
-
-impl Room {
-    /// None.
-    pub const NONE: Self = Self { messages: 0, bytes: 0 };
-
-    /// Any number of messages, as far as their bodies fit.
-    #[must_use]
-    pub const fn of_bytes(bytes: usize) -> Self {
-        Self {
-            messages: usize::MAX,
-            bytes,
-        }
-    }
-}
-
-/// How long a message may wait (PROTOCOL.md part 1, Sending).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Until it is had, for at most `ttl` seconds. Zero is the same as [`Hold::LiveOnly`].
-    Store {
-        /// Seconds from now. Counts as less where the deadline would be more than 136 years after the epoch.
-        ttl: u32,
-    },
-    /// Not at all: only sessions that are attached now are given it, within
-    /// [`LIVE_ONLY_HOLD_SECONDS`](crate::server::limits::LIVE_ONLY_HOLD_SECONDS).
-    LiveOnly,
-}
-
-/// Why a message isn't taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PostError {
-    /// The mailbox is at one of its [`Caps`].
-    MailboxFull,
-    /// The memory budget of all mailboxes is spent.
-    BudgetSpent,
-}
-
-/// The mailbox has as many sessions as [`Caps::sessions`] allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooManySessions;
-
-/// What [`Attachment::take`] has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Taken {
-    /// Nothing: a post will wake this session.
-    All,
-    /// More mail.
-    More,
-    /// More mail, which is given once all that was given is confirmed: sessions have ended with the next message, or
-    /// with one that this session was given.
-    AwaitsAcknowledgement,
-    /// It doesn't matter: the session is more than a window behind another one, and is to be closed.
-    Lagging,
-}
-
-/// What all mailboxes hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Mailboxes with a message or a session.
-    pub mailboxes: u64,
-    /// Messages, expired ones that aren't freed yet included.
-    pub messages: u64,
-    /// Attached sessions.
-    pub sessions: u64,
-}
-
-/// An id and the half of its keyed hash that the table has. The other half picks the shard.
-struct Key {
-    id: RecipientId,
-    hash: u32,
-}
-
-impl Key {
-    const fn new(id: RecipientId, hash: u64) -> Self {
-        Self {
-            id,
-            hash: (hash & 0xffff_ffff) as u32,
-        }
-    }
-}
-
-/// Keeps what different workers write apart: two cache lines, for they are fetched in pairs.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Padded<T>(T);
-
-impl<T> Padded<Mutex<T>> {
+impl Padded<Mutex<Shard>> {
     /// A panic under the lock is a bug that may have left a queue half linked. No promise could be kept from there, so the
     /// process ends, and says why.
-    fn lock(&self) -> MutexGuard<'_, T> {
+    fn lock(&self) -> MutexGuard<'_, Shard> {
         self.0.lock().unwrap_or_else(|_| {
             tracing::error!("a shard of the mailboxes is in an unknown state: the process ends");
             log::flush();

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::pool::{Line, Pool, Segment};
+use super::pool::Pool;
+use super::segment::{Line, Segment};
 use crate::server::timer_wheel::INDEX_END;
 
 /// The index of nothing.

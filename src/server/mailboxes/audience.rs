@@ -5,10 +5,11 @@
 use crate::server::limits::{LAG_MAX_BYTES, LAG_MAX_MESSAGES, REMOVALS_PER_LOCK, WINDOW_MAX_MESSAGES};
 use crate::server::token::SessionAddress;
 
-use super::Room;
 use super::arena::NONE;
 use super::dense::Dense;
-use super::mailbox::{Message, Sequence};
+use super::message::Message;
+use super::sequence::Sequence;
+use super::terms::Room;
 
 /// What a mailbox keeps while at least one session is attached to it.
 ///

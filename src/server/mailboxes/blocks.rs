@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::arena::{Arena, NONE};
-use super::pool::{LINE_BYTES, Pool};
+use super::pool::Pool;
+use super::segment::LINE_BYTES;
 
 /// Lines of a block.
 const BLOCK_LINES: usize = 2;
@@ -131,7 +132,7 @@ impl Blocks {
     /// While many blocks are vacant, moves one to the front. If it is a first one, its message must be shown.
     pub(super) fn move_one(&mut self) -> Option<Moved> {
         let (from, to) = self.0.next_move()?;
-        let mut block = [super::pool::Line([0; 8]); BLOCK_LINES];
+        let mut block = [super::segment::Line([0; 8]); BLOCK_LINES];
         block.copy_from_slice(self.0.lines(from));
         self.0.lines_mut(to).copy_from_slice(&block);
         let link = self.link(from);

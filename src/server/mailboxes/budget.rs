@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
 
-use super::pool::{LINE_BYTES, Segment};
+use super::padded::Padded;
+use super::segment::{LINE_BYTES, Segment};
 use crate::server::sync::atomic::{AtomicU64, Ordering};
-
-use super::Padded;
 
 /// How many bytes may be held altogether, and how many are.
 ///

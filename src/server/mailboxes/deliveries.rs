@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::mailbox::Sequence;
+use super::sequence::Sequence;
 use crate::server::limits::{OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES};
 
 /// Messages given to a session, one after the other.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytemuck::Pod;
 
 use super::arena::Arena;
-use super::pool::{Line, Pool};
+use super::pool::Pool;
+use super::segment::Line;
 
 /// Values in an [`Arena`] of their own.
 pub(super) struct Dense<T> {

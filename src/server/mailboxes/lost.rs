@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 
 use crate::server::limits::{LOST_HOLD_SECONDS, LOST_RECORDS_PER_LOCK};
 
-use super::Key;
 use super::arena::NONE;
+use super::key::Key;
 use super::slab::Slab;
 use super::table::Table;
 

@@ -5,22 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::server::limits::{SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES, SEGMENTS_PER_SHARD};
 
 use super::budget::Budget;
-
-/// A cache line: the unit that segments are made of.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub(super) struct Line(pub(super) [u64; 8]);
-
-/// Bytes of a [`Line`].
-pub(super) const LINE_BYTES: usize = size_of::<Line>();
-
-/// A segment. An empty slice stands for one that has been given back.
-pub(super) type Segment = Box<[Line]>;
+use super::segment::{LINE_BYTES, Segment};
 
 /// Where segments come from and go to: those that no shard holds are in the [`Budget`], and more are made only while there
 /// is none. So all of them together never take more than the budget allows. Vacant ones go back to the allocator little by

@@ -19,12 +19,15 @@ use super::audience::Audience;
 use super::blocks::Blocks;
 use super::budget::Budget;
 use super::dense::Dense;
+use super::key::Key;
 use super::lost::Lost;
-use super::mailbox::{Deadline, LEAD_BYTES, Mailbox, Message};
+use super::mailbox::Mailbox;
+use super::message::{Deadline, LEAD_BYTES, Message};
 use super::pool::Pool;
 use super::slab::Slab;
 use super::table::Table;
-use super::{Caps, Hold, Key, PostError, Room, Stats, warm};
+use super::terms::{Caps, Hold, PostError, Room, Stats};
+use super::warm;
 
 /// Mailboxes by id, their messages, and when those expire.
 pub(super) struct Shard {

@@ -7,7 +7,8 @@ use std::hint::black_box;
 
 use super::blocks::Blocks;
 use super::dense::Dense;
-use super::mailbox::{Mailbox, Message};
+use super::mailbox::Mailbox;
+use super::message::Message;
 
 /// So many messages are read ahead at a time.
 pub(super) const AHEAD: usize = 16;

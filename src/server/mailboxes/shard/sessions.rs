@@ -12,8 +12,11 @@ use crate::server::token::SessionAddress;
 use super::{Shard, whole_seconds};
 use crate::server::mailboxes::arena::NONE;
 use crate::server::mailboxes::audience::Audience;
-use crate::server::mailboxes::mailbox::{LEAD_BYTES, Sequence};
-use crate::server::mailboxes::{Deliveries, Key, Room, Taken, TooManySessions};
+use crate::server::mailboxes::deliveries::Deliveries;
+use crate::server::mailboxes::key::Key;
+use crate::server::mailboxes::message::LEAD_BYTES;
+use crate::server::mailboxes::sequence::Sequence;
+use crate::server::mailboxes::terms::{Room, Taken, TooManySessions};
 
 impl Shard {
     /// [`super::super::Mailboxes::attach`]; the index of the mailbox and the session's key in it.
