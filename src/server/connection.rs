@@ -6,6 +6,7 @@ mod answers;
 mod closing;
 mod gathered;
 mod requests;
+mod step;
 mod upgraded;
 
 use std::mem;
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use self::closing::{Closing, write_farewell};
 use self::requests::{Progress, Requests};
-use self::upgraded::Upgraded;
+pub use self::step::Step;
+use self::upgraded::{Hearing, Upgraded};
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::limits::{BUFFER_STEP_BYTES, OUTBOUND_HIGH_WATER_BYTES};
@@ -44,17 +46,6 @@ pub struct Connection<S: Service = Relay> {
     unread: Vec<u8>,
     /// The stage can go on with `unread` as it is: it stopped for its budget, not for want of input.
     runnable: bool,
-}
-
-/// What the socket needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing: wait for an event, mail or the deadline.
-    Wait,
-    /// End our side of the stream, then ask again.
-    HalfClose,
-    /// The connection is over: close the socket, free the slot.
-    Free(CloseReason),
 }
 
 #[derive(Debug)]
@@ -346,7 +337,7 @@ impl<S: Service> Connection<S> {
         loop {
             let advance = match &mut self.stage {
                 Stage::Http(requests) => advance_http(requests, &mut rest, context),
-                Stage::WebSocket(upgraded) => upgraded.advance(&mut rest, context),
+                Stage::WebSocket(upgraded) => advance_websocket(upgraded, &mut rest, context),
                 Stage::Closing(closing) => {
                     closing.discard(rest);
                     rest = &[];
@@ -419,5 +410,18 @@ fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], contex
         Progress::BudgetSpent => Advance::BudgetSpent,
         Progress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
         Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(*conversation, context))),
+    }
+}
+
+fn advance_websocket<S: Service>(
+    upgraded: &mut Upgraded<S::Conversation>,
+    rest: &mut &[u8],
+    context: &mut Context<'_>,
+) -> Advance<S> {
+    match upgraded.advance(rest, context) {
+        Ok(Hearing::NeedsInput) => Advance::NeedsInput,
+        Ok(Hearing::Goes | Hearing::Pauses) => Advance::BudgetSpent,
+        Ok(Hearing::Ends) => Advance::Become(Stage::Closing(Closing::after_last_word(CloseReason::Done))),
+        Err(reason) => Advance::Close(reason),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Step;
+use super::step::Step;
 use crate::server::context::Context;
 use crate::server::limits::{DRAIN_LINGER_SECONDS, LINGER_AFTER_FLOOD_MAX_BYTES, LINGER_MAX_BYTES};
 use crate::server::refusal::CloseReason;

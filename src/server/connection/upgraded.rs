@@ -4,14 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::closing::Closing;
-use super::{Advance, Stage};
 use crate::protocol::login::HANDSHAKE_MAX_BYTES;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::refusal::CloseReason;
-use crate::server::service::{Conversation, Heard, Service};
+use crate::server::service::{Conversation, Heard};
 use crate::server::websocket::{Event, Lent, WebSocket};
 
 /// One client's WebSocket.
@@ -25,7 +23,8 @@ pub(super) struct Upgraded<C> {
 }
 
 /// How a conversation goes on.
-enum Hearing {
+#[derive(Debug)]
+pub(super) enum Hearing {
     /// What was heard is dealt with.
     Goes,
     /// All input is understood, or the rest is a part of a frame or message.
@@ -50,26 +49,22 @@ impl<C: Conversation> Upgraded<C> {
         }
     }
 
-    /// Hears what has come, until input or budget ends.
-    pub(super) fn advance<S: Service<Conversation = C>>(
-        &mut self,
-        rest: &mut &[u8],
-        context: &mut Context<'_>,
-    ) -> Advance<S> {
+    /// Hears what has come, until input or budget ends: it returns all but [`Hearing::Goes`], unless the output is full.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    pub(super) fn advance(&mut self, rest: &mut &[u8], context: &mut Context<'_>) -> Result<Hearing, CloseReason> {
         let mut frames_left = context.requests.saturating_mul(FRAMES_PER_REQUEST);
-        let advance = loop {
-            match self.hear_next(rest, &mut frames_left, context) {
-                Ok(Hearing::Goes) if context.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
-                Ok(Hearing::NeedsInput) => break Advance::NeedsInput,
-                Ok(Hearing::Goes | Hearing::Pauses) => break Advance::BudgetSpent,
-                Ok(Hearing::Ends) => {
-                    return Advance::Become(Stage::Closing(Closing::after_last_word(CloseReason::Done)));
+        loop {
+            match self.hear_next(rest, &mut frames_left, context)? {
+                Hearing::Goes if context.out.len() < OUTBOUND_HIGH_WATER_BYTES => {}
+                Hearing::Ends => return Ok(Hearing::Ends),
+                paused => {
+                    self.socket.settle();
+                    return Ok(paused);
                 }
-                Err(reason) => return Advance::Close(reason),
             }
-        };
-        self.socket.settle();
-        advance
+        }
     }
 
     /// Bytes held for a message that is under way, or is to be heard.
