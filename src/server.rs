@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod config;
 pub mod connection;
 pub mod context;
+mod error;
 pub mod http;
 pub mod limits;
 mod listeners;
@@ -32,39 +33,31 @@ pub mod transport;
 pub mod websocket;
 mod worker;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
-use std::{error, fmt, io};
 
-use aws_lc_rs::rand;
 use bytesize::ByteSize;
-use mio::{Poll, Waker};
+use mio::Poll;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-pub(crate) use self::listeners::Door;
-pub(crate) use self::places::Place;
-use self::places::Places;
+pub use self::error::StartError;
 use self::renewal::Renewal;
-use crate::server::certificate::{CertificateError, CurrentCertificate, Loaded};
-use crate::server::config::{CertificateFiles, Config, ConfigError, Timeouts};
-use crate::server::limits::{
-    FEW_CONNECTIONS, FILES_PER_PROCESS, FILES_PER_WORKER, LOG_LAST_FLUSH_MILLIS, RESERVED_FILES, START_SIGNAL_MILLIS,
-    TURNED_AWAY_MAX,
-};
+use crate::server::certificate::{CurrentCertificate, Loaded};
+use crate::server::config::{CertificateFiles, Config};
+use crate::server::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, START_SIGNAL_MILLIS};
 use crate::server::mailboxes::Stats;
-use crate::server::metrics::{Counters, Totals};
+use crate::server::metrics::Totals;
 use crate::server::relay::Relay;
 use crate::server::service::Service;
 use crate::server::signer::ChallengeSigner;
-use crate::server::store::Store;
 use crate::server::system::FileLimit;
 use crate::server::transport::tls::Acceptor;
-use crate::server::worker::{Epoch, HighestClasses, INBOX, Inbox, Worker};
+use crate::server::worker::{Door, Shared, Worker, reserved_files};
 
 /// A running server. Dropping it stops it at once.
 #[derive(Debug)]
@@ -73,39 +66,6 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     renewal: Option<Renewal>,
-}
-
-/// What all workers share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) store: Store,
-    /// What the time of mail counts from.
-    pub(crate) epoch: Epoch,
-    pub(crate) inboxes: Vec<Inbox>,
-    pub(crate) counters: Vec<Counters>,
-    places: Places,
-    /// Which worker has the connections that hold the most.
-    pub(crate) highest_classes: HighestClasses,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) clean_period: Duration,
-    pub(crate) drain: Duration,
-    /// Stop at once, whatever is under way.
-    pub(crate) halt: AtomicBool,
-}
-
-/// Why a server did not start, or could not go on. Its text is one line.
-#[derive(Debug)]
-pub enum StartError {
-    /// The configuration contradicts itself.
-    Config(ConfigError),
-    /// An address can't be listened on.
-    Listen(String, io::Error),
-    /// The certificate or its key is no good.
-    Certificate(CertificateError),
-    /// The system refuses what a server needs: a poller, a thread, random bytes.
-    System(&'static str, io::Error),
-    /// A worker ended before it was told to.
-    WorkerFailed(String),
 }
 
 impl Server {
@@ -258,63 +218,6 @@ impl Drop for Server {
     }
 }
 
-impl Shared {
-    fn new(config: &Config, polls: &[Poll], files: u64, listeners: usize) -> Result<Self, StartError> {
-        let inboxes = polls
-            .iter()
-            .map(|poll| Waker::new(poll.registry(), INBOX).map(Inbox::new))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(|error| StartError::System("make a waker", error))?;
-        let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let room = files.saturating_sub(reserved_files(polls.len(), listeners)).max(1);
-        let epoch = Epoch::now();
-        Ok(Self {
-            store: Store::new(config, random_secret()?, epoch.instant, &started),
-            epoch,
-            counters: polls.iter().map(|_| Counters::default()).collect(),
-            inboxes,
-            places: Places::new(
-                usize::try_from(room.min(config.max_connections().into())).unwrap_or(usize::MAX),
-                listeners,
-            ),
-            highest_classes: HighestClasses::new(polls.len()),
-            timeouts: config.timeouts,
-            clean_period: config.clean_period,
-            drain: config.drain,
-            halt: AtomicBool::new(false),
-        })
-    }
-
-    /// A place for one more connection, accepted at this listener, to be given back by [`Shared::leave`]. `None`: it
-    /// can't even be turned away politely.
-    pub(crate) fn enter(&self, listener: usize) -> Option<Place> {
-        self.places.enter(listener)
-    }
-
-    /// Gives back what [`Shared::enter`] gave.
-    pub(crate) fn leave(&self, place: Place) {
-        self.places.leave(place);
-    }
-
-    fn halt(&self) {
-        self.halt.store(true, Ordering::Release);
-        self.wake_all();
-    }
-
-    fn totals(&self) -> Totals {
-        Totals {
-            over_bound: self.store.times_over_bound(),
-            ..Totals::of(&self.counters, self.store.mailboxes().expired())
-        }
-    }
-
-    fn wake_all(&self) {
-        for inbox in &self.inboxes {
-            inbox.wake();
-        }
-    }
-}
-
 /// Stops all workers when one fails or panics: the others would go on without its listeners and its share of the expiry,
 /// and nobody would know.
 struct Alarm(Arc<Shared>);
@@ -360,7 +263,7 @@ fn secure(config: &Config) -> Result<Option<(Acceptor, Renewal)>, StartError> {
     let stamps = renewal::stamps(files);
     let Loaded { certified, validity } = load(files)?;
     let current = Arc::new(CurrentCertificate::new(certified));
-    let acceptor = Acceptor::new(Arc::<CurrentCertificate>::clone(&current))
+    let acceptor = Acceptor::new(Arc::<CurrentCertificate>::clone(&current), SystemTime::now)
         .map_err(|error| StartError::System("set up TLS", io::Error::other(error)))?;
     let renewal = Renewal::start(files.clone(), stamps, current, validity)
         .map_err(|error| StartError::System("start a thread", error))?;
@@ -437,46 +340,6 @@ fn watch(signals: &mut Signals, started: &Receiver<Started<impl Fn()>>) {
             }
             // Of a server that hasn't started there is nothing to tell, nor to load again.
             _ => {}
-        }
-    }
-}
-
-/// How many files so many workers, with a listener each for so many addresses, leave to no connection that is served.
-fn reserved_files(workers: usize, addresses: usize) -> u64 {
-    let each = FILES_PER_WORKER.saturating_add(addresses as u64);
-    let workers = (workers as u64).saturating_mul(each);
-    workers
-        .saturating_add(FILES_PER_PROCESS + TURNED_AWAY_MAX as u64)
-        .max(RESERVED_FILES)
-}
-
-fn random_secret() -> Result<[u64; 2], StartError> {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).map_err(|_| StartError::System("make random bytes", io::ErrorKind::Other.into()))?;
-    let (first, second) = bytes.split_at(8);
-    let word = |half: &[u8]| half.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
-    Ok([word(first), word(second)])
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::Certificate(error) => error.fmt(f),
-            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
-            Self::WorkerFailed(how) => write!(f, "a worker failed: {how}"),
-        }
-    }
-}
-
-impl error::Error for StartError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Config(error) => Some(error),
-            Self::Listen(_, error) | Self::System(_, error) => Some(error),
-            Self::Certificate(error) => Some(error),
-            Self::WorkerFailed(_) => None,
         }
     }
 }

@@ -63,7 +63,7 @@ static ACCEPTOR: LazyLock<Acceptor> = LazyLock::new(|| {
         private_key: format!("{FIXTURES}/localhost.key.pem").into(),
     };
     let certified = load(&files, SystemTime::now()).unwrap().certified;
-    Acceptor::new(Arc::new(CurrentCertificate::new(certified))).unwrap()
+    Acceptor::new(Arc::new(CurrentCertificate::new(certified)), SystemTime::now).unwrap()
 });
 
 static CLIENTS: LazyLock<[Arc<ClientConfig>; 2]> = LazyLock::new(|| {

@@ -7,21 +7,14 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::StartError;
 use crate::server::config::{Address, Listen, Scheme};
+use crate::server::error::StartError;
 use crate::server::limits::{
     LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES,
     TCP_NOTSENT_LOWAT_BYTES, TCP_USER_TIMEOUT_SECONDS,
 };
 use crate::server::transport::tls::Acceptor;
-
-/// A listening socket, and what its connections begin with.
-#[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) listener: TcpListener,
-    /// If TLS is spoken there.
-    pub(crate) acceptor: Option<Acceptor>,
-}
+use crate::server::worker::Door;
 
 /// What was bound: one address, with a listener for each worker.
 #[derive(Debug)]

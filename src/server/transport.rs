@@ -6,7 +6,6 @@ pub mod tls;
 
 use std::io;
 use std::net::Shutdown;
-use std::time::SystemTime;
 
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -297,11 +296,6 @@ fn receive_once(socket: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>
 /// One `send`: returns how much the kernel took, which may be nothing.
 fn send_once(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     retry_interrupted(|| send(socket, bytes, SendFlags::NOSIGNAL)).map(Option::unwrap_or_default)
-}
-
-/// What TLS judges the age of its tickets by.
-fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 fn end(socket: &TcpStream) {

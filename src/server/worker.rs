@@ -4,13 +4,16 @@
 
 mod clock;
 mod entrance;
+mod evictions;
 mod expiry;
 mod holders;
 mod inbox;
 mod rounds;
+mod shared;
 mod slot;
 mod slots;
 mod steps;
+mod waiting;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -21,16 +24,15 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 
 use self::clock::Clock;
-pub(crate) use self::clock::Epoch;
+pub(crate) use self::entrance::Door;
 use self::entrance::Entrance;
 use self::expiry::Sweep;
-pub(crate) use self::holders::HighestClasses;
 use self::holders::Holders;
-pub(crate) use self::inbox::Inbox;
-use self::rounds::Rounds;
+pub(crate) use self::shared::{Shared, reserved_files};
 use self::slot::{Lent, Slot, Visit};
 use self::slots::Slots;
 use self::steps::Steps;
+use self::waiting::Rounds;
 use crate::server::context::Context;
 use crate::server::limits::{
     DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, OVER_BUDGET_PAUSE_MILLIS,
@@ -38,6 +40,7 @@ use crate::server::limits::{
 };
 use crate::server::log::LineLimit;
 use crate::server::mailboxes::Deliveries;
+use crate::server::places::Place;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::service::Service;
 use crate::server::signer::ChallengeSigner;
@@ -45,10 +48,6 @@ use crate::server::system;
 use crate::server::timer_wheel::{Nodes, Step, Wheel};
 use crate::server::token::{SessionAddress, Token};
 use crate::server::transport::Transport;
-use crate::server::{Door, Place, Shared};
-
-/// The poller's name for the inbox.
-pub(crate) const INBOX: mio::Token = mio::Token(usize::MAX);
 
 /// Where the system watches no more sockets, each connection causes a line.
 static UNWATCHED: LineLimit = LineLimit::new();

@@ -24,7 +24,7 @@ impl Pair {
         let certified = load(&certificate_files("localhost"), SystemTime::now())
             .unwrap()
             .certified;
-        let acceptor = Acceptor::new(Arc::new(CurrentCertificate::new(certified))).unwrap();
+        let acceptor = Acceptor::new(Arc::new(CurrentCertificate::new(certified)), SystemTime::now).unwrap();
         let config = Arc::new(client_config(&[version]));
         Self {
             client: ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap(),

@@ -5,6 +5,7 @@
 mod clock;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 use std::{error, fmt};
 
 use rustls::SupportedCipherSuite;
@@ -26,11 +27,15 @@ use crate::server::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_
 pub struct Acceptor(Arc<ServerConfig>);
 
 impl Acceptor {
-    /// An acceptor that shows what `certificate` has at the time of each handshake.
+    /// An acceptor that shows what `certificate` has at the time of each handshake, and judges the age of its tickets by
+    /// `wall_clock`.
     ///
     /// # Errors
     /// There are no random bytes for the tickets' key.
-    pub fn new(certificate: Arc<dyn ResolvesServerCert>) -> Result<Self, rustls::Error> {
+    pub fn new(
+        certificate: Arc<dyn ResolvesServerCert>,
+        wall_clock: fn() -> SystemTime,
+    ) -> Result<Self, rustls::Error> {
         let mut provider = aws_lc_rs::default_provider();
         // Those with SHA-256 first, which processors have instructions for: with SHA-384 a handshake takes three tenths more.
         provider.cipher_suites.sort_by_key(hash_bytes);
@@ -40,7 +45,7 @@ impl Acceptor {
             .with_cert_resolver(certificate);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        let clock = Clock(super::wall_clock);
+        let clock = Clock(wall_clock);
         config.ticketer = Arc::new(DatedTickets {
             tickets: Ticketer::new()?,
             clock,

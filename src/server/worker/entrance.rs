@@ -1,12 +1,11 @@
 //! Where connections come in: the worker's listeners, and the pause when the process is out of files or memory.
 
-use std::io;
 use std::time::{Duration, Instant};
+use std::{io, net};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
-use crate::server::Door;
 use crate::server::limits::{ACCEPT_PAUSE_MILLIS, LISTEN_BACKLOG};
 use crate::server::log::LineLimit;
 use crate::server::transport::Transport;
@@ -18,6 +17,14 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 /// Clients can cause both kinds of lines, as often as there is a pause or a connection.
 static PAUSES: LineLimit = LineLimit::new();
 static DROPS: LineLimit = LineLimit::new();
+
+/// A listening socket, and what its connections begin with.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) listener: net::TcpListener,
+    /// If TLS is spoken there.
+    pub(crate) acceptor: Option<Acceptor>,
+}
 
 /// The listeners of one worker.
 #[derive(Debug)]

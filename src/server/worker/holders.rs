@@ -1,11 +1,9 @@
-//! What connections hold between turns, charged to the budget for them; and which of them hold the most.
+//! Which connections hold the most between turns.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::Worker;
-use super::slot::{Slot, Visit};
+use super::slot::Slot;
 use super::slots::Slots;
-use crate::server::limits::EVICTIONS_PER_TURN;
 use crate::server::service::Service;
 use crate::server::token::Token;
 
@@ -38,7 +36,7 @@ impl HighestClasses {
         Self((0..workers).map(|_| AtomicU8::new(0)).collect())
     }
 
-    fn publish(&self, worker: usize, class: u8) {
+    pub(super) fn publish(&self, worker: usize, class: u8) {
         if let Some(own) = self.0.get(worker) {
             own.store(class, Ordering::Release);
         }
@@ -50,19 +48,19 @@ impl HighestClasses {
     }
 
     /// A worker that has a higher class than this one.
-    fn worker_above(&self, class: u8) -> Option<usize> {
+    pub(super) fn worker_above(&self, class: u8) -> Option<usize> {
         self.0.iter().position(|other| other.load(Ordering::Acquire) > class)
     }
 }
 
 impl Holders {
     /// The highest list that isn't empty, or 0.
-    fn highest_class(&self) -> u8 {
+    pub(super) fn highest_class(&self) -> u8 {
         let class = self.classes.iter().rposition(|tokens| !tokens.is_empty());
         class.and_then(|class| u8::try_from(class).ok()).unwrap_or(0)
     }
 
-    fn note<S: Service>(&mut self, token: Token, slots: &mut Slots<Slot<S>>) {
+    pub(super) fn note<S: Service>(&mut self, token: Token, slots: &mut Slots<Slot<S>>) {
         let Some(slot) = slots.get_mut(token) else { return };
         let class = class_of(slot.held_bytes());
         if class <= slot.holder_class {
@@ -90,7 +88,7 @@ impl Holders {
     }
 
     /// Looks at one entry of the highest list, which is then on no list. `None`: it holds less by now, or has gone.
-    fn take_largest<S: Service>(&mut self, slots: &mut Slots<Slot<S>>) -> Option<Token> {
+    pub(super) fn take_largest<S: Service>(&mut self, slots: &mut Slots<Slot<S>>) -> Option<Token> {
         let class = usize::from(self.highest_class());
         let token = self.classes[class].pop()?;
         self.entries -= 1;
@@ -104,65 +102,6 @@ impl Holders {
         }
         self.note(token, slots);
         None
-    }
-}
-
-impl<S: Service> Worker<S> {
-    /// Charges what the connection holds after its visit.
-    pub(super) fn settle(&mut self, token: Token) {
-        let Some(slot) = self.slots.get_mut(token) else { return };
-        let (charged, held) = (slot.charged_bytes, slot.held_bytes());
-        if charged == held {
-            return;
-        }
-        slot.charged_bytes = held;
-        let budget = self.shared.store.connection_budget();
-        if held > charged {
-            budget.charge((held - charged) as u64);
-        } else {
-            budget.release((charged - held) as u64);
-        }
-        self.holders.note(token, &mut self.slots);
-        self.publish_highest_class();
-    }
-
-    /// Whether connections hold more than they may.
-    pub(super) fn is_over_budget(&self) -> bool {
-        self.shared.store.connection_budget().is_over()
-    }
-
-    /// Closes those that hold the most, until connections hold no more than they may. Where another worker has a larger
-    /// one, that worker is woken for it.
-    pub(super) fn evict_holders(&mut self) {
-        for _ in 0..EVICTIONS_PER_TURN {
-            let class = self.holders.highest_class();
-            if !self.is_over_budget() {
-                return;
-            }
-            if let Some(other) = self.shared.highest_classes.worker_above(class) {
-                self.shared.inboxes[other].wake();
-                return;
-            }
-            if class == 0 {
-                return;
-            }
-            if let Some(token) = self.holders.take_largest(&mut self.slots) {
-                self.serve(token, Visit::Evict);
-            }
-            // Only now, when its memory has been released: others would close theirs before that.
-            self.publish_highest_class();
-        }
-    }
-
-    /// Whether [`Worker::evict_holders`] has something to do here.
-    pub(super) fn must_evict(&self) -> bool {
-        let class = self.holders.highest_class();
-        self.is_over_budget() && class > 0 && self.shared.highest_classes.worker_above(class).is_none()
-    }
-
-    fn publish_highest_class(&self) {
-        let class = self.holders.highest_class();
-        self.shared.highest_classes.publish(self.index as usize, class);
     }
 }
 

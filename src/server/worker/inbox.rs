@@ -15,6 +15,9 @@ use crate::server::token::Token;
 #[cfg(loom)]
 mod interleavings;
 
+/// The poller's name for the inbox.
+pub(crate) const INBOX: mio::Token = mio::Token(usize::MAX);
+
 /// One worker's inbox; all others write to it.
 ///
 /// 1. The worker calls [`Inbox::take`] at the beginning of each turn.

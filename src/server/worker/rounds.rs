@@ -2,15 +2,15 @@
 //!
 //! What a visit is stands in [`super::slot`].
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
 use mio::Events;
 use mio::event::Event;
 
+use super::Worker;
+use super::inbox::INBOX;
 use super::slot::Visit;
-use super::{INBOX, Worker};
 use crate::server::limits::{
     EVENTS_PER_POLL, LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, LINGERING_BYTES_PER_TURN,
     MAILED_VISITS_PER_TURN, NEWCOMERS_MAX_MICROS, NEWCOMERS_MIN_MICROS, NEWCOMERS_WAITING_MAX, POLLS_PER_TURN,
@@ -18,44 +18,6 @@ use crate::server::limits::{
 };
 use crate::server::service::Service;
 use crate::server::token::Token;
-
-/// Connections that are to be served without a further event: those who are in on one of the first three lists at most, and
-/// everybody on one of the last two at most.
-#[derive(Debug, Default)]
-pub(super) struct Rounds {
-    /// Their events are of this turn.
-    news: VecDeque<Token>,
-    /// A budget left something over for them: some are served in each turn, whatever events there are.
-    left_over: VecDeque<Token>,
-    /// Sessions that have mail: served last of those who are in, so that all mail that came goes in one write.
-    mailed: VecDeque<Token>,
-    /// Not answered or not logged in yet, with something to do that takes no step of a login or a handshake.
-    newcomers: VecDeque<Token>,
-    /// What they still send is read only to be thrown away.
-    lingering: VecDeque<Token>,
-    /// How much of it there was in this turn.
-    thrown_away_bytes: usize,
-}
-
-impl Rounds {
-    /// Whether somebody waits for a turn who is in, or lingers: they are served even when connections hold too much.
-    pub(super) fn is_somebody_in(&self) -> bool {
-        let waiting = [&self.news, &self.left_over, &self.mailed, &self.lingering];
-        waiting.iter().any(|list| !list.is_empty())
-    }
-
-    /// Whether nobody waits for a turn.
-    pub(super) fn is_empty(&self) -> bool {
-        let waiting = [
-            &self.news,
-            &self.left_over,
-            &self.mailed,
-            &self.newcomers,
-            &self.lingering,
-        ];
-        waiting.iter().all(|list| list.is_empty())
-    }
-}
 
 impl<S: Service> Worker<S> {
     /// Takes note of all events, and of who is to be served for them.

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use mio::event::Event;
 
-use crate::server::Place;
 use crate::server::config::Timeouts;
 use crate::server::connection::{Connection, Step};
 use crate::server::context::Context;
+use crate::server::places::Place;
 use crate::server::refusal::CloseReason;
 use crate::server::service::Service;
 use crate::server::transport::{Received, Scratch, Sent, Transport};

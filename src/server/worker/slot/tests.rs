@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use socket2::SockRef;
@@ -254,7 +254,7 @@ fn acceptor() -> Acceptor {
         private_key: file("key"),
     };
     let loaded = certificate::load(&files, UNIX_EPOCH).unwrap();
-    Acceptor::new(Arc::new(CurrentCertificate::new(loaded.certified))).unwrap()
+    Acceptor::new(Arc::new(CurrentCertificate::new(loaded.certified)), SystemTime::now).unwrap()
 }
 
 fn client_hello() -> Vec<u8> {
