@@ -162,7 +162,7 @@ impl Server {
     /// What the mailboxes hold now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.store.mailboxes().stats()
+        self.shared.store.stats()
     }
 
     /// Bytes charged now: the segments that mail lies in, and bodies that are coming in.

@@ -46,9 +46,9 @@ fn post(lent: &mut Lent, id: &str) {
 /// Has everything expire that has been posted.
 fn expire(lent: &mut Lent) {
     lent.now += Config::default().message_ttl + Duration::from_secs(1);
-    let mailboxes = lent.store.mailboxes();
-    for shard in 0..mailboxes.shards() {
-        while mailboxes.expire(shard, lent.now, &mut usize::MAX.clone()) {}
+    let store = &lent.store;
+    for shard in 0..store.shards() {
+        while store.expire(shard, lent.now, &mut usize::MAX.clone()) {}
     }
     assert_eq!(lent.store.memory_used(), 0);
 }

@@ -115,9 +115,9 @@ impl Poster {
 
     fn expire(&mut self) {
         self.lent.now += Config::default().message_ttl + Duration::from_secs(1);
-        let mailboxes = self.lent.store.mailboxes();
-        for shard in 0..mailboxes.shards() {
-            while mailboxes.expire(shard, self.lent.now, &mut usize::MAX.clone()) {}
+        let store = &self.lent.store;
+        for shard in 0..store.shards() {
+            while store.expire(shard, self.lent.now, &mut usize::MAX.clone()) {}
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::protocol::host::Host;
 use crate::protocol::id::RecipientId;
 use crate::server::config::Config;
 use crate::server::limits::{MESSAGE_ROOM_BYTES, SESSIONS_PER_MAILBOX, SHARD_MIN_BYTES, SHARDS_MAX, SHARDS_PER_WORKER};
-use crate::server::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError};
+use crate::server::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError, Stats};
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::token::SessionAddress;
 
@@ -191,10 +191,38 @@ impl Store {
         !self.is_draining() && !self.net.is_over() && self.budget.has_room(message + message / 8 + MESSAGE_ROOM_BYTES)
     }
 
-    /// The mailboxes, for their expiry and for whoever counts them.
+    /// Into how many shards the mail is split, each of which is to be given to [`Store::expire`] about once a second.
     #[must_use]
-    pub fn mailboxes(&self) -> &Mailboxes {
-        &self.mailboxes
+    pub fn shards(&self) -> usize {
+        self.mailboxes.shards()
+    }
+
+    /// Frees messages of a shard whose deadline has passed, see [`Mailboxes::expire`]; whether more are due now.
+    pub fn expire(&self, shard: usize, now: Instant, budget: &mut usize) -> bool {
+        self.mailboxes.expire(shard, now, budget)
+    }
+
+    /// Gives a part of the memory that no mail takes now back to the allocator: to be called about once a second.
+    pub fn trim(&self) {
+        self.mailboxes.trim();
+    }
+
+    /// What is held now, see [`Mailboxes::stats`].
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.mailboxes.stats()
+    }
+
+    /// How many messages have expired unseen, see [`Mailboxes::expired`].
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.mailboxes.expired()
+    }
+
+    /// Bytes that may be charged for mail and for bodies that are coming in.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        self.budget.limit()
     }
 
     /// Bytes charged now: the segments that mail lies in, and bodies that are coming in.

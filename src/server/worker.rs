@@ -333,7 +333,7 @@ impl<S: Service> Worker<S> {
     }
 
     fn expire_messages(&mut self) {
-        if self.sweep.run(self.shared.store.mailboxes(), self.clock.mail_now) {
+        if self.sweep.run(&self.shared.store, self.clock.mail_now) {
             self.shared
                 .store
                 .look_at_resident(self.clock.now, system::resident_bytes);

@@ -228,14 +228,11 @@ impl Endpoint {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.lent.store.mailboxes().stats()
+        self.lent.store.stats()
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        Totals::of(
-            slice::from_ref(&self.lent.counters),
-            self.lent.store.mailboxes().expired(),
-        )
+        Totals::of(slice::from_ref(&self.lent.counters), self.lent.store.expired())
     }
 
     /// One visit as the worker makes it: work, one send, and what the socket needs then.

@@ -212,7 +212,7 @@ impl World {
         if self.random.once_in(2) {
             self.pass_for(Duration::from_millis(STALL_MIN_MILLIS));
         }
-        if self.store.mailboxes().stats().messages > 0 {
+        if self.store.stats().messages > 0 {
             saw(Sight::KeptFromRunningWithMail);
         }
     }
@@ -268,12 +268,12 @@ impl World {
     }
 
     fn expire(&mut self) {
-        let before = self.store.mailboxes().stats().messages;
-        for shard in 0..self.store.mailboxes().shards() {
+        let before = self.store.stats().messages;
+        for shard in 0..self.store.shards() {
             let mut budget = self.random.below(3);
-            let _ = self.store.mailboxes().expire(shard, self.mail_now(), &mut budget);
+            let _ = self.store.expire(shard, self.mail_now(), &mut budget);
         }
-        if self.store.mailboxes().stats().messages < before {
+        if self.store.stats().messages < before {
             saw(Sight::ExpiredUnasked);
         }
     }
@@ -418,14 +418,14 @@ impl World {
         let leaked = self.workers.iter().any(Worker::has_connections);
         assert!(!leaked, "a connection outlives its peer and its deadlines");
         self.expire_all();
-        assert_eq!(self.store.mailboxes().stats(), Stats::default(), "something is left");
+        assert_eq!(self.store.stats(), Stats::default(), "something is left");
         assert_eq!(self.store.memory_used(), 0, "memory is still charged");
     }
 
     /// What is acknowledged and neither confirmed nor over is held, and nothing else.
     fn check_held(&self) {
         let has_connections = self.workers.iter().any(Worker::has_connections);
-        let stats = self.store.mailboxes().stats();
+        let stats = self.store.stats();
         assert!(
             has_connections || stats.sessions == 0,
             "a session outlives its connection"
@@ -438,9 +438,9 @@ impl World {
     fn expire_all(&mut self) {
         self.now += self.config.max_ttl + Duration::from_secs(60);
         let now = self.mail_now();
-        for shard in 0..self.store.mailboxes().shards() {
+        for shard in 0..self.store.shards() {
             let mut steps = 0;
-            while self.store.mailboxes().expire(shard, now, &mut self.random.within(1, 5)) {
+            while self.store.expire(shard, now, &mut self.random.within(1, 5)) {
                 steps += 1;
                 assert!(steps < 100_000, "expiring never ends");
             }
@@ -449,7 +449,7 @@ impl World {
 
     fn check_counters(self) -> Totals {
         let workers: Vec<_> = self.workers.into_iter().map(|worker| worker.counters).collect();
-        let totals = Totals::of(&workers, self.store.mailboxes().expired());
+        let totals = Totals::of(&workers, self.store.expired());
         let counted = Counts {
             posted: totals.posted,
             delivered: totals.delivered,

@@ -164,10 +164,10 @@ impl Driver {
             self.wait(DAY);
         }
         assert!(self.connection.is_none(), "it never ends");
-        assert_eq!(self.store.mailboxes().stats().sessions, 0);
+        assert_eq!(self.store.stats().sessions, 0);
         self.now += CONFIG.max_ttl + Duration::from_secs(u64::from(LIVE_ONLY_HOLD_SECONDS) + 2);
         self.expire();
-        assert_eq!(self.store.mailboxes().stats(), Stats::default());
+        assert_eq!(self.store.stats(), Stats::default());
         assert_eq!(self.store.memory_used(), 0);
     }
 
@@ -344,9 +344,8 @@ impl Driver {
     }
 
     fn expire(&self) {
-        let mailboxes = self.store.mailboxes();
-        for shard in 0..mailboxes.shards() {
-            while mailboxes.expire(shard, self.now, &mut 1000) {}
+        for shard in 0..self.store.shards() {
+            while self.store.expire(shard, self.now, &mut 1000) {}
         }
     }
 
@@ -397,7 +396,7 @@ impl Driver {
         self.over = next_steps(&mut connection, &context, &mut self.half_closed);
         self.is_blocked &= self.over.is_none();
         // The mailbox of a session is made even when the budget is spent.
-        let limit = self.store.mailboxes().budget().limit() + SEGMENT_MAX_BYTES as u64;
+        let limit = self.store.memory_limit() + SEGMENT_MAX_BYTES as u64;
         assert!(self.store.memory_used() <= limit);
         // It can't be sender and session at once.
         assert!(wake.is_empty());

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::server::limits::{EXPIRIES_PER_TURN, EXPIRY_TICK_MILLIS};
-use crate::server::mailboxes::Mailboxes;
+use crate::server::store::Store;
 
 /// Where a worker stands in its sweeps. A busy worker sweeps every second; an idle one sleeps up to the clean period.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Sweep {
     }
 
     /// Frees expired messages, if it is time, which is that of mail. Returns whether a sweep has begun.
-    pub(super) fn run(&mut self, mailboxes: &Mailboxes, now: Instant) -> bool {
+    pub(super) fn run(&mut self, store: &Store, now: Instant) -> bool {
         let begins = self.at.is_none();
         if begins {
             if now < self.started + Duration::from_millis(EXPIRY_TICK_MILLIS) {
@@ -50,15 +50,15 @@ impl Sweep {
             self.started = now;
             self.at = Some(self.first_shard);
             if self.first_shard == 0 {
-                mailboxes.trim();
+                store.trim();
             }
         }
         let mut budget = EXPIRIES_PER_TURN;
-        while let Some(shard) = self.at.filter(|shard| *shard < mailboxes.shards()) {
+        while let Some(shard) = self.at.filter(|shard| *shard < store.shards()) {
             if budget == 0 {
                 return begins;
             }
-            if !mailboxes.expire(shard, now, &mut budget) {
+            if !store.expire(shard, now, &mut budget) {
                 self.at = Some(shard + self.stride);
             }
         }

@@ -81,7 +81,7 @@ impl Shared {
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             over_bound: self.store.times_over_bound(),
-            ..Totals::of(&self.counters, self.store.mailboxes().expired())
+            ..Totals::of(&self.counters, self.store.expired())
         }
     }
 
