@@ -9,7 +9,7 @@ use npchat::server::http::limits::{
 };
 use npchat::server::http::{Framing, HeadScanner, HttpError, Method, RequestHead};
 use npchat::server::refusal::Refusal;
-use npchat::server::routes::Request;
+use npchat::server::routes::ttl_seconds;
 use npchat_fuzz::{Cuts, Stream};
 
 fuzz_target!(|input: Stream<'_>| {
@@ -200,7 +200,7 @@ impl<'b> Reading<'b> {
                 .ok_or(Refusal::BadTtl),
             _ => Err(Refusal::BadTtl),
         };
-        assert_eq!(Request::of(parsed).map(|request| request.ttl_seconds), ttl);
+        assert_eq!(ttl_seconds(parsed.ttl), ttl);
         let options = self.elements("connection");
         let has = |name: &str| options.iter().any(|option| option == name.as_bytes());
         let keep_alive = !has("close") && (has("keep-alive") || !parsed.is_http_10);

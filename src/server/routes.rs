@@ -42,20 +42,6 @@ pub enum Resource {
     BadId,
 }
 
-impl<'b> Request<'b> {
-    /// Reads what is npchat's own in a head.
-    ///
-    /// # Errors
-    /// [`Refusal::BadTtl`]. A bad path is none: the method counts first, see [`Resource::BadId`].
-    pub fn of(head: &'b RequestHead<'b>) -> Result<Self, Refusal> {
-        Ok(Self {
-            head,
-            resource: Resource::of(head.target),
-            ttl_seconds: ttl_seconds(head.ttl)?,
-        })
-    }
-}
-
 impl Resource {
     /// What this target names.
     #[must_use]
@@ -89,8 +75,11 @@ impl Resource {
     }
 }
 
-/// `TTL` (RFC 8030 §5.2).
-fn ttl_seconds(field: Once<'_>) -> Result<Option<u64>, Refusal> {
+/// What a `TTL` field asks for (RFC 8030 §5.2), see [`Request::ttl_seconds`].
+///
+/// # Errors
+/// [`Refusal::BadTtl`].
+pub fn ttl_seconds(field: Once<'_>) -> Result<Option<u64>, Refusal> {
     match field {
         Once::Absent => Ok(None),
         Once::Value(text) => match decimal(text) {

@@ -15,7 +15,7 @@ use crate::server::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND
 use crate::server::mailboxes::Charge;
 use crate::server::pace::Pace;
 use crate::server::refusal::{CloseReason, Refusal};
-use crate::server::routes::{Request, Resource};
+use crate::server::routes::{Request, Resource, ttl_seconds};
 use crate::server::service::{Conversation, Service};
 
 /// The requests of a connection that hasn't been upgraded.
@@ -214,11 +214,21 @@ impl<S: Service> Requests<S> {
         };
         let (bytes, after) = rest.split_at(length);
         *rest = after;
-        let head = RequestHead::parse(bytes).map_err(|error| Fault::new(error, is_head(bytes)))?;
-        let request = Request::of(&head).map_err(|refusal| Fault::new(refusal, is_head(bytes)))?;
+        // Borrowed, for a head is large to be moved.
+        let parsed = RequestHead::parse(bytes);
+        let head = match &parsed {
+            Ok(head) => head,
+            Err(error) => return Err(Fault::new(*error, is_head(bytes))),
+        };
+        let ttl_seconds = ttl_seconds(head.ttl).map_err(|refusal| Fault::new(refusal, is_head(bytes)))?;
+        let request = Request {
+            head,
+            resource: Resource::of(head.target),
+            ttl_seconds,
+        };
         let manner = Manner {
             keep_alive: head.keep_alive && !self.is_turned_away,
-            ..Manner::of(&head)
+            ..Manner::of(head)
         };
         let fault = |refusal: Refusal| Fault::new(refusal, manner.head_only);
         if self.is_turned_away && !is_probe(&request) {
@@ -236,7 +246,7 @@ impl<S: Service> Requests<S> {
             return Ok(Some(Progress::Upgrade(Box::new(conversation))));
         }
         let purpose = purpose_of(&request).map_err(fault)?;
-        self.take_body(&head, purpose, manner, rest, context)
+        self.take_body(head, purpose, manner, rest, context)
     }
 
     fn scan_head(&mut self, rest: &[u8], context: &Context<'_>) -> Result<Option<usize>, Fault> {

@@ -11,7 +11,7 @@ fn named_by(target: &str) -> Resource {
 fn ttl_of(fields: &str) -> Result<Option<u64>, Refusal> {
     let head = format!("GET / HTTP/1.1\r\nHost: relay.example\r\n{fields}\r\n");
     let head = RequestHead::parse(head.as_bytes()).unwrap();
-    Request::of(&head).map(|request| request.ttl_seconds)
+    ttl_seconds(head.ttl)
 }
 
 #[test]
