@@ -1,15 +1,15 @@
 //! npchat: a federated, private message relay, wire-compatible with go-npchat.
 //!
-//! Anybody posts an opaque message to `/{id}`, where the id is the hash of the recipient's public key. The owner of the key
-//! logs in over a WebSocket at the same path by signing a challenge, and gets what was stored and what comes. There are no
-//! accounts and no plaintext, and no promise to keep mail past its time to live.
+//! Anybody posts an opaque message to `/{id}`, where the id is the hash of the recipient's public key. The owner of the
+//! key logs in over a WebSocket at the same path by signing a challenge, and gets what was stored and what comes. There
+//! are no accounts and no plaintext, and no promise to keep mail past its time to live.
 //!
-//! The crate is a library, the server `npchatd`, which is its command line, and the client `npchat`, which measures servers
-//! (`npchat bench`). A server is started in three lines:
+//! The crate is a library, the server `npchatd`, which is its command line, and the client `npchat`, which measures
+//! servers (`npchat bench`). A server is started in three lines:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), npchat::server::StartError> {
-//! let server = npchat::server::Server::start(&npchat::server::config::Config::default())?;
+//! let server = npchat::server::Server::start(&npchat::server::Config::default())?;
 //! println!("{:?}", server.addresses());
 //! server.wait()
 //! # }
@@ -19,57 +19,77 @@
 //!
 //! ```text
 //! socket → worker (one read into the worker's scratch) → transport → connection (which stage am I in?)
-//!   → http (head, body) → relay (whose mailbox?) → mailboxes (stored; live sessions' workers are told)
+//!   → http (head, body) → routes (what is asked for?) → relay → store → mailboxes (stored; live sessions' workers are told)
 //!   → session (takes it from the mailbox, frames it) → outbound → one write → socket
 //! ```
 //!
-//! In at one end, out at the other, nothing passed back up. A message lives in one place, its mailbox, from the post until
-//! a session has had it or its time is over. Live sessions hold cursors into the mailbox, so a session that ends, however it
-//! ends, gives nothing back: what it has not had is still there, in order, with its old deadline.
+//! In at one end, out at the other, nothing passed back up. A message lives in one place, its mailbox, from the post
+//! until a session has had it or its time is over. Live sessions hold cursors into the mailbox, so a session that ends,
+//! however it ends, gives nothing back: what it has not had is still there, in order, with its old deadline.
 //!
 //! # When a message has been had
 //!
-//! What the kernel has taken may never reach anybody. So a ping with a number follows the messages in a session's stream;
-//! every WebSocket stack answers it by itself once it has read up to it, and that pong confirms all that went before. Until
-//! then the messages stay where they are, and what a session may have unconfirmed is bounded: a client that is not there
-//! costs its window, is found out when its pong doesn't come, and whoever logs in next gets all of it, in order. So delivery
-//! is at least once until the time to live, to clients that know nothing of it; twice only what was sent and not confirmed.
+//! What the kernel has taken may never reach anybody. So a ping with a number follows the messages in a session's
+//! stream; every WebSocket stack answers it by itself once it has read up to it, and that pong confirms all that went
+//! before. Until then the messages stay where they are, and what a session may have unconfirmed is bounded: a client
+//! that is not there costs its window, is found out when its pong doesn't come, and whoever logs in next gets all of
+//! it, in order. So delivery is at least once until the time to live, to clients that know nothing of it; twice only
+//! what was sent and not confirmed.
 //!
 //! # Rooms
 //!
+//! What both sides say is [`protocol`], what runs is [`server`]. Of the latter [`server::Server`], [`server::Config`]
+//! and their errors are public; the rest is so only with the feature `internals`, which tests, benches, fuzz targets
+//! and examples have.
+//!
 //! | module | what lives there |
 //! |---|---|
+//! | [`protocol::id`] | ids of recipients and public keys |
+//! | [`protocol::login`] | the texts of the login, read and written in both directions |
+//! | [`protocol::signature`] | what a signature proves, by itself or bound to a host |
+//! | [`protocol::host`] | the host that a login is bound to, in its one spelling |
+//! | [`protocol::authority`] | the grammar of an authority: a host and perhaps a port |
+//! | [`protocol::error`] | refusals and close reasons: status, code and sentence of each, in one table |
+//! | [`server`], `server::error` | binds, starts workers, turns signals into a drain; why a server doesn't start |
 //! | [`server::config`] | what an operator can set, with defaults, units and one place of validation |
 //! | [`server::limits`] | what nobody needs to set: compile-time constants and the relations between them |
-//! | [`server::system`], [`server::certificate`] | what the machine offers; loading a certificate and its key, and the one that is shown now |
-//! | [`server`] | binds, raises the file limit, starts workers, counts places for connections, renews the certificate, turns signals into a drain |
+//! | [`server::system`] | what the machine offers |
+//! | [`server::certificate`], `renewal` | a certificate and its key, and the one that is shown now; a look at their files |
+//! | `listeners`, `places` | listening sockets; whether a connection may come in |
 //! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
-//! | `worker/` | its parts: clock, entrance (listeners), slots (slab with generations), inbox (only who sleeps is woken), visits, rounds (who is served in a turn, and in which order), steps of logins and handshakes, the expiry's share |
-//! | [`server::transport`] | the socket's bytes, plain or by way of TLS; the only file that reads, writes or ends a connected socket |
+//! | `worker/shared`, `worker/inbox` | what workers share; what they notify each other of |
+//! | `worker/clock`, `worker/entrance` | the time of a turn; where connections come in |
+//! | `worker/slots`, `worker/slot` | a slab with generations; one connection with its socket, and its visit |
+//! | `worker/waiting`, `worker/rounds` | connections that wait for a turn; which are served, and in which order |
+//! | `worker/steps`, `worker/expiry` | steps of logins and handshakes; a worker's share in freeing what has expired |
+//! | `worker/holders`, `worker/evictions` | which connections hold the most memory; their end when that is spent |
+//! | [`server::transport`] | the socket's bytes, plain or by way of TLS; the only file that touches a connected socket |
 //! | [`server::transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
+//! | [`server::context`] | what a connection borrows for a turn |
 //! | [`server::connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
-//! | [`server::outbound`] | what waits for the kernel, and how long it may |
-//! | [`server::http`] | request head, body, response. Bytes in, values out |
-//! | [`server::websocket`] | adapter over tungstenite's `WebSocketContext`, and the judgement of frame headers |
+//! | [`server::outbound`], [`server::pace`] | what waits for the kernel; how slow a transfer may be |
+//! | [`server::http`] | request head, body, the parts of an answer. Bytes in, values out, and nothing of npchat |
+//! | [`server::websocket`] | adapter over tungstenite's `WebSocketContext`, judgement of frame headers. Nothing of npchat |
+//! | [`server::routes`], [`server::answers`] | what a request asks for, and what npchat answers, in its own words |
 //! | [`server::service`] | the seam between connections and what they are for: posts, conversations |
-//! | [`server::session`], [`protocol::login`] | what npchat says over a WebSocket: challenge, login, deliver, confirm; its JSON |
-//! | [`server::relay`] | what a request means: post, attach. The one door to the mailboxes |
+//! | [`server::relay`] | the service of this crate: what a POST and a WebSocket mean |
+//! | [`server::session`] | what npchat says over a WebSocket: challenge, login, deliver, confirm |
+//! | [`server::signer`] | what makes and signs challenges |
+//! | [`server::store`] | the one door to the mailboxes: post, attach, expire, count. It hands out attachments alone |
 //! | [`server::mailboxes`] | sharded map of mailboxes and messages; the segments that they lie in, the memory budget |
 //! | [`server::timer_wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
-//! | [`protocol::id`], [`protocol::signature`] | ids and public keys; challenges, the rotating signing key, verification |
-//! | [`protocol::host`] | the host that a login of npchat.2 is bound to, in its one spelling |
-//! | [`server::refusal`] | why a request is refused, why a connection ends |
+//! | [`server::refusal`] | what HTTP and a WebSocket refuse, in npchat's words |
 //! | [`server::log`] | the lines that wait for stderr, a thread that writes them, the limit of repeated ones |
 //! | [`server::metrics`], [`server::token`] | counters each worker owns; names of connections |
 //! | `sync` | the locks and atomics that a model checker takes the place of |
 //!
 //! # What is bounded, and by what
 //!
-//! Mailboxes, messages and bodies lie in equal segments, charged to the budget of mail ([`server::config::Config::memory`]) while a
-//! shard holds them. What a connection holds between turns is charged to a budget of its own
-//! ([`server::config::Config::connection_memory`]) after each visit; past it the largest holders are closed, and new connections
-//! wait in the kernel. Beside both, the process looks at its resident memory once a second, and takes no mail while that is
-//! over [`server::config::Config::memory_bound`], which is a function of the options.
+//! Mailboxes, messages and bodies lie in equal segments, charged to the budget of mail
+//! ([`server::config::Config::memory`]) while a shard holds them. What a connection holds between turns is charged to a
+//! budget of its own ([`server::config::Config::connection_memory`]) after each visit; past it the largest holders are
+//! closed, and new connections wait in the kernel. Beside both, the process looks at its resident memory once a second,
+//! and takes no mail while that is over [`server::config::Config::memory_bound`], which is a function of the options.
 //!
 //! # Walls
 //!
@@ -88,33 +108,43 @@
 //!    edge-triggered readiness comes once.
 //!    Who is in is served before newcomers, those who haven't been answered or logged in yet: a storm waits for itself.
 //! 7. A token is an index and a generation, so that news for a connection that is gone is seen as such.
-//! 8. Errors name whose fault it is: one closed enum of [`server::refusal::Refusal`]s, one of [`server::refusal::CloseReason`]s, a counter
-//!    each.
+//! 8. Errors name whose fault it is: one closed enum of [`protocol::error::Refusal`]s, one of
+//!    [`protocol::error::CloseReason`]s, a counter each.
+//! 9. [`protocol`] names nothing of [`server`]. [`server::http`] and [`server::websocket`] name nothing of npchat, but for the
+//!    grammar of an authority and the pace of a transfer. No two files name each other, nor is there a longer circle.
+//!
+//! `.ci/run` reads the sources for the first and the last of them.
 //!
 //! # Locks, and why a wake-up can't be lost
 //!
-//! No code holds two locks. A post appends to the mailbox and, under the same lock, marks each session that has not been
-//! told yet and hands out its address; the session's worker is told before the turn ends, and woken if it sleeps. The mark is
-//! cleared under the lock when the session has taken everything. So between a post and the session's look there is always either a mark with a wake-up
-//! on its way, or a session that knows that mail is left. An inbox entry for a session that is gone finds nothing, and nothing
-//! is lost by it.
+//! No code holds two locks. A post appends to the mailbox and, under the same lock, marks each session that has not
+//! been told yet and hands out its address; the session's worker is told before the turn ends, and woken if it sleeps.
+//! The mark is cleared under the lock when the session has taken everything. So between a post and the session's look
+//! there is always either a mark with a wake-up on its way, or a session that knows that mail is left. An inbox entry
+//! for a session that is gone finds nothing, and nothing is lost by it.
 //!
 //! # What TLS changes
 //!
-//! Nothing above `transport`. Each visit opens all records that have come whole, so plaintext never waits where no event tells of
-//! it, and an idle connection owns keys but no buffers. What the transport reports as sent is plaintext whose records the
-//! kernel has taken: a connection holds on to the rest, so its caps, its deadlines and its way to close are the same as without
-//! TLS, though up to [`server::limits::TLS_SEALED_MAX_BYTES`] of it are held in records too. A peer's `close_notify` is the end of its
-//! stream; an end without one is an ordinary end, since every request and every message tells its own length. Handshakes go on
-//! in steps, within the time that a turn has for newcomers: first come, first served, but who has begun goes on first.
+//! Nothing above `transport`. Each visit opens all records that have come whole, so plaintext never waits where no
+//! event tells of it, and an idle connection owns keys but no buffers. What the transport reports as sent is plaintext
+//! whose records the kernel has taken: a connection holds on to the rest, so its caps, its deadlines and its way to
+//! close are the same as without TLS, though up to [`server::limits::TLS_SEALED_MAX_BYTES`] of it are held in records
+//! too. A peer's `close_notify` is the end of its stream; an end without one is an ordinary end, since every request
+//! and every message tells its own length. Handshakes go on in steps, within the time that a turn has for newcomers:
+//! first come, first served, but who has begun goes on first.
 //!
 //! # What a bug does
 //!
-//! A panic while a connection is being served ends that connection, is logged with its place and nothing else, and is counted
-//! as [`server::refusal::CloseReason::Internal`]; its session's mail is still in the mailbox. A panic while a shard is locked
-//! leaves queues in an unknown state, so the next one to lock that shard ends the process. A worker that fails otherwise stops
-//! the server, with an error.
+//! A panic while a connection is being served ends that connection, is logged with its place and nothing else, and is
+//! counted as [`protocol::error::CloseReason::Internal`]; its session's mail is still in the mailbox. A panic while a
+//! shard is locked leaves queues in an unknown state, so the next one to lock that shard ends the process. A worker
+//! that fails otherwise stops the server, with an error.
 #![forbid(unsafe_code)]
+// What is public for tests alone is private then, and some of it is used by nothing else.
+#![cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, unreachable_pub, unused_imports, rustdoc::private_intra_doc_links)
+)]
 
 pub mod protocol;
 pub mod server;

@@ -2,36 +2,102 @@
 //!
 //! What a worker does is in `worker`; what an operator can set is in [`crate::server::config`].
 
-pub mod answers;
-pub mod certificate;
 pub mod config;
-pub mod connection;
-pub mod context;
-mod error;
-pub mod http;
-pub mod limits;
-mod listeners;
 pub mod log;
-pub mod mailboxes;
-pub mod metrics;
-pub mod outbound;
-pub mod pace;
-mod places;
-pub mod refusal;
-pub mod relay;
-mod renewal;
-pub mod routes;
-pub mod service;
-pub mod session;
-pub mod signer;
-pub mod store;
-mod sync;
 pub mod system;
-pub mod timer_wheel;
-pub mod token;
-pub mod transport;
-pub mod websocket;
+
+mod error;
+mod listeners;
+mod places;
+mod renewal;
+mod sync;
 mod worker;
+
+// For tests, benches, fuzz targets and examples, which look at the parts of the house.
+#[cfg(not(feature = "internals"))]
+mod answers;
+#[cfg(feature = "internals")]
+pub mod answers;
+#[cfg(not(feature = "internals"))]
+mod certificate;
+#[cfg(feature = "internals")]
+pub mod certificate;
+#[cfg(not(feature = "internals"))]
+mod connection;
+#[cfg(feature = "internals")]
+pub mod connection;
+#[cfg(not(feature = "internals"))]
+mod context;
+#[cfg(feature = "internals")]
+pub mod context;
+#[cfg(not(feature = "internals"))]
+mod http;
+#[cfg(feature = "internals")]
+pub mod http;
+#[cfg(not(feature = "internals"))]
+mod limits;
+#[cfg(feature = "internals")]
+pub mod limits;
+#[cfg(not(feature = "internals"))]
+mod mailboxes;
+#[cfg(feature = "internals")]
+pub mod mailboxes;
+#[cfg(not(feature = "internals"))]
+mod metrics;
+#[cfg(feature = "internals")]
+pub mod metrics;
+#[cfg(not(feature = "internals"))]
+mod outbound;
+#[cfg(feature = "internals")]
+pub mod outbound;
+#[cfg(not(feature = "internals"))]
+mod pace;
+#[cfg(feature = "internals")]
+pub mod pace;
+#[cfg(not(feature = "internals"))]
+mod refusal;
+#[cfg(feature = "internals")]
+pub mod refusal;
+#[cfg(not(feature = "internals"))]
+mod relay;
+#[cfg(feature = "internals")]
+pub mod relay;
+#[cfg(not(feature = "internals"))]
+mod routes;
+#[cfg(feature = "internals")]
+pub mod routes;
+#[cfg(not(feature = "internals"))]
+mod service;
+#[cfg(feature = "internals")]
+pub mod service;
+#[cfg(not(feature = "internals"))]
+mod session;
+#[cfg(feature = "internals")]
+pub mod session;
+#[cfg(not(feature = "internals"))]
+mod signer;
+#[cfg(feature = "internals")]
+pub mod signer;
+#[cfg(not(feature = "internals"))]
+mod store;
+#[cfg(feature = "internals")]
+pub mod store;
+#[cfg(not(feature = "internals"))]
+mod timer_wheel;
+#[cfg(feature = "internals")]
+pub mod timer_wheel;
+#[cfg(not(feature = "internals"))]
+mod token;
+#[cfg(feature = "internals")]
+pub mod token;
+#[cfg(not(feature = "internals"))]
+mod transport;
+#[cfg(feature = "internals")]
+pub mod transport;
+#[cfg(not(feature = "internals"))]
+mod websocket;
+#[cfg(feature = "internals")]
+pub mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -45,13 +111,15 @@ use mio::Poll;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+pub use self::certificate::CertificateError;
+pub use self::config::{Config, ConfigError};
 pub use self::error::StartError;
+pub use self::mailboxes::Stats;
+pub use self::metrics::Totals;
 use self::renewal::Renewal;
 use crate::server::certificate::{CurrentCertificate, Loaded};
-use crate::server::config::{CertificateFiles, Config};
+use crate::server::config::CertificateFiles;
 use crate::server::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, START_SIGNAL_MILLIS};
-use crate::server::mailboxes::Stats;
-use crate::server::metrics::Totals;
 use crate::server::relay::Relay;
 use crate::server::service::Service;
 use crate::server::signer::ChallengeSigner;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memmem;
-use npchat::server::limits::CHALLENGES_PER_CONNECTION;
 use sha2::{Digest, Sha256};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -17,6 +16,8 @@ use crate::bench::session::{CHALLENGE_REQUEST, upgrade_request, write_frame};
 use crate::bench::wire::{Poller, Ready, Wire};
 
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Challenges that one connection may get.
+const CHALLENGES_PER_CONNECTION: u8 = 16;
 const CONTINUATIONS: usize = 1_000_000;
 /// So many that the messages of the time to live fit into their mailboxes.
 const IDS: usize = 256;
