@@ -140,10 +140,16 @@
 //! shard is locked leaves queues in an unknown state, so the next one to lock that shard ends the process. A worker
 //! that fails otherwise stops the server, with an error.
 #![forbid(unsafe_code)]
-// What is public for tests alone is private then, and some of it is used by nothing else.
+// What is public for tests alone is private then, some of it is used by nothing else, and no link leads to it.
 #![cfg_attr(
     not(feature = "internals"),
-    allow(dead_code, unreachable_pub, unused_imports, rustdoc::private_intra_doc_links)
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        rustdoc::broken_intra_doc_links,
+        rustdoc::private_intra_doc_links
+    )
 )]
 
 pub mod protocol;

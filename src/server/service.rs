@@ -1,8 +1,8 @@
-//! What a server does with what its clients ask, apart from how they ask it: the seam between the transport's half of the
-//! house (worker, connection, websocket) and the relay.
+//! What a server does with what its clients ask, apart from how they ask it: the seam between the transport's half of
+//! the house (worker, connection, websocket) and the relay.
 //!
-//! There is one service in this crate, [`Relay`]. Another one, like the echo of `examples/echo.rs`, runs on the very same
-//! connections. Everything is resolved at compile time.
+//! There is one service in this crate, [`Relay`](crate::server::relay::Relay). Another one, like the echo of
+//! `examples/echo.rs`, runs on the very same connections. Everything is resolved at compile time.
 
 use std::fmt::Debug;
 use std::time::Instant;
@@ -46,8 +46,8 @@ pub trait Conversation: Debug {
         None
     }
 
-    /// The client has said this, first of all [`Event::Open`]. What is postponed is said again when the worker has a step of
-    /// a login for this connection.
+    /// The client has said this, first of all [`Event::Open`]. What is postponed is said again when the worker has a
+    /// step of a login for this connection.
     ///
     /// # Errors
     /// Why the connection is to be closed.
@@ -66,7 +66,8 @@ pub trait Conversation: Debug {
         }
     }
 
-    /// Whether [`Conversation::deliver`] has something to do. A conversation without mail leaves out this and what follows.
+    /// Whether [`Conversation::deliver`] has something to do. A conversation without mail leaves out this and what
+    /// follows.
     fn has_mail(&self) -> bool {
         false
     }
@@ -87,8 +88,8 @@ pub trait Conversation: Debug {
         Ok(())
     }
 
-    /// When [`Conversation::reach_deadline`] has something to do. While the client isn't heard, nothing that it must say is
-    /// too late.
+    /// When [`Conversation::reach_deadline`] has something to do. While the client isn't heard, nothing that it must
+    /// say is too late.
     fn deadline(&self, _is_heard: bool, _timeouts: &Timeouts) -> Option<Instant> {
         None
     }
