@@ -4,6 +4,9 @@
 //! What each value may be is tested beside `npchat::server::config`; no server runs here.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "that is how a test's helper fails")]
 
+#[path = "options/table.rs"]
+mod table;
+
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::net::TcpListener;
