@@ -1,116 +1,190 @@
-//! What an operator can set: the options with their units, their defaults, and the one place where they are validated.
+//! What an operator can set: the options with their units, ranges and defaults, and how they are given.
 //!
-//! What nobody needs to set is in [`crate::server::limits`]. The command line is `bin/npchatd.rs`'s to read, not this module's.
+//! What nobody needs to set is in [`crate::server::limits`].
 
 mod environment;
-mod resolve;
-mod settings;
+mod listen;
+mod options;
+mod relations;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{error, fmt};
 
+use clap::Args;
 use tracing::level_filters::LevelFilter;
 
 pub use self::environment::warnings;
-pub use self::settings::{Group, Key, Number, SETTINGS, Setting};
-pub use self::values::Unit;
-
+pub use self::listen::{Address, Endpoint, Listen, Scheme};
+pub use self::options::{Request, parse};
+use self::values::{DAY, MIB, TIB, Unit, bytes, count, seconds};
 use crate::protocol::host::Host;
 use crate::server::{limits, system};
 
-/// Default memory budget where the machine doesn't tell how much it has.
-const FALLBACK_MEMORY_BYTES: u64 = 256 * values::MIB;
+const WORKERS_MAX: usize = 1024;
+/// A tick of the wheel and one of the expiry: sooner no worker can be certain to have freed a message.
+const CLEAN_PERIOD_MIN_SECONDS: u64 = 2;
+const TTL_MAX_SECONDS: u64 = 10 * 365 * DAY;
+const HOUR_SECONDS: u64 = 60 * 60;
+const MESSAGE_MAX_BYTES: u64 = 16 * MIB;
+/// The numbers of a mailbox's messages wrap at 32 bits; they can be compared while they are within half of that.
+const MAILBOX_MESSAGES_MAX: u64 = 1_000_000_000;
+const MEMORY_MIN_BYTES: u64 = MIB;
+const MEMORY_MAX_BYTES: u64 = 1024 * TIB;
+const CONNECTION_MEMORY_MIN_BYTES: u64 = 4 * MIB;
+const CONNECTIONS_MAX: u64 = 16 * 1024 * 1024;
+/// Default memory budget where the machine doesn't report how much it has.
+const FALLBACK_MEMORY_BYTES: u64 = 256 * MIB;
+
+const _: () = {
+    assert!(CLEAN_PERIOD_MIN_SECONDS * 1000 == 2 * limits::EXPIRY_TICK_MILLIS);
+    assert!(MESSAGE_MAX_BYTES <= u32::MAX as u64);
+    assert!(MAILBOX_MESSAGES_MAX < 1 << 31);
+    assert!(TTL_MAX_SECONDS <= u32::MAX as u64);
+    assert!(limits::MESSAGE_ROOM_BYTES < MEMORY_MIN_BYTES);
+};
 
 /// All that an operator can set.
 ///
-/// Each field's range is the one of its row in [`SETTINGS`]. A `Config` from [`Config::resolve`] keeps to all of them;
-/// one that was put together by hand is checked with [`Config::validate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A `Config` from [`parse`] keeps to the range of each field. One that was put together by hand is checked with
+/// [`Config::validate`].
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = options::OURS)]
 pub struct Config {
     /// Where to listen.
+    #[arg(skip)]
     pub listen: Listen,
-    /// Hosts that a login with npchat.2 may be bound to; if there are none, the one that its request names.
-    pub hosts: Vec<Host>,
-    /// Worker threads.
-    pub workers: usize,
-    /// Time to live of a message whose sender asks for none, in whole seconds, at most [`Config::max_ttl`].
-    pub message_ttl: Duration,
-    /// Longest time to live that a sender may ask for, in whole seconds (RFC 8030 §5.2).
-    pub max_ttl: Duration,
-    /// Longest that an expired message may hold memory, in whole seconds. It is never delivered late.
-    pub clean_period: Duration,
-    /// Challenges that one signing key signs before a fresh one is made.
-    pub fresh_key: u32,
-    /// Largest body of a message in bytes, at most [`Config::mailbox_bytes`].
-    pub max_message: u32,
-    /// Most messages that one mailbox holds.
-    pub mailbox_messages: u32,
-    /// Most bytes that the bodies in one mailbox add up to.
-    pub mailbox_bytes: u32,
-    /// Memory budget of mail in bytes: of all segments that messages and mailboxes lie in, and of bodies that are coming in.
-    pub memory: u64,
-    /// Budget in bytes for what connections hold beside themselves; `None`: a quarter of [`Config::memory`], and 4
-    /// MiB at least.
-    pub connection_memory: Option<u64>,
-    /// Most connections, as far as the limit of open files allows; `None`: one for each 4 KiB of
-    /// [`Config::memory`], and 1024 at
-    /// least.
-    pub connections: Option<u32>,
-    /// From the first signal to the end of the process, in whole seconds.
-    pub drain: Duration,
     /// Certificate and key for TLS.
+    #[arg(skip)]
     pub certificate: Option<CertificateFiles>,
-    /// What is logged.
-    pub log: LevelFilter,
+    /// Time to live of a message whose sender asks for none, in whole seconds, at most [`Config::max_ttl`].
+    #[arg(long = "msgttl", env = "NPCHAT_MSG_TTL", value_name = "DURATION", help_heading = options::GO_NPCHAT,
+        value_parser = seconds(1..=TTL_MAX_SECONDS), help = "Time to live if the sender asks for none")]
+    pub message_ttl: Duration,
+    /// Longest that an expired message may hold memory, in whole seconds, 2 to 3600. It is never delivered late.
+    #[arg(long = "cleanperiod", env = "NPCHAT_CLEAN_PERIOD", value_name = "DURATION", help_heading = options::GO_NPCHAT,
+        value_parser = seconds(CLEAN_PERIOD_MIN_SECONDS..=HOUR_SECONDS),
+        help = "Longest that an expired message holds memory")]
+    pub clean_period: Duration,
+    /// Challenges that one signing key signs before a fresh one is made, at least 1.
+    #[arg(long = "freshkey", env = "NPCHAT_FRESHKEY", value_name = "COUNT", help_heading = options::GO_NPCHAT,
+        value_parser = count::<u32>(1..=u32::MAX.into()), help = "Challenges signed before a fresh signing key")]
+    pub fresh_key: u32,
+    /// Hosts that a login with npchat.2 may be bound to; if there are none, the one that its request names.
+    #[arg(long = "host", env = "NPCHAT_HOST", value_name = "HOST", value_delimiter = ',',
+        value_parser = values::host, help = "Host that npchat.2 logins are for; repeatable")]
+    pub hosts: Vec<Host>,
+    /// Worker threads, 1 to 1024.
+    #[arg(long, env = "NPCHAT_WORKERS", value_name = "COUNT",
+        value_parser = count::<usize>(1..=WORKERS_MAX as u64), help = "Worker threads")]
+    pub workers: usize,
+    /// Longest time to live that a sender may ask for (RFC 8030 §5.2), in whole seconds, up to ten years.
+    #[arg(long, env = "NPCHAT_MAX_TTL", value_name = "DURATION",
+        value_parser = seconds(1..=TTL_MAX_SECONDS), help = "Longest time to live that a sender may ask for")]
+    pub max_ttl: Duration,
+    /// Largest body of a message in bytes, 1 to 16 MiB, at most [`Config::mailbox_bytes`].
+    #[arg(long, env = "NPCHAT_MAX_MESSAGE", value_name = "SIZE",
+        value_parser = bytes::<u32>(1..=MESSAGE_MAX_BYTES), help = "Largest message")]
+    pub max_message: u32,
+    /// Most messages that one mailbox holds, 1 to a billion.
+    #[arg(long, env = "NPCHAT_MAILBOX_MESSAGES", value_name = "COUNT",
+        value_parser = count::<u32>(1..=MAILBOX_MESSAGES_MAX), help = "Most messages in one mailbox")]
+    pub mailbox_messages: u32,
+    /// Most bytes that the bodies in one mailbox add up to, at least 1.
+    #[arg(long, env = "NPCHAT_MAILBOX_BYTES", value_name = "SIZE",
+        value_parser = bytes::<u32>(1..=u32::MAX.into()), help = "Most bytes of messages in one mailbox")]
+    pub mailbox_bytes: u32,
+    /// Memory budget of mail in bytes, 1 MiB to 1024 TiB: of all segments that messages and mailboxes lie in, and of
+    /// bodies that are coming in.
+    #[arg(long, env = "NPCHAT_MEMORY", value_name = "SIZE",
+        value_parser = bytes::<u64>(MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES),
+        help = "Budget for all messages with their overhead")]
+    pub memory: u64,
+    /// Budget for what connections hold beside themselves in bytes, 4 MiB to 1024 TiB; `None`: a quarter of
+    /// [`Config::memory`], and 4 MiB at least.
+    #[arg(long, env = "NPCHAT_CONNECTION_MEMORY", value_name = "SIZE",
+        value_parser = bytes::<u64>(CONNECTION_MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES),
+        help = "Budget for what connections hold")]
+    pub connection_memory: Option<u64>,
+    /// Most connections, 1 to 2²⁴, as far as the limit of open files allows; `None`: one for each 4 KiB of
+    /// [`Config::memory`], and 1024 at least.
+    #[arg(long, env = "NPCHAT_CONNECTIONS", value_name = "COUNT",
+        value_parser = count::<u32>(1..=CONNECTIONS_MAX), help = "Most connections")]
+    pub connections: Option<u32>,
     /// Deadlines of connections.
+    #[command(flatten)]
     pub timeouts: Timeouts,
+    /// From the first signal to the end of the process, in whole seconds, up to an hour.
+    #[arg(long, env = "NPCHAT_DRAIN", value_name = "DURATION",
+        value_parser = seconds(0..=HOUR_SECONDS), help = "Longest that the server takes to stop")]
+    pub drain: Duration,
+    /// What is logged.
+    #[arg(long, env = "NPCHAT_LOG", value_name = "LEVEL",
+        value_parser = values::level, help = "off, error, warn, info, debug or trace")]
+    pub log: LevelFilter,
+}
+
+/// Deadlines of connections. Only `keep_alive`, `ping` and `pong` are options, each from 1 second to an hour; tests
+/// shorten the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Timeouts {
+    /// See [`limits::HEAD_DEADLINE_SECONDS`].
+    #[arg(skip)]
+    pub head: Duration,
+    /// See [`limits::BODY_GRACE_SECONDS`].
+    #[arg(skip)]
+    pub body_grace: Duration,
+    /// See [`limits::MESSAGE_GRACE_SECONDS`].
+    #[arg(skip)]
+    pub message_grace: Duration,
+    /// How long a connection is kept between two requests, in whole seconds.
+    #[arg(long, env = "NPCHAT_KEEP_ALIVE", value_name = "DURATION",
+        value_parser = seconds(1..=HOUR_SECONDS), help = "How long an unused connection is kept")]
+    pub keep_alive: Duration,
+    /// See [`limits::LOGIN_DEADLINE_SECONDS`].
+    #[arg(skip)]
+    pub login: Duration,
+    /// See [`limits::WRITE_STALL_SECONDS`].
+    #[arg(skip)]
+    pub write_stall: Duration,
+    /// Longest that a session without mail goes unasked whether it is still there, in whole seconds.
+    #[arg(long, env = "NPCHAT_PING", value_name = "DURATION",
+        value_parser = seconds(1..=HOUR_SECONDS), help = "Longest that an idle session isn't pinged")]
+    pub ping: Duration,
+    /// From a ping to the end of a session that doesn't answer it, in whole seconds.
+    #[arg(long = "pong-timeout", env = "NPCHAT_PONG_TIMEOUT", value_name = "DURATION",
+        value_parser = seconds(1..=HOUR_SECONDS), help = "Longest wait for a pong")]
+    pub pong: Duration,
+    /// See [`limits::LINGER_SECONDS`].
+    #[arg(skip)]
+    pub linger: Duration,
+}
+
+/// The two files that [`crate::server::certificate::load`] takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM file of the certificate chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub private_key: PathBuf,
 }
 
 impl Config {
-    /// Checks every number against its range, and the numbers against each other.
-    ///
-    /// # Errors
-    ///
-    /// The first setting, in the order of [`SETTINGS`], that is out of its range or contradicts another.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.check(|_| None)
-    }
-
-    /// Checks like [`Config::validate`], and blames a setting under the name that `given` has for it, if any.
-    fn check(&self, given: impl Fn(Key) -> Option<&'static str>) -> Result<(), ConfigError> {
-        for setting in &SETTINGS {
-            if let Some(number) = &setting.number {
-                let value = (number.get)(self);
-                let name = given(setting.key).unwrap_or(setting.flag);
-                number
-                    .check(value, &number.unit.shown(value))
-                    .map_err(|problem| ConfigError { name, problem })?;
-            }
-        }
-        if let Some(problem) = self.listen.problem(self.certificate.is_some()) {
-            let name = given(Key::Listen).unwrap_or(Key::Listen.setting().flag);
-            return Err(ConfigError { name, problem });
-        }
-        RELATIONS.iter().try_for_each(|relation| relation.check(self, &given))
-    }
-
     /// Budget in bytes for what connections hold, as given or by default.
     #[must_use]
     pub fn connection_memory_bytes(&self) -> u64 {
-        let by_default = (self.memory / 4).max(settings::CONNECTION_MEMORY_MIN_BYTES);
+        let by_default = (self.memory / 4).max(CONNECTION_MEMORY_MIN_BYTES);
         self.connection_memory.unwrap_or(by_default)
     }
 
     /// Most connections, as given or by default.
     #[must_use]
     pub fn max_connections(&self) -> u32 {
-        let by_default = (self.memory / 4096).clamp(1024, settings::CONNECTIONS_MAX);
+        let by_default = (self.memory / 4096).clamp(1024, CONNECTIONS_MAX);
         self.connections
             .unwrap_or_else(|| u32::try_from(by_default).unwrap_or(u32::MAX))
     }
@@ -134,31 +208,51 @@ impl Config {
         sum.saturating_add(sum / 4)
     }
 
-    /// The value of a setting as text with its unit, as `--check` prints it.
+    /// Each option without its dashes, and its value as text with its unit, as `--check` prints them: in the order of
+    /// `--help`.
     #[must_use]
-    pub fn shown(&self, setting: &Setting) -> String {
-        let none = || "none".to_owned();
-        let path = |path: &PathBuf| path.display().to_string();
-        let files = self.certificate.as_ref();
-        match setting.key {
-            Key::Port => match &self.listen {
-                Listen::Default { port } => port.to_string(),
-                Listen::Addresses(_) => none(),
-            },
-            Key::Listen => match &self.listen {
-                Listen::Default { .. } => "all addresses".to_owned(),
-                Listen::Addresses(list) => list.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(","),
-            },
-            Key::Host if self.hosts.is_empty() => "as requested".to_owned(),
-            Key::Host => self.hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(","),
-            Key::Certificate => files.map_or_else(none, |files| path(&files.certificate)),
-            Key::PrivateKey => files.map_or_else(none, |files| path(&files.private_key)),
-            Key::Log => self.log.to_string(),
-            _ => {
-                let shown = |number: &Number| number.unit.shown((number.get)(self));
-                setting.number.as_ref().map_or_else(none, shown)
-            }
+    pub fn shown(&self) -> [(&'static str, String); 21] {
+        fn list<T: ToString>(items: &[T]) -> String {
+            items.iter().map(T::to_string).collect::<Vec<_>>().join(",")
         }
+        let seconds = |duration: Duration| Unit::Seconds.shown(duration.as_secs());
+        let bytes = |number| Unit::Bytes.shown(number);
+        let file = |which: fn(&CertificateFiles) -> &PathBuf| match &self.certificate {
+            None => "none".to_owned(),
+            Some(files) => which(files).display().to_string(),
+        };
+        let (port, listen) = match &self.listen {
+            Listen::Default { port } => (port.to_string(), "all addresses".to_owned()),
+            Listen::Addresses(endpoints) => ("none".to_owned(), list(endpoints)),
+        };
+        let hosts = if self.hosts.is_empty() {
+            "as requested".to_owned()
+        } else {
+            list(&self.hosts)
+        };
+        [
+            ("port", port),
+            ("cert", file(|files| &files.certificate)),
+            ("privkey", file(|files| &files.private_key)),
+            ("msgttl", seconds(self.message_ttl)),
+            ("cleanperiod", seconds(self.clean_period)),
+            ("freshkey", self.fresh_key.to_string()),
+            ("listen", listen),
+            ("host", hosts),
+            ("workers", self.workers.to_string()),
+            ("max-ttl", seconds(self.max_ttl)),
+            ("max-message", bytes(self.max_message.into())),
+            ("mailbox-messages", self.mailbox_messages.to_string()),
+            ("mailbox-bytes", bytes(self.mailbox_bytes.into())),
+            ("memory", bytes(self.memory)),
+            ("connection-memory", bytes(self.connection_memory_bytes())),
+            ("connections", self.max_connections().to_string()),
+            ("keep-alive", seconds(self.timeouts.keep_alive)),
+            ("ping", seconds(self.timeouts.ping)),
+            ("pong-timeout", seconds(self.timeouts.pong)),
+            ("drain", seconds(self.drain)),
+            ("log", self.log.to_string()),
+        ]
     }
 }
 
@@ -166,171 +260,26 @@ impl Default for Config {
     fn default() -> Self {
         let memory = system::memory_bytes().map_or(FALLBACK_MEMORY_BYTES, |bytes| bytes / 2);
         Self {
-            listen: Listen::Default { port: 8000 },
-            hosts: Vec::new(),
-            workers: system::cores().min(settings::WORKERS_MAX),
+            listen: Listen::default(),
+            certificate: None,
             message_ttl: Duration::from_secs(60),
-            max_ttl: Duration::from_secs(7 * values::DAY),
             clean_period: Duration::from_secs(30),
             fresh_key: 5,
+            hosts: Vec::new(),
+            workers: system::cores().min(WORKERS_MAX),
+            max_ttl: Duration::from_secs(7 * DAY),
             max_message: 64 * 1024,
             mailbox_messages: 4096,
             mailbox_bytes: 8 * 1024 * 1024,
             // Whole MiB, so that the number can be read.
-            memory: (memory / values::MIB * values::MIB).max(settings::MEMORY_MIN_BYTES),
+            memory: (memory / MIB * MIB).max(MEMORY_MIN_BYTES),
             connection_memory: None,
             connections: None,
-            drain: Duration::from_secs(10),
-            certificate: None,
-            log: LevelFilter::INFO,
             timeouts: Timeouts::default(),
+            drain: Duration::from_secs(10),
+            log: LevelFilter::INFO,
         }
     }
-}
-
-/// Where the server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// Every address of the machine: `[::]` for IPv6 and IPv4, or `0.0.0.0` on a machine without IPv6.
-    Default {
-        /// TCP port; 0 takes any that is free.
-        port: u16,
-    },
-    /// These addresses, at least one.
-    Addresses(Vec<Endpoint>),
-}
-
-impl Listen {
-    /// What is wrong with it.
-    fn problem(&self, has_certificate: bool) -> Option<String> {
-        let Self::Addresses(endpoints) = self else {
-            return None;
-        };
-        if endpoints.is_empty() {
-            return Some("at least one address is needed".to_owned());
-        }
-        let needs_one = |endpoint: &&Endpoint| endpoint.scheme == Some(Scheme::Https) && !has_certificate;
-        let [certificate, private_key] = [Key::Certificate, Key::PrivateKey].map(|key| key.setting().flag);
-        let endpoint = endpoints.iter().find(needs_one)?;
-        Some(format!("{endpoint} needs {certificate} and {private_key}"))
-    }
-}
-
-/// An address to listen on, and what is spoken there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// If none is said, it is `https` where there is a certificate, and `http` where there is none.
-    pub scheme: Option<Scheme>,
-    /// Where that is.
-    pub address: Address,
-}
-
-impl From<SocketAddr> for Endpoint {
-    fn from(address: SocketAddr) -> Self {
-        Self {
-            scheme: None,
-            address: Address::Socket(address),
-        }
-    }
-}
-
-/// Where to listen, as it is given. Port 0 takes any that is free.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// This address.
-    Socket(SocketAddr),
-    /// `:8000`: every address of the machine, as [`Listen::Default`] has it.
-    Any {
-        /// TCP port.
-        port: u16,
-    },
-    /// `localhost:8000`: all addresses that the name has when the server starts.
-    Named {
-        /// A name of letters, digits, hyphens, dots and underscores.
-        name: String,
-        /// TCP port.
-        port: u16,
-    },
-}
-
-impl Address {
-    /// The one address that it is, if it is one.
-    #[must_use]
-    pub fn socket(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Socket(address) => Some(*address),
-            Self::Any { .. } | Self::Named { .. } => None,
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(address) => address.fmt(f),
-            Self::Any { port } => write!(f, ":{port}"),
-            Self::Named { name, port } => write!(f, "{name}:{port}"),
-        }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.scheme {
-            None => self.address.fmt(f),
-            Some(scheme) => write!(f, "{scheme}://{}", self.address),
-        }
-    }
-}
-
-/// What is spoken at an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// HTTP and WebSocket in the clear.
-    Http,
-    /// The same over TLS.
-    Https,
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        })
-    }
-}
-
-/// The two files that [`crate::server::certificate::load`] takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM file of the certificate chain, the server's own certificate first.
-    pub certificate: PathBuf,
-    /// PEM file of its private key.
-    pub private_key: PathBuf,
-}
-
-/// Deadlines of connections. Only `keep_alive`, `ping` and `pong` are options; tests shorten the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// See [`limits::HEAD_DEADLINE_SECONDS`].
-    pub head: Duration,
-    /// See [`limits::BODY_GRACE_SECONDS`].
-    pub body_grace: Duration,
-    /// See [`limits::MESSAGE_GRACE_SECONDS`].
-    pub message_grace: Duration,
-    /// How long a connection is kept between two requests, in whole seconds.
-    pub keep_alive: Duration,
-    /// See [`limits::LOGIN_DEADLINE_SECONDS`].
-    pub login: Duration,
-    /// See [`limits::WRITE_STALL_SECONDS`].
-    pub write_stall: Duration,
-    /// Longest that a session without mail goes unasked whether it is still there, in whole seconds.
-    pub ping: Duration,
-    /// From a ping to the end of a session that doesn't answer it, in whole seconds.
-    pub pong: Duration,
-    /// See [`limits::LINGER_SECONDS`].
-    pub linger: Duration,
 }
 
 impl Default for Timeouts {
@@ -349,68 +298,15 @@ impl Default for Timeouts {
     }
 }
 
-/// A setting that is wrong: which one, by the name under which it was given, and why. Displayed on one line.
+/// An option that is wrong: where it was given, and why. Displayed on one line, unless the name of a file or of an
+/// unknown option breaks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    name: &'static str,
-    problem: String,
-}
+pub struct ConfigError(String);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.problem)
+        f.write_str(&self.0)
     }
 }
 
 impl error::Error for ConfigError {}
-
-/// One number that has to fit into another.
-struct Relation {
-    inner: Key,
-    outer: Key,
-    /// What the outer one needs beside the inner one.
-    extra: fn(u64) -> u64,
-}
-
-const RELATIONS: [Relation; 3] = [
-    Relation {
-        inner: Key::MessageTtl,
-        outer: Key::MaxTtl,
-        extra: |_| 0,
-    },
-    Relation {
-        inner: Key::MaxMessage,
-        outer: Key::MailboxBytes,
-        extra: |_| 0,
-    },
-    Relation {
-        inner: Key::MaxMessage,
-        outer: Key::Memory,
-        extra: |message| message / 8 + limits::MESSAGE_ROOM_BYTES,
-    },
-];
-
-impl Relation {
-    /// Blames the setting that was given: a default is nobody's fault.
-    fn check(&self, config: &Config, given: &impl Fn(Key) -> Option<&'static str>) -> Result<(), ConfigError> {
-        let (inner, outer) = (self.inner.setting(), self.outer.setting());
-        let (Some(inner_number), Some(outer_number)) = (&inner.number, &outer.number) else {
-            return Ok(());
-        };
-        let (inner_value, outer_value) = ((inner_number.get)(config), (outer_number.get)(config));
-        if inner_value.saturating_add((self.extra)(inner_value)) <= outer_value {
-            return Ok(());
-        }
-        let (inner_text, outer_text) = (config.shown(inner), config.shown(outer));
-        Err(match (given(self.inner), given(self.outer)) {
-            (None, Some(name)) => ConfigError {
-                name,
-                problem: format!("{outer_text} is too little for {} of {inner_text}", inner.flag),
-            },
-            (name, _) => ConfigError {
-                name: name.unwrap_or(inner.flag),
-                problem: format!("{inner_text} is too much for {} of {outer_text}", outer.flag),
-            },
-        })
-    }
-}

@@ -1,5 +1,5 @@
 //! A table of command lines with variables, and what each of them gets: the lines in which `--check` differs from the
-//! defaults, the lines on stderr, and the exit code. One JSON object a line, so that a change of behaviour shows in a diff.
+//! defaults, the lines on stderr, and the exit code. It has one JSON object a line, so that a diff shows what changes.
 
 use serde_json::Value;
 

@@ -3,7 +3,9 @@
 
 use std::ffi::OsStr;
 
-use super::settings::{Key, SETTINGS};
+use clap::Arg;
+
+use super::options::{command, settings};
 use super::values::Quoted;
 
 /// What all variables of this program begin with.
@@ -11,12 +13,28 @@ const PREFIX: &str = "NPCHAT_";
 /// Transports that an address of a service is given with (Docker's links, which Kubernetes keeps to).
 const TRANSPORTS: [&str; 3] = ["tcp", "udp", "sctp"];
 
-/// What is to be said of these variables before the program goes on without them, each on one line.
+/// What is to be logged of these variables before the program goes on without them, each on one line.
 pub fn warnings<N: AsRef<OsStr>, V: AsRef<OsStr>>(variables: impl IntoIterator<Item = (N, V)>) -> Vec<String> {
-    let warning = |(name, value): (N, V)| warning(&name.as_ref().to_string_lossy(), value.as_ref());
+    let command = command();
+    let known: Vec<_> = settings(&command)
+        .filter_map(Arg::get_env)
+        .filter_map(OsStr::to_str)
+        .collect();
+    let warning = |(name, value): (N, V)| warning(&name.as_ref().to_string_lossy(), value.as_ref(), &known);
     let mut warnings: Vec<_> = variables.into_iter().filter_map(warning).collect();
     warnings.sort_unstable();
     warnings
+}
+
+/// A question that suggests the known name that is nearest to this one, if any is near. `own` is the length of the name
+/// in bytes without the prefix that all of them have.
+pub(super) fn nearest<'a>(name: &str, own: usize, known: impl Iterator<Item = &'a str>) -> String {
+    known
+        .map(|known| (strsim::osa_distance(name, known), known))
+        .min()
+        // So far apart, they have nothing to do with each other.
+        .filter(|(distance, _)| *distance <= 1 + own / 4)
+        .map_or_else(String::new, |(_, known)| format!("; did you mean {known}?"))
 }
 
 /// Whether `value` is what is set for a service of that name, and not a port.
@@ -25,28 +43,21 @@ pub(super) fn is_service_address(value: &OsStr) -> bool {
     scheme.is_some_and(|(scheme, _)| TRANSPORTS.contains(&scheme))
 }
 
-fn warning(name: &str, value: &OsStr) -> Option<String> {
+fn warning(name: &str, value: &OsStr, known: &[&str]) -> Option<String> {
     let upper = name.to_ascii_uppercase();
     let rest = upper.strip_prefix(PREFIX)?;
-    let port = Key::Port.setting();
-    if name == port.variable && is_service_address(value) {
+    if name == "NPCHAT_PORT" && is_service_address(value) {
         return Some(format!(
             "{name}: ignored, for {} is the address of a service named npchat, which Kubernetes sets \
-             (enableServiceLinks: false in the pod turns that off), and no port: give the port with {} or NPCHAT_LISTEN",
-            Quoted(&value.to_string_lossy()),
-            port.flag
+             (enableServiceLinks: false in the pod turns that off), and no port: give the port with --port or \
+             NPCHAT_LISTEN",
+            Quoted(&value.to_string_lossy())
         ));
     }
-    if SETTINGS.iter().any(|setting| setting.variable == name) || is_of_a_service(rest, value) {
+    if known.contains(&name) || is_of_a_service(rest, value) {
         return None;
     }
-    let nearest = SETTINGS
-        .iter()
-        .map(|setting| (strsim::osa_distance(&upper, setting.variable), setting.variable))
-        .min()
-        // So far apart, they have nothing to do with each other.
-        .filter(|(distance, _)| *distance <= 1 + rest.len() / 4);
-    let tip = nearest.map_or_else(String::new, |(_, known)| format!("; did you mean {known}?"));
+    let tip = nearest(&upper, rest.len(), known.iter().copied());
     Some(format!("{name:?}: there is no such setting{tip}"))
 }
 
@@ -102,7 +113,8 @@ mod tests {
 
     #[test]
     fn what_is_known_or_of_other_programs_is_passed_over() {
-        let known = SETTINGS.iter().map(|setting| setting.variable);
+        let command = command();
+        let known = settings(&command).map(|setting| setting.get_env().unwrap().to_str().unwrap());
         assert!(
             warnings(
                 known

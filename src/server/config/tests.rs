@@ -1,6 +1,6 @@
-//! Tests of the table, the parsing and the layering, without a process or its environment.
+//! Tests of the options, the parsing and the layering, without a process or its environment.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use super::*;
@@ -9,21 +9,52 @@ type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 /// Resolves flags and variables by their names.
 fn resolve(flags: Pairs, variables: Pairs) -> Result<Config, ConfigError> {
-    let find = |pairs: Pairs, name: &str| {
-        assert!(
-            pairs
-                .iter()
-                .all(|(name, _)| SETTINGS.iter().any(|s| [s.flag, s.variable].contains(name)))
-        );
-        pairs
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, text)| OsString::from(text))
+    let flags: Vec<_> = flags.iter().map(|(flag, text)| (*flag, OsString::from(text))).collect();
+    resolve_texts(&flags, variables)
+}
+
+fn resolve_texts(flags: &[(&str, OsString)], variables: Pairs) -> Result<Config, ConfigError> {
+    let flags = flags
+        .iter()
+        .flat_map(|(flag, text)| [OsString::from(flag), text.clone()]);
+    let arguments = [OsString::from("npchatd")].into_iter().chain(flags);
+    let variable = |name: &OsStr| {
+        let found = variables.iter().find(|(known, _)| *known == name)?;
+        Some(OsString::from(found.1))
     };
-    Config::resolve(
-        |setting| find(flags, setting.flag),
-        |setting| find(variables, setting.variable),
-    )
+    match parse(arguments, variable)? {
+        Request::Run(config) => Ok(config),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// Every option with a value: its flag and its variable, in the order of `--check`.
+fn settings() -> Vec<(String, String)> {
+    let command = options::command();
+    let setting = |name: &str| {
+        let mut all = options::settings(&command);
+        let argument = all.find(|argument| argument.get_long() == Some(name)).unwrap();
+        (
+            format!("--{name}"),
+            argument.get_env().unwrap().to_str().unwrap().to_owned(),
+        )
+    };
+    let shown = Config::default().shown();
+    shown.iter().map(|(name, _)| *name).map(setting).collect()
+}
+
+/// The value of an option as `--check` shows it.
+fn shown(config: &Config, name: &str) -> String {
+    let shown = config.shown().into_iter().find(|(other, _)| *other == name);
+    shown.unwrap().1
+}
+
+/// The least and the most that an option may be, as its error has them, if it is a number.
+fn range(flag: &str) -> Option<[String; 2]> {
+    let line = resolve(&[(flag, "99999999999999999999")], &[]).err()?.to_string();
+    let (_, range) = line.split_once(" from ")?;
+    let (least, most) = range.split_once(" to ")?;
+    Some([least, most].map(str::to_owned))
 }
 
 /// The one line that these flags and variables get.
@@ -45,14 +76,18 @@ fn named(scheme: Option<Scheme>, name: &str, port: u16) -> Endpoint {
 }
 
 #[test]
-fn every_setting_stands_at_its_key_under_names_of_its_own() {
-    for (index, setting) in SETTINGS.iter().enumerate() {
-        assert_eq!(setting.key as usize, index);
-        assert_eq!(setting.flag, format!("--{}", setting.name()));
-        assert!(setting.variable.starts_with("NPCHAT_"));
-        let namesakes = |other: &&Setting| other.flag == setting.flag || other.variable == setting.variable;
-        assert_eq!(SETTINGS.iter().filter(namesakes).count(), 1);
+fn every_option_has_a_flag_and_a_variable_of_its_own_and_is_shown() {
+    let all = settings();
+    for (flag, variable) in &all {
+        assert!(variable.starts_with("NPCHAT_"));
+        assert_eq!(
+            all.iter()
+                .filter(|other| other.0 == *flag || other.1 == *variable)
+                .count(),
+            1
+        );
     }
+    assert_eq!(options::settings(&options::command()).count(), all.len());
 }
 
 #[test]
@@ -87,11 +122,15 @@ fn what_is_shown_is_read_back_as_the_same() {
             .into(),
         ..Config::default()
     };
-    let skipped = [Key::Port, Key::Certificate, Key::PrivateKey];
-    let again = Config::resolve(
-        |setting| (!skipped.contains(&setting.key)).then(|| config.shown(setting).into()),
-        |_| None,
-    );
+    let options = config.shown();
+    let skipped = ["port", "cert", "privkey"];
+    let flags: Vec<_> = options
+        .iter()
+        .filter(|(name, _)| !skipped.contains(name))
+        .map(|(name, text)| (format!("--{name}"), text.as_str()))
+        .collect();
+    let flags: Vec<_> = flags.iter().map(|(flag, text)| (flag.as_str(), *text)).collect();
+    let again = resolve(&flags, &[]);
     assert_eq!(again, Ok(config));
 }
 
@@ -105,16 +144,12 @@ fn a_flag_beats_the_environment_which_beats_the_default() {
 }
 
 #[test]
-fn a_flag_saves_the_day_from_a_wrong_variable() {
-    assert!(resolve(&[("--workers", "2")], &[("NPCHAT_WORKERS", "many")]).is_ok());
-}
-
-#[test]
 fn an_empty_variable_is_unset_and_an_empty_flag_is_wrong() {
-    let variables: Vec<(&str, &str)> = SETTINGS.iter().map(|setting| (setting.variable, "")).collect();
+    let all = settings();
+    let variables: Vec<_> = all.iter().map(|(_, variable)| (variable.as_str(), "")).collect();
     assert_eq!(resolve(&[], &variables), Ok(Config::default()));
-    for setting in &SETTINGS {
-        assert!(error(&[(setting.flag, "")], &[]).starts_with(setting.flag));
+    for (flag, _) in &all {
+        assert!(error(&[(flag, "")], &[]).starts_with(flag));
     }
 }
 
@@ -173,24 +208,30 @@ fn no_number_wraps_around() {
 
 #[test]
 fn the_ends_of_each_range_are_in_it_and_their_neighbours_are_not() {
-    for setting in &SETTINGS {
-        let Some(number) = &setting.number else { continue };
-        let (least, most) = number.range.clone().into_inner();
-        let outside = [least.checked_sub(1), most.checked_add(1), Some(u64::MAX)];
-        assert!(number.parse(&least.to_string()).is_ok() && number.parse(&most.to_string()).is_ok());
+    let mut ranges = 0;
+    for (flag, _) in settings() {
+        let Some([least, most]) = range(&flag) else { continue };
+        let read = |text: &str| {
+            [Unit::Seconds, Unit::Bytes]
+                .into_iter()
+                .find_map(|unit| unit.parse(text))
+                .unwrap()
+        };
+        let outside = [read(&least).checked_sub(1), read(&most).checked_add(1), Some(u64::MAX)];
         for value in outside.into_iter().flatten() {
-            let line = error(&[(setting.flag, &value.to_string())], &[]);
-            assert!(
-                line.starts_with(&format!("{}: {value} is not a", setting.flag)),
-                "{line}"
-            );
+            let line = error(&[(&flag, &value.to_string())], &[]);
+            assert!(line.starts_with(&format!("{flag}: {value} is not a")), "{line}");
         }
-        for value in [least, most] {
-            let mut config = Config::default();
-            (number.set)(&mut config, value);
-            assert_eq!((number.get)(&config), value, "{}", setting.flag);
+        for text in [least, most] {
+            // What it contradicts is another matter.
+            match resolve(&[(&flag, &text)], &[]) {
+                Ok(config) => assert_eq!(read(&shown(&config, &flag[2..])), read(&text), "{flag}"),
+                Err(error) => assert!(error.to_string().contains(" is too "), "{error}"),
+            }
         }
+        ranges += 1;
     }
+    assert_eq!(ranges, 15);
 }
 
 #[test]
@@ -259,7 +300,7 @@ fn a_config_made_by_hand_is_validated_too() {
     );
     assert_eq!(
         wrong(|config| config.message_ttl = Duration::from_millis(999)),
-        "--msgttl: 0s is not a duration from 1s to 3650d"
+        "--msgttl: \"0s\" is not a duration from 1s to 3650d"
     );
     assert_eq!(
         wrong(|config| config.listen = Listen::Addresses(Vec::new())),
@@ -270,11 +311,8 @@ fn a_config_made_by_hand_is_validated_too() {
 #[test]
 fn hosts_are_taken_in_the_spelling_in_which_they_are_signed() {
     let config = resolve(&[("--host", "Relay.Example:443, relay.example:8443,[::1]:80")], &[]).unwrap();
-    assert_eq!(
-        config.shown(Key::Host.setting()),
-        "relay.example,relay.example:8443,[::1]"
-    );
-    assert_eq!(Config::default().shown(Key::Host.setting()), "as requested");
+    assert_eq!(shown(&config, "host"), "relay.example,relay.example:8443,[::1]");
+    assert_eq!(shown(&Config::default(), "host"), "as requested");
     for text in [
         "wss://relay.example",
         "relay.example/",
@@ -358,7 +396,7 @@ fn addresses_are_taken_as_gos_programs_take_them() {
         any(Some(Scheme::Http), 0),
     ];
     assert_eq!(config.listen, Listen::Addresses(expected.into()));
-    assert_eq!(config.shown(Key::Listen.setting()), text);
+    assert_eq!(shown(&config, "listen"), text);
 }
 
 #[test]
@@ -376,27 +414,22 @@ fn a_port_that_is_the_address_of_a_service_is_unset() {
     }
 }
 
-/// README tells every setting with its variable, default and range, in the order of the table.
+/// README has every option with its variable, default and range, in the order of `--check`.
 #[test]
 fn the_readme_has_every_setting_with_its_default_and_range() {
     let readme = include_str!("../../../README.md");
     let mut rows = readme.lines().filter(|line| line.starts_with("| `--"));
-    for setting in &SETTINGS {
+    for (name, variable) in settings() {
         let row = rows.next().unwrap_or_default();
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        let [_, flags, variable, default, range, _, _] = cells[..] else {
-            unreachable!("{}: {row}", setting.flag);
+        let [_, flags, in_environment, default, in_range, _, _] = cells[..] else {
+            unreachable!("{name}: {row}");
         };
-        assert!(
-            flags.split(", ").any(|flag| flag == format!("`{}`", setting.flag)),
-            "{row}"
-        );
-        assert_eq!(variable, format!("`{}`", setting.variable), "{row}");
-        let expected = setting.default_text(&Config::default());
-        assert_eq!(default.trim_matches('`'), expected, "{row}");
-        if let Some(Number { unit, range: all, .. }) = &setting.number {
-            let [least, most] = [all.start(), all.end()].map(|value| unit.shown(*value));
-            assert_eq!(range, format!("`{least}` to `{most}`"), "{row}");
+        assert!(flags.split(", ").any(|flag| flag == format!("`{name}`")), "{row}");
+        assert_eq!(in_environment, format!("`{variable}`"), "{row}");
+        assert_eq!(default.trim_matches('`'), options::default_text(&name[2..]), "{row}");
+        if let Some([least, most]) = range(&name) {
+            assert_eq!(in_range, format!("`{least}` to `{most}`"), "{row}");
         }
     }
     assert_eq!(rows.next(), None);
@@ -416,18 +449,6 @@ fn an_address_may_say_what_is_spoken_there() {
     assert_eq!(
         error(&[("--listen", text)], &[]),
         "--listen: https://[::1]:443 needs --cert and --privkey"
-    );
-}
-
-#[test]
-fn port_and_addresses_from_the_same_place_contradict_each_other() {
-    assert_eq!(
-        error(&[("--port", "8000"), ("--listen", "127.0.0.1:0")], &[]),
-        "--listen: excludes --port, give one of them"
-    );
-    assert_eq!(
-        error(&[], &[("NPCHAT_PORT", "8000"), ("NPCHAT_LISTEN", "127.0.0.1:0")]),
-        "NPCHAT_LISTEN: excludes NPCHAT_PORT, give one of them"
     );
 }
 
@@ -452,17 +473,13 @@ fn a_certificate_and_its_key_come_together() {
 #[test]
 fn what_is_not_utf_8_is_wrong_but_for_a_file() {
     let bytes = || OsString::from_vec(vec![b'x', 0xff]);
-    for setting in &SETTINGS {
-        let files = [Key::Certificate, Key::PrivateKey];
-        if files.contains(&setting.key) {
-            let both = Config::resolve(|other| files.contains(&other.key).then(bytes), |_| None).unwrap();
-            assert_eq!(both.certificate.unwrap().certificate, PathBuf::from(bytes()));
-        } else {
-            let wrong = Config::resolve(|other| (other.key == setting.key).then(bytes), |_| None).unwrap_err();
-            assert_eq!(
-                wrong.to_string(),
-                format!("{}: \"x\u{fffd}\" is not UTF-8", setting.flag)
-            );
+    let files = [("--cert", bytes()), ("--privkey", bytes())];
+    let both = resolve_texts(&files, &[]).unwrap();
+    assert_eq!(both.certificate.unwrap().certificate, PathBuf::from(bytes()));
+    for (flag, _) in settings() {
+        if !["--cert", "--privkey", "--config"].contains(&flag.as_str()) {
+            let wrong = resolve_texts(&[(&flag, bytes())], &[]).unwrap_err();
+            assert_eq!(wrong.to_string(), format!("{flag}: {:?} is not UTF-8", "x\u{fffd}"));
         }
     }
 }

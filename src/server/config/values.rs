@@ -1,14 +1,14 @@
-//! Texts to values and back: numbers with their units, addresses, hosts, levels.
-//!
-//! What a value may be is said by its row in the table of settings, not here.
+//! Texts to values and back: the value parsers of the options, and the texts of `--check`. The options give ranges.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use tracing::level_filters::LevelFilter;
 
-use super::{Address, Endpoint, Scheme};
 use crate::protocol::host::Host;
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
@@ -17,12 +17,9 @@ pub(super) const MIB: u64 = 1024 * KIB;
 pub(super) const GIB: u64 = 1024 * MIB;
 pub(super) const TIB: u64 = 1024 * GIB;
 
-/// Longest name of a host (RFC 1035 §3.1), with a dot at its end.
-const NAME_MAX_BYTES: usize = 254;
-
 /// What a number counts, and so how it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub(super) enum Unit {
     /// Things: digits only.
     Count,
     /// Whole seconds: digits only, or with units (`90s`, `5m`, `12h`, `7d`).
@@ -33,8 +30,7 @@ pub enum Unit {
 
 impl Unit {
     /// Reads a number; `None` if the text isn't one. What doesn't fit into 64 bits becomes the largest that does.
-    #[must_use]
-    pub fn parse(self, text: &str) -> Option<u64> {
+    pub(super) fn parse(self, text: &str) -> Option<u64> {
         if let Some(plain) = digits(text) {
             return Some(plain);
         }
@@ -55,8 +51,7 @@ impl Unit {
     /// Writes a number exactly, in the largest unit that divides it, so that [`Unit::parse`] reads it back.
     ///
     /// That is why this isn't left to the crates that parse: they round sizes, and count 365.25 days to a year.
-    #[must_use]
-    pub fn shown(self, value: u64) -> String {
+    pub(super) fn shown(self, value: u64) -> String {
         let units: &[(u64, &str)] = match self {
             Self::Count => &[(1, "")],
             Self::Seconds => &[(DAY, "d"), (60 * 60, "h"), (60, "m"), (1, "s")],
@@ -68,28 +63,43 @@ impl Unit {
             .map_or_else(|| value.to_string(), |(size, unit)| format!("{}{unit}", value / size))
     }
 
-    /// Says what a text should have been.
-    pub(super) fn examples(self) -> &'static str {
-        match self {
-            Self::Count => "a whole number",
-            Self::Seconds => "a duration such as 90, 90s, 5m, 12h, 7d",
-            Self::Bytes => "a size such as 65536, 64KiB, 1GB",
-        }
-    }
-
-    /// Says what a value should have been.
-    pub(super) fn between(self, range: &RangeInclusive<u64>) -> String {
-        let noun = match self {
-            Self::Count => "a number",
-            Self::Seconds => "a duration",
-            Self::Bytes => "a size",
+    /// Reads a number that has to be in a range, in terms of what it counts.
+    fn parse_within<T: TryFrom<u64>>(self, range: &RangeInclusive<u64>, text: &str) -> Result<T, String> {
+        let (noun, examples) = match self {
+            Self::Count => ("a number", "a whole number"),
+            Self::Seconds => ("a duration", "a duration such as 90, 90s, 5m, 12h, 7d"),
+            Self::Bytes => ("a size", "a size such as 65536, 64KiB, 1GB"),
         };
-        format!(
-            "{noun} from {} to {}",
-            self.shown(*range.start()),
-            self.shown(*range.end())
-        )
+        let value = self
+            .parse(text)
+            .ok_or_else(|| format!("{} is not {examples}", Quoted(text)))?;
+        if range.contains(&value)
+            && let Ok(value) = T::try_from(value)
+        {
+            return Ok(value);
+        }
+        let [least, most] = [range.start(), range.end()].map(|end| self.shown(*end));
+        Err(format!("{} is not {noun} from {least} to {most}", Quoted(text)))
     }
+}
+
+/// Reads a number of things in this range.
+pub(super) fn count<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync {
+    move |text| Unit::Count.parse_within(&range, text)
+}
+
+/// Reads a number of bytes in this range.
+pub(super) fn bytes<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync {
+    move |text| Unit::Bytes.parse_within(&range, text)
+}
+
+/// Reads whole seconds in this range.
+pub(super) fn seconds(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync {
+    move |text| Unit::Seconds.parse_within(&range, text).map(Duration::from_secs)
 }
 
 /// Reads a TCP port, 0 to 65535.
@@ -99,61 +109,19 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("{} is not a port (0 to {})", Quoted(text), u16::MAX))
 }
 
-/// Reads addresses with ports, separated by commas, each with a scheme or without one.
-pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
-    let endpoint = |item: &str| {
-        let (scheme, address) = match item.split_once("://") {
-            None => (None, item),
-            Some(("http", address)) => (Some(Scheme::Http), address),
-            Some(("https", address)) => (Some(Scheme::Https), address),
-            Some(_) => return None,
-        };
-        Some(Endpoint {
-            scheme,
-            address: self::address(address)?,
-        })
-    };
-    let told = |item: &str| {
-        endpoint(item).ok_or_else(|| {
-            format!(
-                "{} is not an address with a port such as 127.0.0.1:8000, localhost:8000, :8000 or https://[::1]:8443",
-                Quoted(item)
-            )
-        })
-    };
-    text.split(',').map(str::trim).map(told).collect()
+/// Reads a host as clients name it, with its port if that isn't 80 or 443.
+pub(super) fn host(text: &str) -> Result<Host, String> {
+    let text = text.trim();
+    Host::parse(text.as_bytes())
+        .ok_or_else(|| format!("{} is not a host such as chat.example.org or [::1]:8000", Quoted(text)))
 }
 
-/// Reads an address as Go's programs take it: an IP address, a name or nothing, and a port.
-fn address(text: &str) -> Option<Address> {
-    if let Ok(address) = text.parse() {
-        return Some(Address::Socket(address));
-    }
-    let (name, port) = text.rsplit_once(':')?;
-    let port = self::port(port).ok()?;
+/// Takes a file's name, which needn't be UTF-8.
+pub(super) fn path(name: OsString) -> Result<PathBuf, &'static str> {
     if name.is_empty() {
-        return Some(Address::Any { port });
+        return Err("the file's name is empty");
     }
-    is_name(name).then(|| Address::Named {
-        name: name.to_owned(),
-        port,
-    })
-}
-
-/// Whether it may be a host's name. One whose last label is a number would be an IP address that is wrong.
-fn is_name(text: &str) -> bool {
-    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    text.len() <= NAME_MAX_BYTES && text.bytes().all(is_known) && !last.is_empty() && digits(last).is_none()
-}
-
-/// Reads hosts as clients name them, with their ports if those aren't 80 or 443, separated by commas.
-pub(super) fn hosts(text: &str) -> Result<Vec<Host>, String> {
-    let host = |item: &str| {
-        Host::parse(item.as_bytes())
-            .ok_or_else(|| format!("{} is not a host such as chat.example.org or [::1]:8000", Quoted(item)))
-    };
-    text.split(',').map(str::trim).map(host).collect()
+    Ok(PathBuf::from(name))
 }
 
 /// Reads a level's name. `LevelFilter`'s own parser would take numbers and the empty text too.
