@@ -51,7 +51,7 @@
 //! | [`protocol::authority`] | the grammar of an authority: a host and perhaps a port |
 //! | [`protocol::error`] | refusals and close reasons: status, code and sentence of each, in one table |
 //! | [`server`], `server::error` | binds, starts workers, turns signals into a drain; why a server doesn't start |
-//! | [`server::config`] | what an operator can set, with units, ranges and defaults; how flags and variables give it |
+//! | [`server::config`] | what an operator can set, with units, ranges and defaults; how flags, variables and a file give it |
 //! | [`server::limits`] | what nobody needs to set: compile-time constants and the relations between them |
 //! | [`server::system`] | what the machine offers |
 //! | [`server::certificate`], `renewal` | a certificate and its key, and the one that is shown now; a look at their files |

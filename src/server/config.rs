@@ -3,6 +3,7 @@
 //! What nobody needs to set is in [`crate::server::limits`].
 
 mod environment;
+mod file;
 mod listen;
 mod options;
 mod relations;

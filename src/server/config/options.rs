@@ -1,4 +1,4 @@
-//! From the command line and the environment to a [`Config`].
+//! From the command line, the environment and the configuration file to a [`Config`].
 //!
 //! Arguments and variables are parameters: nothing here looks at the process. `clap` would take an empty variable for a
 //! value, and can't say where a wrong one came from, so it parses twice: first the command line into texts, then
@@ -13,15 +13,16 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, Resettable, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches as _, ValueHint};
 
-use super::environment::is_service_address;
-use super::{CertificateFiles, Config, ConfigError, Endpoint, Listen, relations, values};
+use super::environment::{is_service_address, nearest};
+use super::{CertificateFiles, Config, ConfigError, Endpoint, Listen, file, relations, values};
 
 pub(super) const GO_NPCHAT: &str = "Options that go-npchat has too";
 pub(super) const OURS: &str = "More options";
 const INSTEAD: &str = "Instead of running";
 
 const AFTER_HELP: &str = "\
-A flag beats its environment variable, which beats the default.
+A flag beats its environment variable, which beats the file of --config, which
+beats the default. The file is TOML: msgttl = \"5m\", listen = [\":80\", \":8000\"].
 DURATION: seconds, or with a unit (90, 90s, 5m, 12h, 7d).
 SIZE: bytes, or with a unit (65536, 64KiB, 1GB).
 ADDRESS: 127.0.0.1:8000, [::1]:8000, localhost:8000, :8000 for all addresses;
@@ -48,6 +49,10 @@ struct Options {
     listen: Vec<Endpoint>,
     #[command(flatten)]
     config: Config,
+    #[arg(long = "config", env = "NPCHAT_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath,
+        value_parser = OsStringValueParser::new().try_map(values::path), help_heading = OURS,
+        help = "Options from a TOML file")]
+    file: Option<PathBuf>,
 }
 
 /// What a command line asks for.
@@ -66,7 +71,7 @@ pub(super) struct Given {
     /// The long option without its dashes.
     pub(super) name: String,
     pub(super) source: Source,
-    /// What an error blames: the flag or the variable.
+    /// What an error blames: the flag, the variable, or the key with its file and line.
     pub(super) origin: String,
     /// What was given, or what is wrong with it before it is parsed.
     texts: Result<Vec<OsString>, String>,
@@ -75,19 +80,20 @@ pub(super) struct Given {
 /// The weaker source comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
+    File,
     Environment,
     Flag,
 }
 
-/// Reads the command line, whose first argument is the program's name, and the variables. Flags beat variables, which
-/// beat the defaults.
+/// Reads the command line, whose first argument is the program's name, the variables, and the file that they may name.
+/// Flags beat variables, which beat the file, which beats the defaults.
 ///
 /// An empty variable counts as unset, and so does a port that is the address of a service (see [`super::warnings`]).
 ///
 /// # Errors
 ///
-/// The first argument that isn't an option; the first value that isn't UTF-8, isn't one of its kind, is out of
-/// its range or contradicts another.
+/// The first argument or key that isn't an option; the first value that isn't UTF-8, isn't one of its kind, is out of
+/// its range or contradicts another; a file that can't be read.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variable: impl Fn(&OsStr) -> Option<OsString>,
@@ -105,7 +111,23 @@ pub fn parse(
     let stronger = |argument| from_flag(argument, &matches).or_else(|| from_variable(argument, &variable));
     let mut parser = without_variables(command.clone());
     let mut options = Options::default();
-    let mut given: Vec<_> = settings(&command).filter_map(stronger).collect();
+    let mut file = Vec::new();
+    if let Some(named) = settings(&command)
+        .filter(|argument| is_named(argument, "config"))
+        .find_map(stronger)
+    {
+        named.read_into(&mut options, &mut parser)?;
+        let path = options.file.take().unwrap_or_default();
+        let text = file::read(&path).map_err(|error| named.wrong(format!("{}: {error}", path.display())))?;
+        file = file::keys(&path, &text)?;
+    }
+    only_options(&file, &command)?;
+    let mut from_file =
+        |argument: &Arg| Some(file.swap_remove(file.iter().position(|key| is_named(argument, &key.name))?));
+    let mut given: Vec<_> = settings(&command)
+        .filter(|argument| !is_named(argument, "config"))
+        .filter_map(|argument| stronger(argument).or_else(|| from_file(argument)))
+        .collect();
     relations::settle(&mut given)?;
     for given in &given {
         given.read_into(&mut options, &mut parser)?;
@@ -219,6 +241,20 @@ fn from_variable(argument: &Arg, variable: &impl Fn(&OsStr) -> Option<OsString>)
     ))
 }
 
+/// A key that is no option is wrong, even if nothing depends on it.
+fn only_options(file: &[Given], command: &Command) -> Result<(), ConfigError> {
+    let known = || {
+        settings(command)
+            .filter_map(Arg::get_long)
+            .filter(|name| *name != "config")
+    };
+    let Some(unknown) = file.iter().find(|key| known().all(|name| name != key.name)) else {
+        return Ok(());
+    };
+    let tip = nearest(&unknown.name, unknown.name.len(), known());
+    Err(unknown.wrong(format!("there is no such option{tip}")))
+}
+
 fn is_named(argument: &Arg, name: &str) -> bool {
     argument.get_long() == Some(name)
 }
@@ -238,6 +274,9 @@ impl Given {
     fn read_into(&self, options: &mut Options, parser: &mut Command) -> Result<(), ConfigError> {
         let texts = self.texts.as_ref().map_err(|problem| self.wrong(problem))?;
         if let Some(argument) = parser.get_arguments().find(|argument| is_named(argument, &self.name)) {
+            if texts.len() > 1 && !matches!(argument.get_action(), ArgAction::Append) && self.source == Source::File {
+                return Err(self.wrong("takes one value, no list"));
+            }
             // A file's name needn't be UTF-8.
             let is_path = argument.get_value_hint() == ValueHint::FilePath;
             if let Some(text) = texts.iter().find(|text| !is_path && text.to_str().is_none()) {

@@ -40,7 +40,12 @@ fn settings() -> Vec<(String, String)> {
         )
     };
     let shown = Config::default().shown();
-    shown.iter().map(|(name, _)| *name).map(setting).collect()
+    shown
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(["config"])
+        .map(setting)
+        .collect()
 }
 
 /// The value of an option as `--check` shows it.
