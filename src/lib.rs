@@ -64,6 +64,7 @@
 //! | `worker/steps`, `worker/expiry` | steps of logins and handshakes; a worker's share in freeing what has expired |
 //! | `worker/holders`, `worker/evictions` | which connections hold the most memory; their end when that is spent |
 //! | [`server::transport`] | the socket's bytes, plain or by way of TLS; the only file that touches a connected socket |
+//! | [`server::connection::visit`] | one visit to a connection: read, advance, deliver, write, close; over a socket, or what stands for one |
 //! | [`server::transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
 //! | [`server::context`] | what a connection borrows for a turn |
 //! | [`server::connection`] | the stages (HTTP, WebSocket, closing), and how one becomes the next with its leftovers |
@@ -95,7 +96,7 @@
 //!
 //! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`server::transport::tls`]; [`server::log`]
 //!    reads the time of its lines. All else takes
-//!    bytes and `now`, so that all of [`server::connection`] can be driven without a socket, at any speed.
+//!    bytes and `now`, so that all of [`server::connection`], its visits included, can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
 //! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each behind its

@@ -8,6 +8,7 @@ mod gathered;
 mod requests;
 mod step;
 mod upgraded;
+pub mod visit;
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::server::service::{Conversation, Service};
 
 /// One client's connection, from accept to free.
 ///
-/// Calling contract:
+/// Calling contract, which [`visit::Wired`] keeps:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
 ///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Context`] whose `out` is empty, or
 ///    [`Connection::break_off`]. Before all of them [`Connection::turn_away`] may be called once. Before

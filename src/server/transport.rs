@@ -2,6 +2,8 @@
 //!
 //! The only file that reads, writes or ends a connected socket. It doesn't know what the bytes mean.
 
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 use std::io;
@@ -14,44 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use self::tls::{Acceptor, Tls, TlsError};
-use crate::server::limits::READ_SCRATCH_BYTES;
-
-/// What came of one look for input.
-#[derive(Debug)]
-pub(crate) enum Received<'a> {
-    /// What the peer sent.
-    Input {
-        /// In the clear. With TLS there may be none: the handshake goes on, or a record hasn't come whole.
-        bytes: &'a [u8],
-        /// How many bytes came from the kernel.
-        received: usize,
-        /// The kernel has no more, until an event tells of it: a short read proves that.
-        drained: bool,
-    },
-    /// Nothing now: an event will tell when to try again.
-    WouldBlock,
-    /// The peer has ended its side.
-    End,
-    /// What came is no TLS. The peer is told with what is sent next; all further input is only counted.
-    Broken(TlsError),
-}
-
-/// What came of sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sent {
-    /// Bytes that have left, from the front. With TLS, what is in a record that hasn't left has not either: it must be given again.
-    pub(crate) count: usize,
-    /// The kernel has no room for more, until an event tells of it.
-    pub(crate) blocked: bool,
-}
-
-/// A worker's buffers, lent to each transport in its turn.
-#[derive(Debug)]
-pub(crate) struct Scratch {
-    received: Box<[u8]>,
-    plaintext: Vec<u8>,
-    sealed: Vec<u8>,
-}
+use crate::server::connection::visit::{Io, Received, Scratch, Sent};
 
 /// A connected socket, non-blocking.
 #[derive(Debug)]
@@ -85,16 +50,6 @@ enum Phase {
     Ended,
 }
 
-impl Scratch {
-    pub(crate) fn new() -> Self {
-        Self {
-            received: vec![0; READ_SCRATCH_BYTES].into_boxed_slice(),
-            plaintext: Vec::new(),
-            sealed: Vec::new(),
-        }
-    }
-}
-
 impl Transport {
     /// Takes an accepted socket, to speak TLS over it if there is an `acceptor`.
     ///
@@ -116,57 +71,52 @@ impl Transport {
         self.socket
             .register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
+}
 
-    /// Whether input is part of a handshake, which takes time.
-    pub(crate) fn is_handshaking(&self) -> bool {
+impl Io for Transport {
+    fn is_handshaking(&self) -> bool {
         match &self.layer {
             Layer::Plain => false,
             Layer::Tls(secured) => secured.phase == Phase::Open && secured.tls.is_handshaking(),
         }
     }
 
-    /// Whether most of the work of a handshake is still to be done.
-    pub(crate) fn awaits_keys(&self) -> bool {
+    fn awaits_keys(&self) -> bool {
         match &self.layer {
             Layer::Plain => false,
             Layer::Tls(secured) => self.is_handshaking() && !secured.tls.has_agreed_keys(),
         }
     }
 
-    /// Whether there is something to send beside what [`Transport::send`] is given.
-    pub(crate) fn has_unsent(&self) -> bool {
+    fn has_unsent(&self) -> bool {
         match &self.layer {
             Layer::Plain => false,
             Layer::Tls(secured) => !secured.tls.unsent().is_empty(),
         }
     }
 
-    /// Bytes of memory that hold what was received in part, and what was not sent.
-    pub(crate) fn held_bytes(&self) -> usize {
+    fn held_bytes(&self) -> usize {
         match &self.layer {
             Layer::Plain => 0,
             Layer::Tls(secured) => secured.tls.held_bytes(),
         }
     }
 
-    /// Whether the start of a record has come after the handshake, and not the rest.
-    pub(crate) fn has_partial(&self) -> bool {
+    fn has_partial(&self) -> bool {
         match &self.layer {
             Layer::Plain => false,
             Layer::Tls(secured) => !self.is_handshaking() && !secured.tls.partial().is_empty(),
         }
     }
 
-    /// At most one `recv`.
-    pub(crate) fn receive<'s>(&mut self, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
+    fn receive<'s>(&mut self, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
         match &mut self.layer {
             Layer::Plain => receive_as_is(&self.socket, &mut scratch.received),
             Layer::Tls(secured) => secured.receive(&self.socket, scratch),
         }
     }
 
-    /// Sends as much as the kernel takes.
-    pub(crate) fn send(&mut self, bytes: &[u8], scratch: &mut Scratch) -> io::Result<Sent> {
+    fn send(&mut self, bytes: &[u8], scratch: &mut Scratch) -> io::Result<Sent> {
         match &mut self.layer {
             Layer::Plain => {
                 let count = send_once(&self.socket, bytes)?;
@@ -184,9 +134,7 @@ impl Transport {
         }
     }
 
-    /// Ends our side: the peer reads what was sent, then the end. With TLS it may be that the end comes only after a
-    /// further [`Transport::send`].
-    pub(crate) fn half_close(&mut self) {
+    fn half_close(&mut self) {
         if let Layer::Tls(secured) = &mut self.layer {
             secured.end(&self.socket);
         } else {
@@ -194,8 +142,8 @@ impl Transport {
         }
     }
 
-    /// Tells the peer that the connection is closed, if it can be told at once, before it is dropped.
-    pub(crate) fn part(&mut self) {
+    /// Tells the peer, if it can be told at once.
+    fn close(&mut self) {
         if let Layer::Tls(secured) = &mut self.layer
             && secured.tls.unsent().is_empty()
         {
@@ -226,8 +174,9 @@ impl Secured {
             .tls
             .receive(&mut scratch.received[..known + count], &mut scratch.plaintext)
         {
+            tracing::debug!(%error, "a connection is given up");
             self.phase = Phase::Broken;
-            return Ok(Received::Broken(error));
+            return Ok(Received::Broken);
         }
         Ok(Received::Input {
             bytes: &scratch.plaintext,

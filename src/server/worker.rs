@@ -29,10 +29,11 @@ use self::entrance::Entrance;
 use self::expiry::Sweep;
 use self::holders::Holders;
 pub(crate) use self::shared::{Shared, reserved_files};
-use self::slot::{Lent, Slot, Visit};
+use self::slot::Slot;
 use self::slots::Slots;
 use self::steps::Steps;
 use self::waiting::Rounds;
+use crate::server::connection::visit::{Cause, IoContext};
 use crate::server::context::Context;
 use crate::server::limits::{
     DEADLINES_PER_TURN, EVENTS_PER_POLL, HANDSHAKES_WAITING_MAX, LOGIN_STEPS_PER_TURN, OVER_BUDGET_PAUSE_MILLIS,
@@ -78,9 +79,16 @@ pub(crate) struct Worker<S: Service> {
     drain_until: Option<Instant>,
 }
 
+/// What a connection had to wait for in a queue, and has the next step of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StepOf {
+    Login,
+    Handshake,
+}
+
 /// Buffers that belong to the loop and are lent to each connection in its turn.
 struct Scratch {
-    lent: Lent,
+    io: IoContext,
     out: Vec<u8>,
     deliveries: Deliveries,
     wake: Vec<SessionAddress>,
@@ -225,9 +233,9 @@ impl<S: Service> Worker<S> {
         Some(token)
     }
 
-    fn serve(&mut self, token: Token, visit: Visit) {
-        let login_steps = self.logins.offer(visit == Visit::LoginStep);
-        let handshake_steps = self.handshakes.offer(visit == Visit::HandshakeStep);
+    fn serve(&mut self, token: Token, cause: Cause, step: Option<StepOf>) {
+        let login_steps = self.logins.offer(step == Some(StepOf::Login));
+        let handshake_steps = self.handshakes.offer(step == Some(StepOf::Handshake));
         let Some(slot) = self.slots.get_mut(token) else { return };
         let mut context = Context {
             now: self.clock.now,
@@ -247,16 +255,16 @@ impl<S: Service> Worker<S> {
             wake: &mut self.scratch.wake,
             deliveries: &mut self.scratch.deliveries,
         };
-        let lent = &mut self.scratch.lent;
-        lent.handshake_steps = handshake_steps;
+        let io = &mut self.scratch.io;
+        io.handshake_steps = handshake_steps;
         // A bug that one connection sets off ends that connection, not the mail of all others.
-        let visited = panic::catch_unwind(AssertUnwindSafe(|| slot.visit(visit, &mut context, lent)));
+        let visited = panic::catch_unwind(AssertUnwindSafe(|| slot.wired.visit(cause, &mut context, io)));
         let over = visited.unwrap_or_else(|_| {
             context.out.clear();
             Some(CloseReason::Internal)
         });
         self.logins.take(login_steps - context.login_steps);
-        self.handshakes.take(handshake_steps - lent.handshake_steps);
+        self.handshakes.take(handshake_steps - io.handshake_steps);
         if let Some(reason) = over {
             self.free(token, reason);
         } else {
@@ -298,7 +306,7 @@ impl<S: Service> Worker<S> {
     /// Arms lazily: a deadline that moved away is looked at when the old one comes.
     fn arm_deadline(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        let Some(deadline) = slot.deadline(&self.shared.timeouts) else {
+        let Some(deadline) = slot.wired.deadline(&self.shared.timeouts) else {
             return;
         };
         // Never for the tick that is being served: whatever a connection does, it is visited once a tick at most.
@@ -324,7 +332,7 @@ impl<S: Service> Worker<S> {
                 Step::Cascaded => {}
                 Step::Expired(index) => {
                     if let Some(token) = self.slots.token_at(index) {
-                        self.serve(token, Visit::Deadline);
+                        self.serve(token, Cause::Deadline, None);
                     }
                 }
             }
@@ -353,7 +361,7 @@ impl<S: Service> Worker<S> {
         self.entrance.close();
         let tokens: Vec<_> = self.slots.tokens().collect();
         for token in tokens {
-            self.serve(token, Visit::Drain);
+            self.serve(token, Cause::Drain, None);
         }
     }
 
@@ -408,7 +416,7 @@ impl<S: Service> Worker<S> {
 impl Scratch {
     fn new() -> Self {
         Self {
-            lent: Lent::new(),
+            io: IoContext::default(),
             out: Vec::new(),
             deliveries: Deliveries::new(),
             wake: Vec::new(),

@@ -1,7 +1,7 @@
 //! What connections hold between turns, charged to the budget for them, and the end of the largest when that is spent.
 
 use super::Worker;
-use super::slot::Visit;
+use crate::server::connection::visit::Cause;
 use crate::server::limits::EVICTIONS_PER_TURN;
 use crate::server::service::Service;
 use crate::server::token::Token;
@@ -10,7 +10,7 @@ impl<S: Service> Worker<S> {
     /// Charges what the connection holds after its visit.
     pub(super) fn settle(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        let (charged, held) = (slot.charged_bytes, slot.held_bytes());
+        let (charged, held) = (slot.charged_bytes, slot.wired.held_bytes());
         if charged == held {
             return;
         }
@@ -46,7 +46,7 @@ impl<S: Service> Worker<S> {
                 return;
             }
             if let Some(token) = self.holders.take_largest(&mut self.slots) {
-                self.serve(token, Visit::Evict);
+                self.serve(token, Cause::Evict, None);
             }
             // Only now, when its memory has been released: others would close theirs before that.
             self.publish_highest_class();

@@ -62,7 +62,7 @@ impl Holders {
 
     pub(super) fn note<S: Service>(&mut self, token: Token, slots: &mut Slots<Slot<S>>) {
         let Some(slot) = slots.get_mut(token) else { return };
-        let class = class_of(slot.held_bytes());
+        let class = class_of(slot.wired.held_bytes());
         if class <= slot.holder_class {
             return;
         }
@@ -97,7 +97,7 @@ impl Holders {
             return None;
         }
         slot.holder_class = 0;
-        if usize::from(class_of(slot.held_bytes())) == class {
+        if usize::from(class_of(slot.wired.held_bytes())) == class {
             return Some(token);
         }
         self.note(token, slots);

@@ -1,6 +1,6 @@
 //! Whom a worker serves in one turn, in which order, and how many of them or for how long.
 //!
-//! What a visit is stands in [`super::slot`].
+//! What a visit is stands in [`crate::server::connection::visit`].
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use mio::Events;
 use mio::event::Event;
 
-use super::Worker;
 use super::inbox::INBOX;
-use super::slot::Visit;
+use super::slot::edges_of;
+use super::{StepOf, Worker};
+use crate::server::connection::visit::Cause;
 use crate::server::limits::{
     EVENTS_PER_POLL, LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, LINGERING_BYTES_PER_TURN,
     MAILED_VISITS_PER_TURN, NEWCOMERS_MAX_MICROS, NEWCOMERS_MIN_MICROS, NEWCOMERS_WAITING_MAX, POLLS_PER_TURN,
@@ -50,8 +51,8 @@ impl<S: Service> Worker<S> {
         }
         let token = Token::from_word(word.0);
         let Some(slot) = self.slots.get_mut(token) else { return };
-        slot.note_event(event);
-        if slot.is_newcomer() || slot.is_lingering() {
+        slot.wired.note_edges(edges_of(event));
+        if slot.wired.is_newcomer() || slot.wired.is_lingering() {
             self.queue(token);
         } else if !std::mem::replace(&mut slot.waits.for_visit, true) {
             self.rounds.news.push_back(token);
@@ -60,9 +61,9 @@ impl<S: Service> Worker<S> {
 
     /// Serves those whom a turn before had no time for. Those that want more come after all that wait already.
     pub(super) fn serve_left_over(&mut self) {
-        self.scratch.lent.read_bytes = 0;
+        self.scratch.io.read_bytes = 0;
         for _ in 0..self.rounds.left_over.len().min(LEFT_OVER_VISITS_PER_TURN) {
-            if self.scratch.lent.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
+            if self.scratch.io.read_bytes >= LEFT_OVER_BYTES_PER_TURN {
                 break;
             }
             if let Some(token) = self.rounds.left_over.pop_front() {
@@ -125,7 +126,7 @@ impl<S: Service> Worker<S> {
         };
         if let Some(slot) = self.slots.get_mut(token) {
             slot.waits.for_handshake = false;
-            self.serve(token, Visit::HandshakeStep);
+            self.serve(token, Cause::Ordinary, Some(StepOf::Handshake));
         }
         true
     }
@@ -139,7 +140,7 @@ impl<S: Service> Worker<S> {
             is_served = true;
             if let Some(slot) = self.slots.get_mut(token) {
                 slot.waits.for_login = false;
-                self.serve(token, Visit::LoginStep);
+                self.serve(token, Cause::Ordinary, Some(StepOf::Login));
             }
         }
         if let Some(token) = self.rounds.newcomers.pop_front() {
@@ -158,33 +159,33 @@ impl<S: Service> Worker<S> {
         let Some(token) = self.rounds.lingering.pop_front() else {
             return false;
         };
-        self.scratch.lent.read_bytes = 0;
+        self.scratch.io.read_bytes = 0;
         self.serve_aside(token);
-        self.rounds.thrown_away_bytes += self.scratch.lent.read_bytes;
+        self.rounds.thrown_away_bytes += self.scratch.io.read_bytes;
         true
     }
 
     fn serve_queued(&mut self, token: Token) {
         if let Some(slot) = self.slots.get_mut(token) {
             slot.waits.for_visit = false;
-            self.serve(token, Visit::Ordinary);
+            self.serve(token, Cause::Ordinary, None);
         }
     }
 
     fn serve_aside(&mut self, token: Token) {
         if let Some(slot) = self.slots.get_mut(token) {
             slot.waits.aside = false;
-            self.serve(token, Visit::Ordinary);
+            self.serve(token, Cause::Ordinary, None);
         }
     }
 
     /// Puts a connection where it is served again without an event, if it wants that.
     pub(super) fn queue(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        if slot.wants_turn() {
-            let (list, waits) = if slot.is_lingering() {
+        if slot.wired.wants_turn() {
+            let (list, waits) = if slot.wired.is_lingering() {
                 (&mut self.rounds.lingering, &mut slot.waits.aside)
-            } else if slot.is_newcomer() {
+            } else if slot.wired.is_newcomer() {
                 (&mut self.rounds.newcomers, &mut slot.waits.aside)
             } else {
                 (&mut self.rounds.left_over, &mut slot.waits.for_visit)
@@ -193,11 +194,11 @@ impl<S: Service> Worker<S> {
                 list.push_back(token);
             }
         }
-        if slot.awaits_login_step() && !std::mem::replace(&mut slot.waits.for_login, true) {
+        if slot.wired.awaits_login_step() && !std::mem::replace(&mut slot.waits.for_login, true) {
             self.logins.wait(token);
         }
-        if slot.awaits_handshake_step() && !std::mem::replace(&mut slot.waits.for_handshake, true) {
-            if slot.has_begun_handshake() {
+        if slot.wired.awaits_handshake_step() && !std::mem::replace(&mut slot.waits.for_handshake, true) {
+            if slot.wired.has_begun_handshake() {
                 self.handshakes.wait_in_front(token);
             } else {
                 self.handshakes.wait(token);
@@ -208,7 +209,7 @@ impl<S: Service> Worker<S> {
     pub(super) fn note_mail(&mut self, token: Token) {
         // A session that is gone has left its mail in the mailbox.
         let Some(slot) = self.slots.get_mut(token) else { return };
-        slot.has_mail = true;
+        slot.wired.note_mail();
         if !std::mem::replace(&mut slot.waits.for_visit, true) {
             self.rounds.mailed.push_back(token);
         }

@@ -5,25 +5,28 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use socket2::SockRef;
 
-use super::*;
+use super::Transport;
+use super::tls::Acceptor;
 use crate::server::answers;
 use crate::server::certificate::{self, CurrentCertificate};
-use crate::server::config::{CertificateFiles, Config};
+use crate::server::config::{CertificateFiles, Config, Timeouts};
+use crate::server::connection::Connection;
+use crate::server::connection::visit::{Cause, Edges, IoContext, Wired};
+use crate::server::context::Context;
 use crate::server::http::{HttpDate, Reply};
 use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
-use crate::server::refusal::Refusal;
+use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::routes::Request;
-use crate::server::service::{Conversation, Heard};
+use crate::server::service::{Conversation, Heard, Service};
 use crate::server::signer::ChallengeSigner;
 use crate::server::store::Store;
 use crate::server::token::{SessionAddress, Token};
-use crate::server::transport::tls::Acceptor;
 use crate::server::websocket::Event as Said;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -71,14 +74,14 @@ impl Conversation for Guest {
 
 /// A connection that has been accepted, and its client.
 struct Scene {
-    slot: Slot<Anything>,
+    wired: Wired<Transport, Anything>,
     client: TcpStream,
     /// The server's end, to see what has come.
     end: TcpStream,
     now: Instant,
     timeouts: Timeouts,
     store: Store,
-    lent: Lent,
+    io: IoContext,
 }
 
 impl Scene {
@@ -95,13 +98,13 @@ impl Scene {
         let transport = Transport::accepted(socket, acceptor).unwrap();
         let (config, now) = (Config::default(), Instant::now());
         Self {
-            slot: Slot::new(transport, Place::Common, now, &config.timeouts),
+            wired: Wired::new(transport, Connection::new(now, &config.timeouts)),
             client,
             end,
             now,
             timeouts: config.timeouts,
             store: Store::new(&config, [1, 2], now, "1970-01-01T00:00:00Z"),
-            lent: Lent::new(),
+            io: IoContext::default(),
         }
     }
 
@@ -113,7 +116,15 @@ impl Scene {
         }
     }
 
-    fn visit(&mut self, visit: Visit) -> Option<CloseReason> {
+    /// An event reports it.
+    fn report_input(&mut self) {
+        self.wired.note_edges(Edges {
+            readable: true,
+            ..Edges::default()
+        });
+    }
+
+    fn visit(&mut self, cause: Cause) -> Option<CloseReason> {
         let (date, counters) = (HttpDate::at(UNIX_EPOCH), Counters::default());
         let token = Token {
             index: 0,
@@ -134,15 +145,15 @@ impl Scene {
             wake: &mut Vec::new(),
             deliveries: &mut Deliveries::new(),
         };
-        self.slot.visit(visit, &mut context, &mut self.lent)
+        self.wired.visit(cause, &mut context, &mut self.io)
     }
 
     /// The time of the connection's deadline comes.
     fn reach_deadline(&mut self, expected: Duration) {
-        let deadline = self.slot.deadline(&self.timeouts).unwrap();
+        let deadline = self.wired.deadline(&self.timeouts).unwrap();
         assert_eq!(deadline - self.now, expected);
         self.now = deadline;
-        assert_eq!(self.visit(Visit::Deadline), None);
+        assert_eq!(self.visit(Cause::Deadline), None);
     }
 
     /// All that has come to the client, once there is something.
@@ -178,14 +189,14 @@ fn a_request_that_has_come_is_answered_and_neither_the_first_nor_a_kept_connecti
 fn the_rest_of_a_head_and_of_a_body_that_has_come_makes_a_request() {
     let mut scene = Scene::new();
     scene.send(&HEALTH[..9]);
-    scene.slot.edges.readable = true;
-    assert_eq!(scene.visit(Visit::Ordinary), None);
+    scene.report_input();
+    assert_eq!(scene.visit(Cause::Ordinary), None);
     scene.send(&HEALTH[9..]);
     scene.reach_deadline(scene.timeouts.head);
     scene.expect_answer(OK);
     scene.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe");
-    scene.slot.edges.readable = true;
-    assert_eq!(scene.visit(Visit::Ordinary), None);
+    scene.report_input();
+    assert_eq!(scene.visit(Cause::Ordinary), None);
     scene.send(b"llo");
     scene.reach_deadline(scene.timeouts.body_grace);
     scene.expect_answer(OK);
@@ -195,16 +206,16 @@ fn the_rest_of_a_head_and_of_a_body_that_has_come_makes_a_request() {
 fn a_login_that_has_come_and_the_rest_of_a_message_are_heard() {
     let mut scene = Scene::new();
     scene.send(UPGRADE);
-    scene.slot.edges.readable = true;
-    assert_eq!(scene.visit(Visit::Ordinary), None);
+    scene.report_input();
+    assert_eq!(scene.visit(Cause::Ordinary), None);
     scene.expect_answer(b"HTTP/1.1 101 ");
     scene.send(b"\x81\x85\0\0\0\0login\x81\x85\0\0\0\0re");
     scene.reach_deadline(scene.timeouts.login);
     scene.send(b"st.");
     scene.reach_deadline(scene.timeouts.message_grace);
     scene.send(b"\x89\x80\0\0\0\0");
-    scene.slot.edges.readable = true;
-    assert_eq!(scene.visit(Visit::Ordinary), None);
+    scene.report_input();
+    assert_eq!(scene.visit(Cause::Ordinary), None);
     assert_eq!(scene.answer(), b"\x8a\0", "it goes on");
 }
 
@@ -212,10 +223,10 @@ fn a_login_that_has_come_and_the_rest_of_a_message_are_heard() {
 fn fill(scene: &mut Scene) {
     SockRef::from(&scene.end).set_send_buffer_size(4096).unwrap();
     SockRef::from(&scene.client).set_recv_buffer_size(4096).unwrap();
-    while !scene.slot.connection.has_unsent() {
+    while !scene.wired.connection.has_unsent() {
         scene.send(&HEALTH.repeat(50));
-        scene.slot.edges.readable = true;
-        assert_eq!(scene.visit(Visit::Ordinary), None);
+        scene.report_input();
+        assert_eq!(scene.visit(Cause::Ordinary), None);
     }
 }
 
@@ -239,12 +250,12 @@ fn output_that_the_kernel_has_room_for_is_no_stall() {
     fill(&mut scene);
     read_until_there_is_room(&mut scene);
     scene.reach_deadline(scene.timeouts.write_stall);
-    assert!(!scene.slot.connection.is_lingering());
+    assert!(!scene.wired.connection.is_lingering());
 
     let mut scene = Scene::new();
     fill(&mut scene);
-    scene.now = scene.slot.deadline(&scene.timeouts).unwrap();
-    assert_eq!(scene.visit(Visit::Deadline), Some(CloseReason::Stalled));
+    scene.now = scene.wired.deadline(&scene.timeouts).unwrap();
+    assert_eq!(scene.visit(Cause::Deadline), Some(CloseReason::Stalled));
 }
 
 fn acceptor() -> Acceptor {
@@ -276,9 +287,9 @@ fn a_deadline_takes_no_step_of_a_handshake_that_the_turn_has_no_time_for() {
         let (start, rest) = hello.split_at(if has_begun { 5 } else { 0 });
         if has_begun {
             scene.send(start);
-            scene.slot.edges.readable = true;
-            scene.lent.handshake_steps = 1;
-            assert_eq!(scene.visit(Visit::HandshakeStep), None);
+            scene.report_input();
+            scene.io.handshake_steps = 1;
+            assert_eq!(scene.visit(Cause::Ordinary), None);
         }
         scene.send(rest);
         scene.reach_deadline(scene.timeouts.head);
