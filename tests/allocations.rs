@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use allocation_counter::{AllocationInfo, measure};
 use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
-use npchat::server::connection::Connection;
 use npchat::server::limits::PING_SPACING_MILLIS;
 use npchat::server::store::Wish;
 
-use common::{Frame, Identity, Lent, Opcode, post_request};
+use common::{Frame, Identity, Lent, Opcode, Piped, post_request};
 
 const MESSAGE: [u8; 480] = [b'x'; 480];
 
@@ -28,12 +27,8 @@ fn request_to(id: &str, headers: &str) -> Vec<u8> {
 }
 
 /// One visit in which the peer says `input`; whether it was answered with `start`.
-fn say(lent: &mut Lent, connection: &mut Connection, input: &[u8], start: &[u8]) -> bool {
-    lent.visit(
-        connection,
-        |connection, context| connection.receive(input, context),
-        |sent| sent.starts_with(start),
-    )
+fn say(lent: &mut Lent, connection: &mut Piped, input: &[u8], start: &[u8]) -> bool {
+    lent.visit(connection, input, |sent| sent.starts_with(start))
 }
 
 fn post(lent: &mut Lent, id: &str) {
@@ -56,7 +51,7 @@ fn expire(lent: &mut Lent) {
 #[test]
 fn a_stored_post_allocates_nothing_where_others_have_been() {
     let mut lent = lent();
-    let mut connection = Connection::new(lent.now, &lent.timeouts);
+    let mut connection = lent.accept();
     let requests: Vec<_> = (0..100).map(|_| request_to(&Identity::generate().id, "")).collect();
     let mut posts = |lent: &mut Lent| {
         for request in &requests {
@@ -72,7 +67,7 @@ fn a_stored_post_allocates_nothing_where_others_have_been() {
 #[test]
 fn a_post_that_is_not_stored_allocates_nothing_that_stays() {
     let mut lent = lent();
-    let mut connection = Connection::new(lent.now, &lent.timeouts);
+    let mut connection = lent.accept();
     let request = request_to(&Identity::generate().id, "TTL: 0\r\n");
     let mut post = |lent: &mut Lent| assert!(say(lent, &mut connection, &request, b"HTTP/1.1 200 "));
     post(&mut lent);
@@ -81,13 +76,14 @@ fn a_post_that_is_not_stored_allocates_nothing_that_stays() {
 }
 
 /// Delivers a message with its ping, and what that and its pong take.
-fn deliver(lent: &mut Lent, connection: &mut Connection, id: &str) -> [AllocationInfo; 2] {
+fn deliver(lent: &mut Lent, connection: &mut Piped, id: &str) -> [AllocationInfo; 2] {
     const PING_HEADER: [u8; 2] = [0x80 | Opcode::PING, 4];
     lent.now += Duration::from_millis(PING_SPACING_MILLIS);
     post(lent, id);
     let mut payload = [0; 4];
+    connection.note_mail();
     let message = measure(|| {
-        lent.visit(connection, Connection::note_mail, |sent| {
+        lent.visit(connection, b"", |sent| {
             let ping = sent[4 + MESSAGE.len()..].strip_prefix(&PING_HEADER).unwrap();
             payload.copy_from_slice(ping);
         });
@@ -115,7 +111,7 @@ fn an_idle_connection_owns_no_buffer() {
     // It isn't stored, so that all that is held is the connection's.
     let request = request_to(&Identity::generate().id, "TTL: 0\r\n");
     let serve = |lent: &mut Lent| {
-        let mut connection = Connection::new(lent.now, &lent.timeouts);
+        let mut connection = lent.accept();
         for split_at in [request.len(), request.len() - 100, 50] {
             let (start, rest) = request.split_at(split_at);
             let answered = say(lent, &mut connection, start, b"HTTP/1.1 200 ");

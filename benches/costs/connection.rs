@@ -1,4 +1,4 @@
-//! The whole of a connection without its socket, driven by its calling contract: a POST, and a delivery with its share of
+//! The whole of a connection without its socket, visited as a worker does it: a POST, and a delivery with its share of
 //! pings and pongs.
 //!
 //! What is posted expires, or is confirmed, in every round, so that no store grows. An expiry isn't measured where the
@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use npchat::protocol::id::{ID_TEXT_BYTES, RecipientId};
 use npchat::server::config::Config;
-use npchat::server::connection::Connection;
 use npchat::server::limits::PING_SPACING_MILLIS;
 use npchat::server::store::Wish;
 
 use crate::MESSAGE_BYTES;
 use crate::clock::{CpuTime, cpu_time};
-use crate::common::{Identity, Lent, Opcode, post_request};
+use crate::common::{Identity, Lent, Opcode, Piped, post_request};
 use crate::random::ids;
 
 /// Posts, each to another mailbox, between two expiries.
@@ -54,7 +53,7 @@ pub(crate) fn benches(criterion: &mut Criterion<CpuTime>) {
 /// One keep-alive connection that posts to many mailboxes.
 struct Poster {
     lent: Lent,
-    connection: Connection,
+    connection: Piped,
     /// As much input as the kernel would give: one request, made for one mailbox after the other.
     request: Vec<u8>,
     id_at: usize,
@@ -64,7 +63,7 @@ struct Poster {
 impl Poster {
     fn new() -> Self {
         let lent = Lent::new(&Config::default(), Instant::now());
-        let connection = Connection::new(lent.now, &lent.timeouts);
+        let connection = lent.accept();
         let id = |id: &RecipientId| id.to_string().into_bytes().try_into().unwrap();
         let ids: Vec<[u8; ID_TEXT_BYTES]> = ids(POSTS, 0).iter().map(id).collect();
         let target = format!("/{}", str::from_utf8(&ids[0]).unwrap());
@@ -103,12 +102,9 @@ impl Poster {
     fn post(&mut self, index: usize) {
         self.request[self.id_at..][..ID_TEXT_BYTES].copy_from_slice(&self.ids[index]);
         let request = black_box(self.request.as_slice());
-        assert!(self.connection.wants_input());
-        let sent = self.lent.visit(
-            &mut self.connection,
-            |connection, context| connection.receive(request, context),
-            |answer| black_box(answer).starts_with(b"HTTP/1.1 200 "),
-        );
+        let sent = self.lent.visit(&mut self.connection, request, |answer| {
+            black_box(answer).starts_with(b"HTTP/1.1 200 ")
+        });
         assert!(sent);
         black_box(self.connection.deadline(&self.lent.timeouts));
     }
@@ -132,7 +128,7 @@ struct Receivers {
 
 struct Receiver {
     id: RecipientId,
-    connection: Connection,
+    connection: Piped,
     /// The answer to the ping that has come.
     pong: Option<Pong>,
 }
@@ -207,7 +203,8 @@ impl Receivers {
 impl Receiver {
     fn deliver(&mut self, lent: &mut Lent) {
         const FRAME_BYTES: usize = 4 + MESSAGE_BYTES;
-        let (length, ping) = lent.visit(&mut self.connection, Connection::note_mail, |sent| {
+        self.connection.note_mail();
+        let (length, ping) = lent.visit(&mut self.connection, b"", |sent| {
             (sent.len(), pong_to(&black_box(sent)[FRAME_BYTES..]))
         });
         assert!(length == FRAME_BYTES || ping.is_some());
@@ -217,13 +214,8 @@ impl Receiver {
 
     fn answer_ping(&mut self, lent: &mut Lent) {
         let Some(pong) = self.pong.take() else { return };
-        assert!(self.connection.wants_input());
         // If more was sent behind the ping, the next one may follow at once.
-        self.pong = lent.visit(
-            &mut self.connection,
-            |connection, context| connection.receive(black_box(&pong), context),
-            |sent| pong_to(black_box(sent)),
-        );
+        self.pong = lent.visit(&mut self.connection, black_box(&pong), |sent| pong_to(black_box(sent)));
         black_box(self.connection.deadline(&lent.timeouts));
     }
 }

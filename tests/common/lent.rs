@@ -1,9 +1,11 @@
-//! What a worker owns and lends to a connection for a turn, and a visit as it makes one, without a socket.
+//! What a worker owns and lends to a connection for a turn, without a socket.
 
+use std::mem;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use npchat::server::config::{Config, Timeouts};
-use npchat::server::connection::{Connection, Step};
+use npchat::server::connection::Connection;
+use npchat::server::connection::visit::{Cause, Edges, IoContext, Wired};
 use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
@@ -14,7 +16,11 @@ use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 
 use super::identity::{Challenge, Identity};
+use super::pipe::Pipe;
 use super::websocket::{Frame, upgrade_request};
+
+/// A connection whose peer is the test.
+pub(crate) type Piped = Wired<Pipe>;
 
 /// One worker's belongings.
 pub(crate) struct Lent {
@@ -28,6 +34,10 @@ pub(crate) struct Lent {
     pub(crate) counters: Counters,
     pub(crate) out: Vec<u8>,
     pub(crate) wake: Vec<SessionAddress>,
+    /// Lent to one visit at a time.
+    pub(crate) io: Option<IoContext>,
+    /// Buffers for the next visit.
+    pipe: Pipe,
     date: HttpDate,
     signer: ChallengeSigner,
     deliveries: Deliveries,
@@ -44,6 +54,8 @@ impl Lent {
             counters: Counters::default(),
             out: Vec::new(),
             wake: Vec::new(),
+            io: Some(IoContext::default()),
+            pipe: Pipe::default(),
             date: HttpDate::at(UNIX_EPOCH),
             signer: ChallengeSigner::new(5).unwrap(),
             deliveries: Deliveries::new(),
@@ -74,40 +86,42 @@ impl Lent {
         }
     }
 
-    /// One visit to a connection that goes on, by the calling contract of [`Connection`]: work, and one send, of which the
-    /// kernel takes all. `send` sees what it is.
-    pub(crate) fn visit<T>(
-        &mut self,
-        connection: &mut Connection,
-        work: impl FnOnce(&mut Connection, &mut Context<'_>),
-        send: impl FnOnce(&[u8]) -> T,
-    ) -> T {
-        let mut context = self.turn();
-        work(connection, &mut context);
-        let unsent = connection.unsent(context.out);
-        let (count, result) = (unsent.len(), send(unsent));
-        connection.sent(count, &mut context);
-        assert_eq!(connection.next_step(&context), Step::Wait);
-        assert!(!connection.wants_turn() && !connection.awaits_login_step());
+    /// A connection accepted now, whose kernel takes all.
+    pub(crate) fn accept(&self) -> Piped {
+        Wired::new(Pipe::default(), Connection::new(self.now, &self.timeouts))
+    }
+
+    /// One visit to a connection that goes on. Returns what `read` makes of all that it sends.
+    ///
+    /// What its peer sends is in `input`. The buffers of both directions are the visitor's: the connection owns none.
+    pub(crate) fn visit<T>(&mut self, piped: &mut Piped, input: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
+        mem::swap(&mut piped.io, &mut self.pipe);
+        piped.io.input.extend_from_slice(input);
+        piped.note_edges(Edges {
+            readable: !input.is_empty(),
+            ..Edges::default()
+        });
+        let mut io_context = self.io.take().unwrap();
+        let over = piped.visit(Cause::Ordinary, &mut self.turn(), &mut io_context);
+        self.io = Some(io_context);
+        assert_eq!(over, None);
+        assert!(!piped.wants_turn() && !piped.awaits_login_step() && !piped.io.half_closed);
+        mem::swap(&mut piped.io, &mut self.pipe);
+        let result = read(&self.pipe.sent);
+        self.pipe.sent.clear();
         result
     }
 
     /// A connection that is logged in, and has no mail.
-    pub(crate) fn log_in(&mut self, identity: &Identity) -> Connection {
-        let mut connection = Connection::new(self.now, &self.timeouts);
-        let mut say = |bytes: &[u8]| {
-            self.visit(
-                &mut connection,
-                |connection, context| connection.receive(bytes, context),
-                <[u8]>::to_vec,
-            )
-        };
+    pub(crate) fn log_in(&mut self, identity: &Identity) -> Piped {
+        let mut piped = self.accept();
+        let mut say = |bytes: &[u8]| self.visit(&mut piped, bytes, <[u8]>::to_vec);
         say(upgrade_request(([127, 0, 0, 1], 80).into(), &identity.id).as_bytes());
         let challenge = say(&Frame::text(r#"{"get":"challenge"}"#).masked());
         let challenge = Frame::parse_all(&challenge).remove(0).payload;
         let challenge = Challenge::read(str::from_utf8(&challenge).unwrap());
         let done = say(&Frame::text(&identity.solution(&challenge)).masked());
         assert_eq!(done, Frame::text(r#"{"message":"handshake done"}"#).unmasked());
-        connection
+        piped
     }
 }

@@ -1,6 +1,6 @@
 //! What one connection may have in one turn, however much it sends: the rest waits its turn like everybody else's.
 
-use npchat::server::connection::Connection;
+use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT};
 
 use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
@@ -13,15 +13,15 @@ const ANSWER_MAX_BYTES: usize = 512;
 fn growth_by_turn(endpoint: &mut Endpoint, input: &[u8], measure: impl Fn(&Endpoint) -> u64) -> Vec<u64> {
     let mut growth = Vec::new();
     let mut last = measure(endpoint);
-    endpoint.visit(|connection, context| connection.receive(input, context));
+    endpoint.read(input);
     loop {
         let now = measure(endpoint);
         growth.push(now - last);
         last = now;
-        if endpoint.freed.is_some() || !endpoint.connection.wants_turn() {
+        if endpoint.freed.is_some() || !endpoint.connection().wants_turn() {
             return growth;
         }
-        endpoint.visit(Connection::resume);
+        endpoint.visit(Cause::Ordinary);
     }
 }
 
@@ -61,39 +61,39 @@ fn a_flood_of_challenge_requests_takes_no_more_than_the_turn_has_left() {
     let requests = Frame::text(r#"{"get":"challenge"}"#).masked().repeat(8);
     endpoint.lent.login_steps_per_turn = 0;
     endpoint.sent.clear();
-    endpoint.visit(|connection, context| connection.receive(&requests, context));
+    endpoint.read(&requests);
     assert!(endpoint.sent.is_empty(), "other logins have had the turn");
-    assert!(endpoint.connection.awaits_login_step() && !endpoint.connection.wants_input());
+    assert!(endpoint.connection().awaits_login_step() && !endpoint.connection().wants_input());
     assert!(
-        !endpoint.connection.wants_turn(),
+        !endpoint.connection().wants_turn(),
         "it waits for a step and for nothing else"
     );
 
     endpoint.lent.login_steps_per_turn = 3;
     let frame_bytes = 4 + r#"{"challenge":{"txt":"","sig":""}}"#.len() + 43 + 86;
     for expected in [3, 6, 8] {
-        endpoint.visit(Connection::resume);
+        endpoint.visit(Cause::Ordinary);
         assert_eq!(endpoint.sent.len(), expected * frame_bytes);
     }
-    assert!(!endpoint.connection.awaits_login_step());
+    assert!(!endpoint.connection().awaits_login_step());
 }
 
 #[test]
 fn a_connection_is_a_newcomer_until_it_is_answered_and_from_its_upgrade_to_its_login() {
     let identity = Identity::generate();
     let mut sender = Endpoint::new();
-    assert!(sender.connection.is_newcomer());
+    assert!(sender.connection().is_newcomer());
     let post = post_request(([127, 0, 0, 1], 80).into(), &format!("/{}", identity.id), "", "mail");
     let (part, rest) = post.split_at(post.len() - 1);
     sender.receive(part);
-    assert!(sender.connection.is_newcomer());
+    assert!(sender.connection().is_newcomer());
     sender.receive(rest);
-    assert!(!sender.connection.is_newcomer());
+    assert!(!sender.connection().is_newcomer());
     sender.upgrade(&identity);
-    assert!(sender.connection.is_newcomer());
+    assert!(sender.connection().is_newcomer());
     let mut recipient = Endpoint::new();
     recipient.log_in(&identity);
-    assert!(!recipient.connection.is_newcomer());
+    assert!(!recipient.connection().is_newcomer());
 }
 
 #[test]
@@ -102,10 +102,10 @@ fn a_session_that_waits_to_log_in_again_still_gets_its_mail() {
     let mut endpoint = Endpoint::new();
     endpoint.log_in(&identity);
     endpoint.lent.login_steps_per_turn = 0;
-    endpoint.visit(|connection, context| connection.receive(&Frame::text(r#"{"get":"challenge"}"#).masked(), context));
+    endpoint.read(&Frame::text(r#"{"get":"challenge"}"#).masked());
     endpoint.post(&identity.id, b"mail");
     assert!(endpoint.sent.starts_with(&Frame::text("mail").unmasked()));
-    assert!(endpoint.connection.awaits_login_step());
+    assert!(endpoint.connection().awaits_login_step());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_session_sends_what_it_likes_while_others_log_in() {
     endpoint.lent.login_steps_per_turn = 0;
     endpoint.sent.clear();
     let frames = [Frame::text("{}").masked(), Frame::new(Opcode::PING, *b"p").masked()].concat();
-    endpoint.visit(|connection, context| connection.receive(&frames, context));
+    endpoint.read(&frames);
     assert!(endpoint.sent.ends_with(b"p"), "the ping after the text is answered");
 }
 
@@ -128,11 +128,11 @@ fn a_client_that_takes_no_answers_has_no_more_requests_read_than_the_high_water(
         "",
         "",
     );
-    endpoint.visit(|connection, context| connection.receive(&post.repeat(400), context));
+    endpoint.read(&post.repeat(400));
     for _ in 0..100 {
-        endpoint.visit(Connection::resume);
+        endpoint.visit(Cause::Ordinary);
     }
-    assert!(!endpoint.connection.wants_input() && !endpoint.connection.wants_turn());
+    assert!(!endpoint.connection().wants_input() && !endpoint.connection().wants_turn());
     assert!(endpoint.unsent() <= OUTBOUND_HIGH_WATER_BYTES + ANSWER_MAX_BYTES);
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use npchat::protocol::id::RecipientId;
 use npchat::server::config::Timeouts;
-use npchat::server::connection::Connection;
+use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{DRAIN_LINGER_SECONDS, FRAMES_PER_REQUEST, LAG_MAX_BYTES, REQUESTS_PER_VISIT};
 use npchat::server::mailboxes::{Deliveries, Room, Taken};
 use npchat::server::refusal::CloseReason;
@@ -21,7 +21,7 @@ fn closed_for(input: &[u8]) -> Endpoint {
     endpoint.receive_all([input]);
     let frames = Frame::parse_all(&endpoint.sent);
     assert_eq!(frames.last().map(|frame| frame.opcode), Some(Opcode::CLOSE));
-    assert!(!endpoint.half_closed, "the client's Close comes first");
+    assert!(!endpoint.half_closed(), "the client's Close comes first");
     endpoint
 }
 
@@ -69,7 +69,7 @@ fn without_the_clients_close_the_connection_ends_with_its_stream_or_after_the_li
     let mut silent = closed_for(&unmasked());
     assert_eq!(silent.time_left(), Some(linger));
     silent.pass(linger / 2);
-    assert_eq!((silent.half_closed, silent.freed), (false, None));
+    assert_eq!((silent.half_closed(), silent.freed), (false, None));
     silent.pass(linger / 2);
     assert_eq!(silent.freed, Some(CloseReason::ProtocolError));
 }
@@ -78,7 +78,7 @@ fn without_the_clients_close_the_connection_ends_with_its_stream_or_after_the_li
 fn a_drain_leaves_a_client_that_lingers_less_time() {
     let mut endpoint = closed_for(&unmasked());
     endpoint.lent.store.start_draining();
-    endpoint.visit(Connection::drain);
+    endpoint.visit(Cause::Drain);
     assert_eq!(endpoint.time_left(), Some(Duration::from_secs(DRAIN_LINGER_SECONDS)));
 }
 
@@ -117,6 +117,6 @@ fn a_close_that_had_come_when_a_delivery_ends_the_session_is_the_clients_last() 
         .masked()
         .repeat(REQUESTS_PER_VISIT * FRAMES_PER_REQUEST);
     let close = Frame::close(1000, "").masked();
-    endpoint.visit(|connection, turn| connection.receive(&[pong, texts, close].concat(), turn));
+    endpoint.read(&[pong, texts, close].concat());
     assert_eq!(endpoint.freed, Some(CloseReason::FellBehind));
 }

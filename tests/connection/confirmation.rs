@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use npchat::server::config::Config;
-use npchat::server::connection::Connection;
+use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
 use npchat::server::refusal::CloseReason;
 use npchat::server::websocket::limits::CONTROL_FRAMES_BURST;
@@ -121,10 +121,14 @@ fn a_pong_that_may_be_in_input_that_has_not_been_read_is_not_too_late() {
     endpoint.post(&identity.id, b"unconfirmed");
     let ping = take_ping(&mut endpoint);
     endpoint.lent.now += endpoint.lent.timeouts.pong;
-    endpoint.visit(|connection, context| connection.reach_deadline(false, context));
+    let before = Frame::text("{}").masked();
+    endpoint.set_read_size(before.len());
+    endpoint.hold_input(&[before, ping.pong().masked()].concat());
+    endpoint.visit(Cause::Deadline);
     assert!(!endpoint.is_closing());
-    endpoint.receive_all([&ping.pong().masked()[..]]);
-    endpoint.visit(|connection, context| connection.reach_deadline(true, context));
+    assert_eq!(endpoint.totals().delivered, 0);
+    endpoint.settle();
+    endpoint.visit(Cause::Deadline);
     assert!(!endpoint.is_closing());
     assert_eq!(endpoint.totals().delivered, 1);
 }
@@ -193,7 +197,7 @@ fn a_full_window_stops_the_mail_until_the_pong() {
     post_many(&mut endpoint, &identity, WINDOW_MAX_MESSAGES + MORE, 1);
     assert_eq!(messages_sent(&endpoint), WINDOW_MAX_MESSAGES);
     assert!(
-        !endpoint.connection.wants_turn(),
+        !endpoint.connection().wants_turn(),
         "it waits for the pong and doesn't spin"
     );
     let ping = take_ping(&mut endpoint);
@@ -384,7 +388,7 @@ fn a_drain_while_a_ping_is_under_way_leaves_what_is_unconfirmed_where_it_is() {
     endpoint.post(&identity.id, b"mail");
     let ping = take_ping(&mut endpoint);
     endpoint.lent.store.start_draining();
-    endpoint.visit(Connection::drain);
+    endpoint.visit(Cause::Drain);
     assert!(endpoint.sent.ends_with(&Frame::close(1012, "restart").unmasked()));
     endpoint.receive(&[ping.pong().masked(), Frame::close(1012, "").masked()].concat());
     assert_eq!((endpoint.stats().messages, endpoint.stats().sessions), (1, 0));
@@ -424,7 +428,7 @@ fn a_pong_that_is_not_read_because_output_is_blocked_is_not_missing() {
     while endpoint.unsent() > 0 {
         endpoint.answer_pings();
         endpoint.pass(SPACING);
-        endpoint.visit(|_, _| {});
+        endpoint.visit(Cause::Ordinary);
         assert_eq!(endpoint.stats().sessions, 1);
     }
     endpoint.confirm_all();

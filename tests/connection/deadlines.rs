@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use npchat::server::config::Config;
+use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{LINGER_MAX_BYTES, MIN_RATE_BYTES_PER_SECOND};
 use npchat::server::mailboxes::Stats;
 use npchat::server::refusal::{CloseReason, Refusal};
@@ -21,9 +22,9 @@ fn a_connection_that_never_says_a_word_is_closed_without_one() {
     let head = endpoint.lent.timeouts.head;
     assert_eq!(endpoint.time_left(), Some(head));
     endpoint.pass(head.saturating_sub(TICK));
-    assert!(!endpoint.half_closed);
+    assert!(!endpoint.half_closed());
     endpoint.pass(TICK);
-    assert!(endpoint.half_closed && endpoint.sent.is_empty());
+    assert!(endpoint.half_closed() && endpoint.sent.is_empty());
     assert_lingers_out(&mut endpoint, CloseReason::Idle);
 }
 
@@ -57,7 +58,7 @@ fn a_later_head_is_due_at_a_fixed_time_after_its_first_byte() {
     assert_eq!(endpoint.time_left(), Some(head / 2));
     endpoint.receive(&HEALTH[5..]);
     assert_eq!(endpoint.time_left(), Some(keep_alive));
-    assert!(!endpoint.half_closed);
+    assert!(!endpoint.half_closed());
     endpoint.sent.clear();
 
     endpoint.receive(&HEALTH[..5]);
@@ -74,7 +75,7 @@ fn an_empty_line_after_a_body_begins_no_request() {
     assert_eq!(endpoint.time_left(), Some(keep_alive));
     endpoint.sent.clear();
     endpoint.pass(keep_alive);
-    assert!(endpoint.half_closed && endpoint.sent.is_empty());
+    assert!(endpoint.half_closed() && endpoint.sent.is_empty());
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn a_kept_connection_is_closed_without_a_word_after_its_idle_time() {
     endpoint.receive(HEALTH);
     endpoint.sent.clear();
     endpoint.pass(keep_alive);
-    assert!(endpoint.half_closed && endpoint.sent.is_empty());
+    assert!(endpoint.half_closed() && endpoint.sent.is_empty());
     assert_lingers_out(&mut endpoint, CloseReason::Idle);
 }
 
@@ -186,10 +187,11 @@ fn a_session_that_takes_too_little_is_ended_and_one_at_the_lowest_rate_is_not() 
         endpoint.log_in(&identity);
         endpoint.set_send_size(0);
         endpoint.post(&identity.id, &vec![b'x'; 60_000]);
-        endpoint.set_send_size(usize::try_from(bytes_per_second).unwrap());
         for _ in 0..150 {
             endpoint.pass(SECOND);
-            endpoint.visit(|_, _| {});
+            endpoint.set_send_size(usize::try_from(bytes_per_second).unwrap());
+            endpoint.visit(Cause::Ordinary);
+            endpoint.set_send_size(0);
         }
         let (freed, messages) = if survives {
             (None, 0)
@@ -207,7 +209,7 @@ fn a_client_that_takes_no_answers_is_not_read_and_then_ended() {
     let stall = endpoint.lent.timeouts.write_stall;
     endpoint.set_send_size(0);
     endpoint.receive(&HEALTH.repeat(1000));
-    assert!(!endpoint.connection.wants_input() && !endpoint.connection.wants_turn());
+    assert!(!endpoint.connection().wants_input() && !endpoint.connection().wants_turn());
     assert_eq!(endpoint.time_left(), Some(stall));
     endpoint.pass(stall);
     assert_eq!(endpoint.freed, Some(CloseReason::Stalled));
@@ -273,7 +275,7 @@ fn assert_refused(endpoint: &Endpoint, refusal: Refusal) {
     assert!(text.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{text}");
     assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
     assert!(text.contains(&format!(r#"{{"error":"{}","#, refusal.code())), "{text}");
-    assert!(endpoint.half_closed && endpoint.freed.is_none());
+    assert!(endpoint.half_closed() && endpoint.freed.is_none());
 }
 
 /// Waits for the peer that never ends its side.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use npchat::server::connection::Connection;
+use npchat::server::connection::visit::Cause;
 use npchat::server::limits::DRAIN_LINGER_SECONDS;
 use npchat::server::refusal::CloseReason;
 
@@ -21,7 +21,7 @@ fn an_idle_connection_is_closed_without_a_word() {
         endpoint.receive_all([HEALTH; 2].into_iter().take(requests));
         endpoint.sent.clear();
         drain(&mut endpoint);
-        assert!(endpoint.half_closed && endpoint.sent.is_empty());
+        assert!(endpoint.half_closed() && endpoint.sent.is_empty());
         endpoint.end_input();
         assert_eq!(endpoint.freed, Some(CloseReason::Restart));
     }
@@ -34,12 +34,12 @@ fn a_request_that_was_under_way_anywhere_is_answered_and_is_the_last() {
         let mut endpoint = Endpoint::new();
         endpoint.receive(&request[..cut]);
         drain(&mut endpoint);
-        assert!(!endpoint.half_closed, "cut at {cut}");
+        assert!(!endpoint.half_closed(), "cut at {cut}");
         endpoint.receive(&request[cut..]);
         let answer = String::from_utf8_lossy(&endpoint.sent);
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "cut at {cut}: {answer}");
         assert!(answer.contains("\r\nConnection: close\r\n"), "cut at {cut}: {answer}");
-        assert!(endpoint.half_closed, "cut at {cut}");
+        assert!(endpoint.half_closed(), "cut at {cut}");
     }
 }
 
@@ -47,14 +47,14 @@ fn a_request_that_was_under_way_anywhere_is_answered_and_is_the_last() {
 fn of_pipelined_requests_that_a_budget_left_over_the_next_is_answered_as_the_last() {
     let mut endpoint = Endpoint::new();
     endpoint.receive(&HEALTH.repeat(100));
-    assert!(endpoint.connection.wants_turn(), "more than a turn's budget");
+    assert!(endpoint.connection().wants_turn(), "more than a turn's budget");
     drain(&mut endpoint);
     endpoint.settle();
     let sent = String::from_utf8_lossy(&endpoint.sent);
     let (before, last) = sent.rsplit_once("HTTP/1.1 ").unwrap();
     assert!(!before.contains("Connection: close") && before.contains("200 OK"));
     assert!(last.starts_with("200 OK") && last.contains("\r\nConnection: close\r\n"));
-    assert!(endpoint.half_closed);
+    assert!(endpoint.half_closed());
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_websocket_is_told_to_come_again_and_its_mail_comes_first() {
     assert_eq!(frames.remove(1).opcode, Opcode::PING);
     assert_eq!(frames, [Frame::text("mail"), Frame::close(1012, "restart")]);
     assert_eq!(
-        (endpoint.half_closed, endpoint.freed),
+        (endpoint.half_closed(), endpoint.freed),
         (false, None),
         "its Close hasn't come"
     );
@@ -100,10 +100,10 @@ fn an_upgrade_that_was_under_way_is_refused() {
     endpoint.receive(&upgrade.as_bytes()[30..]);
     let answer = String::from_utf8_lossy(&endpoint.sent);
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#"{"error":"unavailable","#));
-    assert!(endpoint.half_closed);
+    assert!(endpoint.half_closed());
 }
 
 fn drain(endpoint: &mut Endpoint) {
     endpoint.lent.store.start_draining();
-    endpoint.visit(Connection::drain);
+    endpoint.visit(Cause::Drain);
 }

@@ -1,6 +1,6 @@
 //! A connection with all that its worker would lend it, and a peer whose kernel takes as much as a test says.
 //!
-//! It keeps to the calling contract of [`Connection`], and checks that the connection does. The peer answers pings between two
+//! Each visit is one as a worker makes it. The peer answers pings between two
 //! inputs of the test, never within one, as soon as they are wholly sent.
 
 use std::time::{Duration, Instant};
@@ -8,37 +8,32 @@ use std::{mem, slice};
 
 use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
-use npchat::server::connection::{Connection, Step};
-use npchat::server::context::Context;
-use npchat::server::limits::PING_SPACING_MILLIS;
+use npchat::server::connection::Connection;
+use npchat::server::connection::visit::{Cause, Edges, IoContext, Scratch, Wired};
+use npchat::server::limits::{PING_SPACING_MILLIS, READ_SCRATCH_BYTES};
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::CloseReason;
 use npchat::server::store::Wish;
 
-use crate::common::{Challenge, Frame, Identity, Lent, Opcode, upgrade_request};
+use crate::common::{Challenge, Frame, Identity, Lent, Opcode, Pipe, Piped, upgrade_request};
 
 /// More visits than any test needs: a connection that wants more is spinning.
 const VISITS_MAX: usize = 100_000;
 
 /// One connection, its relay, and what came out so far.
 pub(crate) struct Endpoint {
-    pub(crate) connection: Connection,
+    wired: Piped,
     pub(crate) lent: Lent,
     /// What the peer has been sent.
     pub(crate) sent: Vec<u8>,
-    /// Our side of the stream has ended.
-    pub(crate) half_closed: bool,
     /// The connection is over.
     pub(crate) freed: Option<CloseReason>,
-    /// Resumes the connection after all input, whether it wants that or not.
-    pub(crate) resumes_needlessly: bool,
+    /// Visits the connection after all input, whether it wants that or not.
+    pub(crate) visits_needlessly: bool,
     /// Whether the peer answers pings, as it should.
     pub(crate) answers_pings: bool,
     peer: Peer,
-    /// How much each send may take, over and over.
-    send_sizes: Vec<usize>,
-    sends: usize,
 }
 
 /// What the peer makes of what it is sent.
@@ -69,39 +64,68 @@ impl Endpoint {
     pub(crate) fn with_config(config: &Config) -> Self {
         let now = Instant::now();
         Self {
-            connection: Connection::new(now, &config.timeouts),
+            wired: Wired::new(Pipe::default(), Connection::new(now, &config.timeouts)),
             lent: Lent::new(config, now),
             sent: Vec::new(),
-            half_closed: false,
             freed: None,
-            resumes_needlessly: false,
+            visits_needlessly: false,
             answers_pings: true,
             peer: Peer::default(),
-            send_sizes: vec![usize::MAX],
-            sends: 0,
         }
     }
 
     /// The same, with a kernel that takes so much in each send, over and over; 0 is a full socket.
     pub(crate) fn with_send_sizes(send_sizes: &[usize]) -> Self {
-        Self {
-            send_sizes: send_sizes.to_vec(),
-            ..Self::new()
-        }
+        let mut endpoint = Self::new();
+        endpoint.wired.io.send_sizes = send_sizes.to_vec();
+        endpoint
     }
 
     /// From now on each send takes at most so much.
     pub(crate) fn set_send_size(&mut self, size: usize) {
-        self.send_sizes = vec![size];
+        self.wired.io.send_sizes = vec![size];
     }
 
     /// Gives input as soon as it is wanted, and serves the connection until it waits.
     pub(crate) fn receive(&mut self, input: &[u8]) {
-        self.until_idle(|endpoint| endpoint.connection.wants_input());
-        self.visit(|connection, context| connection.receive(input, context));
-        if self.resumes_needlessly {
-            self.visit(Connection::resume);
+        self.until_idle(|endpoint| endpoint.connection().wants_input());
+        self.read(input);
+        if self.visits_needlessly {
+            self.visit(Cause::Ordinary);
         }
+    }
+
+    /// Visits the connection for input that has come, all in one read.
+    pub(crate) fn read(&mut self, input: &[u8]) {
+        self.wired.io.input.extend_from_slice(input);
+        if self.wired.io.input.len() >= READ_SCRATCH_BYTES {
+            self.set_read_size(self.wired.io.input.len() + 1);
+        }
+        self.visit(Cause::Ordinary);
+    }
+
+    /// Input that has come, and for which no visit is made.
+    pub(crate) fn hold_input(&mut self, input: &[u8]) {
+        self.wired.io.input.extend_from_slice(input);
+    }
+
+    /// From now on one read takes at most so much.
+    pub(crate) fn set_read_size(&mut self, size: usize) {
+        self.lent.io = Some(IoContext::new(Scratch::new(size)));
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.wired.connection
+    }
+
+    /// There was no place for it when it was accepted.
+    pub(crate) fn turn_away(&mut self) {
+        self.wired.connection.turn_away();
+    }
+
+    /// Whether our side of the stream has ended.
+    pub(crate) fn half_closed(&self) -> bool {
+        self.wired.io.half_closed
     }
 
     /// Gives input that comes in these pieces.
@@ -114,16 +138,18 @@ impl Endpoint {
 
     /// The peer ends its side.
     pub(crate) fn end_input(&mut self) {
-        self.until_idle(|endpoint| endpoint.connection.wants_input());
-        self.visit(Connection::end_input);
+        self.until_idle(|endpoint| endpoint.connection().wants_input());
+        self.wired.io.input_ended = true;
+        self.visit(Cause::Ordinary);
     }
 
     /// Serves the connection until nothing is left that can be done without input.
     pub(crate) fn settle(&mut self) {
         self.until_idle(|endpoint| {
             endpoint.answer_pings();
-            let connection = &endpoint.connection;
-            !connection.wants_turn() && !connection.awaits_login_step() && endpoint.unsent() == 0
+            let connection = endpoint.connection();
+            let may_read = connection.wants_input() && !endpoint.wired.io.input.is_empty();
+            !may_read && !connection.wants_turn() && !connection.awaits_login_step() && endpoint.unsent() == 0
         });
     }
 
@@ -133,7 +159,7 @@ impl Endpoint {
         self.answer_pings();
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
             self.lent.now = self.lent.now.max(deadline);
-            self.visit(|connection, context| connection.reach_deadline(true, context));
+            self.visit(Cause::Deadline);
             self.answer_pings();
             assert_ne!(self.deadline(), Some(deadline), "it was reached and nothing changed");
         }
@@ -143,7 +169,7 @@ impl Endpoint {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.freed {
             Some(_) => None,
-            None => self.connection.deadline(&self.lent.timeouts),
+            None => self.wired.deadline(&self.lent.timeouts),
         }
     }
 
@@ -159,13 +185,13 @@ impl Endpoint {
         let Lent { store, wake, .. } = &mut self.lent;
         store.post(&id, body, Wish::Default, mail_now, wake).unwrap();
         if !mem::take(wake).is_empty() {
-            self.visit(Connection::note_mail);
+            self.note_mail();
         }
     }
 
     /// Answers the pings that have come, if the peer does such a thing and is listened to.
     pub(crate) fn answer_pings(&mut self) {
-        if self.answers_pings && self.connection.wants_input() {
+        if self.answers_pings && self.connection().wants_input() {
             let pongs: Vec<_> = self
                 .peer
                 .pings
@@ -173,7 +199,7 @@ impl Endpoint {
                 .flat_map(|ping| ping.pong().masked())
                 .collect();
             if !pongs.is_empty() {
-                self.visit(|connection, context| connection.receive(&pongs, context));
+                self.read(&pongs);
             }
         }
     }
@@ -235,48 +261,44 @@ impl Endpoint {
         Totals::of(slice::from_ref(&self.lent.counters), self.lent.store.expired())
     }
 
-    /// One visit as the worker makes it: work, one send, and what the socket needs then.
-    pub(crate) fn visit(&mut self, work: impl FnOnce(&mut Connection, &mut Context<'_>)) {
+    /// One visit, before which an event reports that there is input, if there is, and room.
+    pub(crate) fn visit(&mut self, cause: Cause) {
         if self.freed.is_some() {
             return;
         }
-        let mut context = self.lent.turn();
-        work(&mut self.connection, &mut context);
-        let unsent = self.connection.unsent(context.out);
-        if !unsent.is_empty() {
-            let count = self.send_sizes[self.sends % self.send_sizes.len()].min(unsent.len());
-            self.sends += 1;
-            self.sent.extend_from_slice(&unsent[..count]);
-            self.peer.read(&unsent[..count]);
-            self.connection.sent(count, &mut context);
-        }
-        loop {
-            match self.connection.next_step(&context) {
-                Step::Wait => break,
-                Step::HalfClose => {
-                    assert!(!self.half_closed, "ended twice");
-                    self.half_closed = true;
-                }
-                Step::Free(reason) => {
-                    self.freed = Some(reason);
-                    break;
-                }
-            }
-        }
-        assert!(context.out.is_empty(), "output is left in the worker's hands");
+        self.wired.note_edges(Edges {
+            readable: self.has_input(),
+            read_closed: self.wired.io.input_ended,
+            writable: true,
+        });
+        let mut io_context = self.lent.io.take().unwrap();
+        self.freed = self.wired.visit(cause, &mut self.lent.turn(), &mut io_context);
+        self.lent.io = Some(io_context);
+        assert!(self.lent.out.is_empty(), "output is left in the worker's hands");
+        self.peer.read(&self.wired.io.sent);
+        self.sent.append(&mut self.wired.io.sent);
         if !mem::take(&mut self.lent.wake).is_empty() {
-            self.visit(Connection::note_mail);
+            self.note_mail();
         }
+    }
+
+    fn note_mail(&mut self) {
+        self.wired.note_mail();
+        self.visit(Cause::Ordinary);
+    }
+
+    fn has_input(&self) -> bool {
+        self.wired.io.input_ended || !self.wired.io.input.is_empty()
     }
 
     /// Whether our side has ended, or the peer has been sent a Close.
     pub(crate) fn is_closing(&self) -> bool {
-        self.half_closed || self.peer.is_closed
+        self.half_closed() || self.peer.is_closed
     }
 
     /// Bytes that the kernel has not taken.
     pub(crate) fn unsent(&mut self) -> usize {
-        self.connection.unsent(&mut Vec::new()).len()
+        self.wired.connection.unsent(&mut Vec::new()).len()
     }
 
     fn until_idle(&mut self, done: impl Fn(&mut Self) -> bool) {
@@ -284,11 +306,7 @@ impl Endpoint {
             if self.freed.is_some() || done(self) {
                 return;
             }
-            self.visit(|connection, context| {
-                if connection.wants_turn() || connection.awaits_login_step() {
-                    connection.resume(context);
-                }
-            });
+            self.visit(Cause::Ordinary);
         }
         panic!("the connection never comes to rest");
     }

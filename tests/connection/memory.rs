@@ -120,7 +120,7 @@ fn a_message_of_a_session_costs_no_memory_and_ends_it_if_it_does_not_come() {
     let used = endpoint.lent.store.memory_used();
     endpoint.receive(&start_of_text(MESSAGE));
     assert_eq!(endpoint.lent.store.memory_used(), used);
-    assert!(endpoint.connection.held_bytes() < 1024);
+    assert!(endpoint.connection().held_bytes() < 1024);
     endpoint.pass(grace);
     let reason = CloseReason::MessageTimeout;
     assert!(endpoint.sent.ends_with(&Frame::close(1008, reason.code()).unmasked()));
@@ -136,7 +136,7 @@ fn a_message_of_a_session_is_ignored_even_when_no_memory_is_left() {
         endpoint.receive(piece);
     }
     assert_eq!(endpoint.lent.store.memory_used(), used);
-    assert_eq!(endpoint.connection.held_bytes(), 0);
+    assert_eq!(endpoint.connection().held_bytes(), 0);
     endpoint.pass(10 * endpoint.lent.timeouts.message_grace);
     assert!(!endpoint.is_closing());
 }
@@ -148,9 +148,9 @@ fn a_body_that_is_thrown_away_is_not_kept() {
     for _ in 0..49 {
         endpoint.receive(&[b'x'; 1000]);
         assert!(
-            endpoint.connection.held_bytes() < 1024,
+            endpoint.connection().held_bytes() < 1024,
             "{}",
-            endpoint.connection.held_bytes()
+            endpoint.connection().held_bytes()
         );
     }
     endpoint.receive(&[b'x'; 1000]);

@@ -31,7 +31,7 @@ struct Transport {
     cuts: Vec<Index>,
     /// How much each send takes, over and over.
     send_sizes: Vec<usize>,
-    resumes_needlessly: bool,
+    visits_needlessly: bool,
 }
 
 /// All that can be seen of a run.
@@ -140,10 +140,10 @@ fn post() -> impl Strategy<Value = Post> {
 
 fn transport() -> impl Strategy<Value = Transport> {
     let cuts = prop::collection::vec(any::<Index>(), 0..40);
-    (cuts, send_sizes(), any::<bool>()).prop_map(|(cuts, send_sizes, resumes_needlessly)| Transport {
+    (cuts, send_sizes(), any::<bool>()).prop_map(|(cuts, send_sizes, visits_needlessly)| Transport {
         cuts,
         send_sizes,
-        resumes_needlessly,
+        visits_needlessly,
     })
 }
 
@@ -203,13 +203,13 @@ impl Transport {
         Self {
             cuts: Vec::new(),
             send_sizes: vec![usize::MAX],
-            resumes_needlessly: false,
+            visits_needlessly: false,
         }
     }
 
     fn endpoint(&self) -> Endpoint {
         let mut endpoint = Endpoint::with_send_sizes(&self.send_sizes);
-        endpoint.resumes_needlessly = self.resumes_needlessly;
+        endpoint.visits_needlessly = self.visits_needlessly;
         endpoint
     }
 }
@@ -219,7 +219,7 @@ impl Outcome {
         self.sent.push(masked(&endpoint.sent));
         self.stats.push((endpoint.stats(), endpoint.lent.store.memory_used()));
         self.totals = endpoint.totals();
-        (self.half_closed, self.freed) = (endpoint.half_closed, endpoint.freed);
+        (self.half_closed, self.freed) = (endpoint.half_closed(), endpoint.freed);
     }
 }
 

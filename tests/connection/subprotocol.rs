@@ -1,6 +1,6 @@
 //! npchat.2 without a socket: its first challenge in the turn of the upgrade or in its own, however the input is split.
 
-use npchat::server::connection::Connection;
+use npchat::server::connection::visit::Cause;
 use npchat::server::limits::CHALLENGES_PER_CONNECTION;
 use npchat::server::refusal::CloseReason;
 
@@ -59,10 +59,10 @@ fn an_upgrade_and_a_solution_log_in_however_they_are_split() {
 #[test]
 fn the_challenge_leaves_in_the_turn_of_the_upgrade() {
     let mut endpoint = Endpoint::new();
-    endpoint.visit(|connection, context| connection.receive(&upgrade(&Identity::generate()), context));
+    endpoint.read(&upgrade(&Identity::generate()));
     assert!(endpoint.sent.starts_with(b"HTTP/1.1 101 "));
     assert_eq!(challenges(&endpoint), 1);
-    assert!(!endpoint.connection.awaits_login_step() && !endpoint.connection.wants_turn());
+    assert!(!endpoint.connection().awaits_login_step() && !endpoint.connection().wants_turn());
 }
 
 #[test]
@@ -70,16 +70,16 @@ fn a_first_challenge_that_finds_no_step_left_waits_for_one_like_any_other() {
     let identity = Identity::generate();
     let mut endpoint = Endpoint::new();
     endpoint.lent.login_steps_per_turn = 0;
-    endpoint.visit(|connection, context| connection.receive(&upgrade(&identity), context));
+    endpoint.read(&upgrade(&identity));
     assert!(endpoint.sent.ends_with(b"\r\n\r\n"), "the upgrade itself doesn't wait");
     for _ in 0..3 {
-        endpoint.visit(Connection::resume);
-        assert!(endpoint.connection.awaits_login_step() && !endpoint.connection.wants_turn());
+        endpoint.visit(Cause::Ordinary);
+        assert!(endpoint.connection().awaits_login_step() && !endpoint.connection().wants_turn());
     }
     assert_eq!(challenges(&endpoint), 0);
 
     endpoint.lent.login_steps_per_turn = 1;
-    endpoint.visit(Connection::resume);
+    endpoint.visit(Cause::Ordinary);
     assert_eq!(challenges(&endpoint), 1);
     let solution = identity.solution_for_host(&endpoint.last_challenge(), HOST);
     endpoint.receive(&Frame::text(&solution).masked());
@@ -90,7 +90,7 @@ fn a_first_challenge_that_finds_no_step_left_waits_for_one_like_any_other() {
 fn who_waits_for_the_first_challenge_is_cut_off_at_the_deadline_of_the_login() {
     let mut endpoint = Endpoint::new();
     endpoint.lent.login_steps_per_turn = 0;
-    endpoint.visit(|connection, context| connection.receive(&upgrade(&Identity::generate()), context));
+    endpoint.read(&upgrade(&Identity::generate()));
     endpoint.pass(endpoint.lent.timeouts.login);
     let reason = CloseReason::LoginTimeout;
     assert!(endpoint.sent.ends_with(&Frame::close(1008, reason.code()).unmasked()));
@@ -117,7 +117,7 @@ fn a_login_without_the_subprotocol_hears_nothing_before_it_asks() {
     endpoint.lent.login_steps_per_turn = 0;
     endpoint.receive(upgrade_request_with(HOST, &identity.id, "Sec-WebSocket-Protocol: chat\r\n").as_bytes());
     assert!(endpoint.sent.ends_with(b"\r\n\r\n"));
-    assert!(!endpoint.connection.awaits_login_step() && endpoint.connection.wants_input());
+    assert!(!endpoint.connection().awaits_login_step() && endpoint.connection().wants_input());
 }
 
 #[test]

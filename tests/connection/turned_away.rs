@@ -9,7 +9,7 @@ const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 
 fn turned_away() -> Endpoint {
     let mut endpoint = Endpoint::new();
-    endpoint.connection.turn_away();
+    endpoint.turn_away();
     endpoint
 }
 
@@ -23,7 +23,7 @@ fn assert_one_answer(endpoint: &mut Endpoint, status: &str, member: &str) {
         "{sent}"
     );
     assert_eq!(sent.matches("HTTP/1.1").count(), 1, "{sent}");
-    assert!(endpoint.half_closed || endpoint.freed == Some(CloseReason::Answered));
+    assert!(endpoint.half_closed() || endpoint.freed == Some(CloseReason::Answered));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_request_that_is_not_whole_in_time_or_never_will_be_is_refused_too() {
 fn one_that_stays_silent_ends_at_the_deadline_without_an_answer() {
     let mut endpoint = turned_away();
     endpoint.pass(endpoint.lent.timeouts.head);
-    assert!(endpoint.half_closed && endpoint.sent.is_empty());
+    assert!(endpoint.half_closed() && endpoint.sent.is_empty());
     let mut endpoint = turned_away();
     endpoint.end_input();
     assert!(endpoint.freed == Some(CloseReason::Done) && endpoint.sent.is_empty());
