@@ -419,11 +419,11 @@ fn a_port_that_is_the_address_of_a_service_is_unset() {
     }
 }
 
-/// README has every option with its variable, default and range, in the order of `--check`.
+/// docs/operating.md has every option with its variable, default and range, in the order of `--check`.
 #[test]
-fn the_readme_has_every_setting_with_its_default_and_range() {
-    let readme = include_str!("../../../README.md");
-    let mut rows = readme.lines().filter(|line| line.starts_with("| `--"));
+fn the_page_for_operators_has_every_setting_with_its_default_and_range() {
+    let page = include_str!("../../../docs/operating.md");
+    let mut rows = page.lines().filter(|line| line.starts_with("| `--"));
     for (name, variable) in settings() {
         let row = rows.next().unwrap_or_default();
         let cells: Vec<_> = row.split('|').map(str::trim).collect();

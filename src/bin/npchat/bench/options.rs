@@ -22,7 +22,7 @@ use super::{Bench, floor, mail, tls};
 /// Tells everything as one JSON object.
 pub(crate) const JSON: &str = "json";
 
-/// Lengths, ids and the like; the measures that the README names are made with these defaults unless it says otherwise.
+/// Lengths, ids and the like. The measures in docs/measuring.md are made with these defaults unless it says otherwise.
 const CONNECTIONS: &str = "64";
 const SIZE: &str = "480";
 
