@@ -91,8 +91,11 @@ fn log_panic(queue: &Queue, panic: &PanicHookInfo<'_>) {
     let Some(place) = panic.location() else { return };
     let limit = &PANICS[place.line() as usize % PANICS.len()];
     if let Some(suppressed) = limit.admit(Instant::now()) {
-        let text = format_args!("panic at {place}: please report this suppressed={suppressed}");
-        queue.push(formatted("ERROR", text, &mut [0; LOG_LINE_MAX_BYTES]));
+        queue.push(formatted(
+            "ERROR",
+            format_args!("panic at {place}: please report this suppressed={suppressed}"),
+            &mut [0; LOG_LINE_MAX_BYTES],
+        ));
     }
 }
 

@@ -85,8 +85,11 @@ impl Queue {
         let dropped = self.take(lines);
         let lost = match sink.write_lines(lines) {
             Ok(()) if dropped > 0 => {
-                let text = format_args!("the log could not be written for a time dropped_lines={dropped}\n");
-                let report = sink.write_lines(formatted("WARN", text, &mut [0; LOG_LINE_MAX_BYTES]));
+                let report = sink.write_lines(formatted(
+                    "WARN",
+                    format_args!("the log could not be written for a time dropped_lines={dropped}\n"),
+                    &mut [0; LOG_LINE_MAX_BYTES],
+                ));
                 report.map_or(dropped, |()| 0)
             }
             Ok(()) => 0,
