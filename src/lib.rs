@@ -4,8 +4,8 @@
 //! key logs in over a WebSocket at the same path by signing a challenge, and gets what was stored and what comes. There
 //! are no accounts and no plaintext, and no promise to keep mail past its time to live.
 //!
-//! The crate is a library, the server `npchatd`, which is its command line, and the client `npchat`, which measures
-//! servers (`npchat bench`). A server is started in three lines:
+//! The crate is a library, and the server `npchatd`, which is its command line. A crate beside it, `npchat-bench` in
+//! `benches/load`, loads and measures servers. A server is started in three lines:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), npchat::server::StartError> {

@@ -1,0 +1,187 @@
+//! Scenario `attack`: how a well-behaved pair, one that posts and one that receives, fares beside each kind of hostile neighbour.
+//!
+//! What a neighbour does is its own module's; it is a process of its own at a low priority, so that it takes little of the
+//! machine from those who are measured. What contention for the processors alone does is shown by the kind `spin`.
+
+mod crowd;
+mod flood;
+mod latencies;
+mod logins;
+mod neighbour;
+mod pair;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use self::latencies::{Measured, PairLatencies};
+pub(crate) use self::neighbour::{Brief, Kind};
+use self::neighbour::{Deeds, Neighbour};
+use self::pair::Pair;
+use crate::faults::Fault;
+use crate::identity::Identity;
+use crate::peer::Peer;
+use crate::process::Cpu;
+use crate::report::{Report, Section, as_f64};
+use crate::{Bench, PATIENCE};
+
+pub(crate) const SCENARIO: &str = "attack";
+/// The hidden scenario under which a neighbour runs.
+pub(crate) const NEIGHBOUR_SCENARIO: &str = "attack-neighbour";
+
+/// Before the first measure.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// After the end of a neighbour, for what it leaves behind.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub(crate) struct Attack {
+    /// Length of each measure.
+    pub(crate) seconds: u64,
+    /// Neighbours, in this order.
+    pub(crate) kinds: Vec<Kind>,
+    /// How many a crowd is.
+    pub(crate) connections: usize,
+    /// A crowd comes all at once.
+    pub(crate) is_burst: bool,
+    /// What is added to the nice value of a neighbour.
+    pub(crate) nice: i32,
+    /// Most that a p99 may be over the one alone.
+    pub(crate) limit_ratio: f64,
+    /// Most milliseconds that anything may take.
+    pub(crate) limit_ms: f64,
+}
+
+/// Is a neighbour, until the parent is gone.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn be_neighbour(peer: &Peer, brief: &Brief) -> Result<(), String> {
+    neighbour::serve(peer, brief).map_err(|error| error.to_string())
+}
+
+/// Measures the pair alone, beside one neighbour after the other, and alone again.
+///
+/// # Errors
+/// It couldn't be carried out, the pair got no service any more, or a limit was passed.
+pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
+    let identities = Identity::generate(1)?;
+    let mut report = Report::new(SCENARIO);
+    let mut street = Street {
+        bench,
+        pair: Pair::connect(bench, &identities)?,
+        length: Duration::from_secs(attack.seconds),
+        worst_ratio: 0.0,
+        worst_micros: 0,
+    };
+    bench.progress.begin("attack: alone");
+    street.stay(WARM_UP)?;
+    let alone = street.measure()?;
+    report.add(alone.section("alone"));
+    for kind in &attack.kinds {
+        bench.progress.begin(format!("attack: {}", kind.name()));
+        let brief = Brief {
+            kind: *kind,
+            connections: attack.connections,
+            is_burst: attack.is_burst,
+            nice: attack.nice,
+        };
+        report.add(street.beside(&brief, &alone)?);
+    }
+    bench.progress.begin("attack: alone again");
+    report.add(street.measure()?.section("alone again"));
+    let (ratio, millis) = (street.worst_ratio, as_f64(street.worst_micros) / 1e3);
+    report.compare("worst_p99_times_alone", ratio);
+    report.compare("longest_wait_millis", millis);
+    report.faults.merge(street.pair.finish());
+    if ratio > attack.limit_ratio || millis > attack.limit_ms {
+        report.faults.note(Fault::Slow, || {
+            format!("the worst p99 is {ratio:.1} times the one alone, the longest wait {millis:.1} ms")
+        });
+    }
+    Ok(report)
+}
+
+/// Where the pair lives, and what it has been through.
+struct Street<'i> {
+    bench: &'i Bench,
+    pair: Pair<'i>,
+    length: Duration,
+    worst_ratio: f64,
+    worst_micros: u64,
+}
+
+impl Street<'_> {
+    /// Measures beside one neighbour, from its start to what it leaves behind.
+    fn beside(&mut self, brief: &Brief, alone: &Measured) -> Result<Section, String> {
+        let shown = |error: io::Error| format!("the neighbour: {error}");
+        let mut neighbour = Neighbour::start(&self.bench.peer, brief).map_err(shown)?;
+        let started = Instant::now();
+        let arrival = self.stay_until_under_way(&neighbour)?;
+        let arrived = started.elapsed();
+        let (before, cpu_before) = (self.deeds(&mut neighbour)?, neighbour.process().cpu().map_err(shown)?);
+        let measured = self.measure()?;
+        let (after, cpu_after) = (self.deeds(&mut neighbour)?, neighbour.process().cpu().map_err(shown)?);
+        neighbour.stop();
+        let departure = self.stay(AFTERMATH)?;
+
+        let ratios = measured.latencies.ratios(&alone.latencies);
+        let (came, went) = (arrival.longest(), departure.longest());
+        self.worst_ratio = ratios.iter().copied().fold(self.worst_ratio, f64::max);
+        self.worst_micros = self.worst_micros.max(measured.latencies.longest()).max(came).max(went);
+        let mut section = measured.section(brief.kind.name());
+        section.measure("answer_p99_times_alone", ratios[0]);
+        section.measure("delivery_p99_times_alone", ratios[1]);
+        section.measure("neighbour_under_way_after_seconds", arrived.as_secs_f64());
+        section.count("longest_while_it_came_micros", came);
+        section.count("longest_after_it_went_micros", went);
+        after.since(before).tell(brief.kind, measured.seconds, &mut section);
+        section.measure(
+            "neighbour_cores",
+            cpu_after.seconds_since(&cpu_before) / measured.seconds,
+        );
+        Ok(section)
+    }
+
+    fn stay_until_under_way(&mut self, neighbour: &Neighbour) -> Result<PairLatencies, String> {
+        let (start, mut latencies) = (Instant::now(), PairLatencies::default());
+        let mut is_under_way = Ok(false);
+        self.pair.run(&mut latencies, || {
+            is_under_way = neighbour.is_under_way();
+            is_under_way != Ok(false) || start.elapsed() > PATIENCE
+        })?;
+        if !is_under_way? {
+            return Err(format!("the neighbour is not under way after {PATIENCE:?}"));
+        }
+        Ok(latencies)
+    }
+
+    /// Goes on until the neighbour has told what it did so far.
+    fn deeds(&mut self, neighbour: &mut Neighbour) -> Result<Deeds, String> {
+        neighbour.ask().map_err(|error| format!("the neighbour: {error}"))?;
+        let mut told = Ok(None);
+        self.pair.run(&mut PairLatencies::default(), || {
+            told = neighbour.told();
+            told != Ok(None)
+        })?;
+        told?.ok_or_else(|| "the neighbour doesn't answer".to_owned())
+    }
+
+    fn measure(&mut self) -> Result<Measured, String> {
+        let process = self.bench.peer.process;
+        let before = Cpu::now(process)?;
+        let latencies = self.stay(self.length)?;
+        let spent = Cpu::now(process)?.since(&before);
+        Ok(Measured {
+            seconds: spent.seconds,
+            latencies,
+            spent,
+        })
+    }
+
+    fn stay(&mut self, length: Duration) -> Result<PairLatencies, String> {
+        let (start, mut latencies) = (Instant::now(), PairLatencies::default());
+        self.pair.run(&mut latencies, || start.elapsed() >= length)?;
+        Ok(latencies)
+    }
+}

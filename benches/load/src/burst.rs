@@ -1,0 +1,128 @@
+//! Scenario `burst`: many messages whose time ends within the same second, and how senders fare while it does.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Bench;
+use crate::beside::{self, Phase};
+use crate::faults::Faults;
+use crate::identity::Away;
+use crate::load::Plan;
+use crate::mail::Label;
+use crate::prefill::{self, Letter};
+use crate::process::{Cpu, resident_kib, tell_memory};
+use crate::report::{Report, Section};
+use crate::sample::{self, SAMPLE, Sampled};
+
+/// What the connections that store messages call themselves: this and downwards.
+const FIRST_STORED_SENDER: u32 = u32::MAX - 1;
+/// How long the senders are alone, up to a moment before the end.
+const ALONE: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_millis(500);
+/// From the end of the first message to when all are gone: a second, and what the server takes for it.
+const LENGTH: Duration = Duration::from_secs(4);
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Burst {
+    /// Messages whose time ends.
+    pub(crate) count: usize,
+    /// Recipients, all away.
+    pub(crate) ids: usize,
+    /// From the first message to the end of its time.
+    pub(crate) lead_seconds: u64,
+    /// Who posts meanwhile.
+    pub(crate) posters: Plan,
+}
+
+/// Stores, waits for the end, and tells how long the senders wait.
+///
+/// # Errors
+/// The messages couldn't be stored, or not before the first was over.
+pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
+    let away = Away::generate(burst.ids, SAMPLE)?;
+    let mut report = Report::new("burst");
+    let mut section = Section::new("server");
+    let before = resident_kib(bench.peer.process)?;
+    let start = Instant::now();
+    let end = start + Duration::from_secs(burst.lead_seconds);
+    bench.progress.begin("burst: storing messages");
+    let mut sampled = burst.store(bench, &away, start, &mut report.faults)?;
+    let Some(left) = end.checked_duration_since(Instant::now() + ALONE + MOMENT) else {
+        return Err("the time of the first was over before the last was stored: give a longer --lead".to_owned());
+    };
+    section.count("stored_messages", burst.count as u64);
+    tell_memory(
+        &mut section,
+        "stored_message",
+        burst.count,
+        before,
+        resident_kib(bench.peer.process)?,
+    );
+
+    bench.progress.begin("burst: waiting for the end");
+    thread::sleep(left);
+    let phase = Phase::default();
+    let (mut waits, spent) = thread::scope(|scope| {
+        let posters = scope.spawn(|| beside::post(bench, &burst.posters, &away, &phase));
+        thread::sleep(ALONE);
+        phase.begin();
+        let cpu = Cpu::now(bench.peer.process);
+        thread::sleep((end + LENGTH).saturating_duration_since(Instant::now()));
+        let after = Cpu::now(bench.peer.process);
+        phase.end();
+        let waits = posters.join().map_err(|_| "a thread of this program panicked")?;
+        Ok::<_, String>((waits?, after?.since(&cpu?)))
+    })?;
+    spent.tell_cores(&mut section);
+    if let Some(kib) = resident_kib(bench.peer.process)? {
+        section.count("resident_after_kib", kib);
+    }
+    waits.tell(&mut section, &mut report.faults);
+    sampled.append(&mut waits.sampled);
+    let size = burst.posters.size;
+    sample::check(bench, &away, size, sampled, &mut section, &mut report.faults)?;
+    report.add(section);
+    Ok(report)
+}
+
+impl Burst {
+    /// Stores all so that their time ends in the second that begins `lead_seconds` after `start`.
+    fn store(&self, bench: &Bench, away: &Away, start: Instant, faults: &mut Faults) -> Result<Vec<Sampled>, String> {
+        let mut sampled = Vec::new();
+        let mut posted = 0;
+        let mut by_connection = [0; prefill::CONNECTIONS];
+        let letters = |connection: usize| {
+            if posted == self.count {
+                return None;
+            }
+            let sequence = by_connection.get_mut(connection)?;
+            let recipient = posted % self.ids;
+            let label = Label {
+                sender: FIRST_STORED_SENDER - u32::try_from(connection).ok()?,
+                recipient: u32::try_from(recipient).ok()?,
+                sequence: *sequence,
+                since_epoch: Duration::ZERO,
+            };
+            *sequence += 1;
+            posted += 1;
+            Some(Letter {
+                id: &away.ids[recipient],
+                label,
+                ttl_seconds: self.lead_seconds.saturating_sub(start.elapsed().as_secs()).max(1),
+            })
+        };
+        let hear = |letter: &Letter<'_>, stored| {
+            if (letter.label.recipient as usize) < SAMPLE {
+                sampled.push(Sampled {
+                    recipient: letter.label.recipient,
+                    sender: letter.label.sender,
+                    sequence: letter.label.sequence,
+                    stored,
+                });
+            }
+        };
+        prefill::post_all(bench, self.posters.size, letters, hear, faults)?;
+        Ok(sampled)
+    }
+}

@@ -1,0 +1,200 @@
+//! Scenario `handshake`: a connection for each message, so that what is measured is what connecting costs: over TLS a
+//! handshake, full or resumed.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::faults::{Fault, Faults};
+use crate::identity::Away;
+use crate::latencies::Latencies;
+use crate::mail::Label;
+use crate::poster::{Posted, Poster};
+use crate::process::Cpu;
+use crate::report::{Report, Section, as_f64};
+use crate::tls::Tls;
+use crate::wire::{Poller, Ready};
+use crate::{Bench, PATIENCE};
+
+/// Connections before those that count, for each at a time: with them come the first tickets.
+const WARM_UP_ROUNDS: usize = 2;
+const TTL_SECONDS: u64 = 5;
+const TICK: Duration = Duration::from_millis(200);
+/// After so many that went wrong none is begun any more, for the server's case is clear.
+const WRONG_ENOUGH: usize = 100;
+
+/// Who connect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visitors {
+    /// Connections.
+    pub(crate) count: usize,
+    /// So many at a time.
+    pub(crate) at_once: usize,
+    /// Bytes of the message that each posts.
+    pub(crate) size: usize,
+}
+
+/// Connects, posts, ends, and tells what each cost the server.
+///
+/// # Errors
+/// The connections can't be begun.
+pub(crate) fn run(bench: &Bench, visitors: &Visitors) -> Result<Report, String> {
+    let away = Away::generate(visitors.at_once, 1)?;
+    let mut report = Report::new("handshake");
+    bench.progress.begin("handshake: warming up");
+    let warm_up = Visitors {
+        count: WARM_UP_ROUNDS * visitors.at_once,
+        ..*visitors
+    };
+    let (_, faults) = warm_up.visit(bench, &away)?;
+    report.faults.merge(faults);
+
+    bench.progress.begin("handshake: connections");
+    let handshakes = || bench.peer.tls.as_ref().map(Tls::handshakes);
+    let before = handshakes();
+    let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
+    let (latencies, faults) = visitors.visit(bench, &away)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let spent = Cpu::now(bench.peer.process)?.since(&cpu);
+    report.faults.merge(faults);
+
+    let mut section = Section::new("server");
+    let count = latencies.count();
+    section.count("connections", count);
+    section.measure("connections_per_second", as_f64(count) / seconds);
+    if let Some(cost) = spent.micros_each(count) {
+        section.measure("server_cpu_micros_per_connection", cost);
+    }
+    section.latencies("connection", &latencies);
+    if let Some(([full_before, resumed_before], [full, resumed])) = before.zip(handshakes()) {
+        section.count("handshakes_measured_full", full - full_before);
+        section.count("handshakes_measured_resumed", resumed - resumed_before);
+    }
+    spent.tell_cores(&mut section);
+    report.add(section);
+    Ok(report)
+}
+
+impl Visitors {
+    /// Returns how long each took that was answered, from the connect on.
+    fn visit(&self, bench: &Bench, away: &Away) -> Result<(Latencies, Faults), String> {
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..bench.threads)
+                .map(|thread| {
+                    let mut desk = Desk {
+                        bench,
+                        away,
+                        size: self.size,
+                        left: bench.share(self.count, thread),
+                        rooms: (0..bench.share(self.at_once, thread)).map(|_| None).collect(),
+                        latencies: Latencies::default(),
+                        faults: Faults::default(),
+                        wrong: 0,
+                    };
+                    scope.spawn(move || desk.work().map(|()| (desk.latencies, desk.faults)))
+                })
+                .collect();
+            let (mut latencies, mut faults) = (Latencies::default(), Faults::default());
+            for thread in threads {
+                let (of_thread, more) = thread.join().map_err(|_| "a thread of this program panicked")??;
+                latencies.merge(&of_thread);
+                faults.merge(more);
+            }
+            Ok((latencies, faults))
+        })
+    }
+}
+
+/// The connections of one thread.
+struct Desk<'d> {
+    bench: &'d Bench,
+    away: &'d Away,
+    size: usize,
+    /// How many are still to come.
+    left: usize,
+    rooms: Vec<Option<Poster>>,
+    latencies: Latencies,
+    faults: Faults,
+    wrong: usize,
+}
+
+impl Desk<'_> {
+    fn work(&mut self) -> Result<(), String> {
+        let mut poller = Poller::new().map_err(|error| error.to_string())?;
+        let mut ready = Vec::new();
+        let mut looked = Instant::now();
+        loop {
+            for token in 0..self.rooms.len() {
+                if self.rooms[token].is_none() && self.left > 0 && self.wrong < WRONG_ENOUGH {
+                    self.left -= 1;
+                    self.rooms[token] = Some(self.begin(&poller, token)?);
+                }
+            }
+            if self.rooms.iter().all(Option::is_none) {
+                return Ok(());
+            }
+            poller.wait(TICK, &mut ready).map_err(|error| error.to_string())?;
+            for &one in &ready {
+                self.serve(one, &mut poller);
+            }
+            if looked.elapsed() >= TICK {
+                looked = Instant::now();
+                self.look_at_time();
+            }
+        }
+    }
+
+    fn begin(&self, poller: &Poller, token: usize) -> Result<Poster, String> {
+        let mut poster = Poster::connect(&self.bench.peer, self.size, poller.registry(), token)
+            .map_err(|error| error.to_string())?;
+        let message = Posted {
+            recipient: u32::try_from(token).unwrap_or(u32::MAX),
+            sequence: 0,
+            at: Instant::now(),
+        };
+        let label = Label {
+            sender: 0,
+            recipient: message.recipient,
+            sequence: 0,
+            since_epoch: Duration::ZERO,
+        };
+        poster.post(&self.away.ids[token], TTL_SECONDS, message, |output| {
+            label.write(output, self.size);
+        });
+        Ok(poster)
+    }
+
+    fn serve(&mut self, ready: Ready, poller: &mut Poller) {
+        let Some(Some(poster)) = self.rooms.get_mut(ready.token) else {
+            return;
+        };
+        let mut answered = None;
+        let pumped = poster.pump(ready, poller.scratch(), |posted, answer| {
+            answered = Some((posted, answer));
+        });
+        match (answered, pumped) {
+            (Some((message, Ok(_))), _) => {
+                self.latencies.add(message.at.elapsed());
+                self.bench.progress.add(1);
+            }
+            (Some((_, Err(why))), _) => self.note(Fault::Refused, why),
+            (None, Err(why)) => self.note(Fault::Broken, why),
+            (None, Ok(())) => return,
+        }
+        self.rooms[ready.token] = None;
+    }
+
+    fn look_at_time(&mut self) {
+        for token in 0..self.rooms.len() {
+            let began = self.rooms[token].as_ref().and_then(|poster| poster.unanswered().next());
+            if began.is_some_and(|posted| posted.at.elapsed() > PATIENCE) {
+                self.rooms[token] = None;
+                self.note(Fault::Broken, format!("no answer in {PATIENCE:?}"));
+            }
+        }
+    }
+
+    fn note(&mut self, fault: Fault, why: String) {
+        self.wrong += 1;
+        self.faults.note(fault, || why);
+    }
+}

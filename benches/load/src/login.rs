@@ -1,0 +1,188 @@
+//! Scenario `login`: whole logins, many at a time or all at once, what one costs the server, and how senders fare meanwhile.
+//!
+//! How a login goes is [`crate::session`]'s.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Bench;
+use crate::beside::{self, Phase, Waits};
+use crate::faults::Fault;
+use crate::fleet::{self, Logins};
+use crate::identity::{Away, Identity};
+use crate::load::Plan;
+use crate::process::{Cpu, resident_kib, tell_memory};
+use crate::report::{Report, Section, as_f64};
+use crate::sample::{self, SAMPLE};
+use crate::session::Session;
+use crate::visits::{Visit, visit_all};
+use crate::wire::Poller;
+
+/// Logins before those that count.
+const WARM_UP: usize = 100;
+const WARM_UP_AT_ONCE: usize = 16;
+/// How long the senders are alone.
+const ALONE: Duration = Duration::from_secs(2);
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Storm {
+    pub(crate) count: usize,
+    /// Logins under way at a time.
+    pub(crate) at_once: usize,
+    /// All sessions stay until the last is in; otherwise each closes when it is in.
+    pub(crate) hold: bool,
+    /// Who posts meanwhile.
+    pub(crate) posters: Option<Plan>,
+    /// To how many who are away.
+    pub(crate) ids: usize,
+}
+
+/// Logs in with new keys.
+///
+/// # Errors
+/// The logins couldn't be begun.
+pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
+    let identities = Identity::generate(WARM_UP + storm.count)?;
+    let (warm_up, identities) = identities.split_at(WARM_UP);
+    let away = Away::generate(storm.posters.map_or(0, |_| storm.ids), SAMPLE)?;
+    let mut report = Report::new("login");
+    let mut section = Section::new("server");
+    let mut warming = Logins::default();
+    bench.progress.begin("login: warming up");
+    pass(bench, warm_up, WARM_UP_AT_ONCE, &mut warming)?;
+    report.faults.merge(warming.faults);
+
+    let (mut logins, waits) = storm.measure(bench, identities, &away, &mut section)?;
+    logins.retries += warming.retries;
+    logins.refused += warming.refused;
+    section.latencies("login", &logins.latencies);
+    section.count("login_retries", logins.retries);
+    section.count("login_refused", logins.refused);
+    if let Some(mut waits) = waits {
+        waits.tell(&mut section, &mut report.faults);
+        let size = storm.posters.map_or(0, |plan| plan.size);
+        sample::check(bench, &away, size, waits.sampled, &mut section, &mut report.faults)?;
+    }
+    report.faults.merge(logins.faults);
+    report.add(section);
+    Ok(report)
+}
+
+/// Sessions that one thread holds, on its poller.
+type Held<'i> = (Poller, Vec<Option<Session<'i>>>);
+
+impl Storm {
+    fn measure(
+        &self,
+        bench: &Bench,
+        identities: &[Identity],
+        away: &Away,
+        section: &mut Section,
+    ) -> Result<(Logins, Option<Waits>), String> {
+        let phase = Phase::default();
+        thread::scope(|scope| {
+            let posters = self.posters.map(|plan| {
+                let phase = &phase;
+                scope.spawn(move || beside::post(bench, &plan, away, phase))
+            });
+            if posters.is_some() {
+                thread::sleep(ALONE);
+            }
+            phase.begin();
+            let result = self.log_in(bench, identities, section);
+            phase.end();
+            let waits = posters.map(|posters| posters.join().map_err(|_| "a thread of this program panicked"));
+            let (mut logins, mut held) = result?;
+            bench.progress.begin("closing the sessions");
+            for (poller, sessions) in &mut held {
+                fleet::close_all(poller, sessions, 0, &mut logins.faults, |session, body, faults| {
+                    faults.note(Fault::Corrupt, || {
+                        format!("mail for new id {session}: {}", body.escape_ascii())
+                    });
+                });
+            }
+            Ok((logins, waits.transpose()?.transpose()?))
+        })
+    }
+
+    fn log_in<'i>(
+        &self,
+        bench: &Bench,
+        identities: &'i [Identity],
+        section: &mut Section,
+    ) -> Result<(Logins, Vec<Held<'i>>), String> {
+        bench.progress.begin("login: logins");
+        let resident = resident_kib(bench.peer.process)?;
+        let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
+        let (logins, held) = thread::scope(|scope| {
+            let threads: Vec<_> = (0..bench.threads)
+                .map(|thread| {
+                    let before = bench.shares_before(identities.len(), thread);
+                    let identities = &identities[before..before + bench.share(identities.len(), thread)];
+                    let at_once = bench.share(self.at_once, thread).max(1);
+                    scope.spawn(move || self.work(bench, identities, at_once))
+                })
+                .collect();
+            let (mut logins, mut held) = (Logins::default(), Vec::new());
+            for thread in threads {
+                let (of_thread, more) = thread.join().map_err(|_| "a thread of this program panicked")??;
+                logins.merge(of_thread);
+                held.extend(more);
+            }
+            Ok::<_, String>((logins, held))
+        })?;
+        let seconds = start.elapsed().as_secs_f64();
+        let spent = Cpu::now(bench.peer.process)?.since(&cpu);
+        let count = logins.latencies.count();
+        section.count("logins", count);
+        section.measure("logins_per_second", as_f64(count) / seconds);
+        if let Some(cost) = spent.micros_each(count) {
+            // What the senders' messages cost can't be told from what the logins do.
+            let name = match self.posters {
+                None => "server_cpu_micros_per_login",
+                Some(_) => "server_cpu_micros_per_login_and_posts",
+            };
+            section.measure(name, cost);
+        }
+        spent.tell_cores(section);
+        if self.hold {
+            tell_memory(
+                section,
+                "session",
+                self.count,
+                resident,
+                resident_kib(bench.peer.process)?,
+            );
+        }
+        Ok((logins, held))
+    }
+
+    fn work<'i>(
+        &self,
+        bench: &Bench,
+        identities: &'i [Identity],
+        at_once: usize,
+    ) -> Result<(Logins, Option<Held<'i>>), String> {
+        let mut logins = Logins::default();
+        if !self.hold {
+            pass(bench, identities, at_once, &mut logins)?;
+            return Ok((logins, None));
+        }
+        let mut poller = Poller::new().map_err(|error| error.to_string())?;
+        let sessions = fleet::log_in(bench, &mut poller, identities, (0, at_once), &mut logins)?;
+        Ok((logins, Some((poller, sessions))))
+    }
+}
+
+/// Each logs in and closes.
+fn pass(bench: &Bench, identities: &[Identity], at_once: usize, logins: &mut Logins) -> Result<(), String> {
+    let visits: Vec<_> = identities.iter().map(Visit::in_passing).collect();
+    let visited = visit_all(bench, &visits, at_once, logins).map_err(|error| error.to_string())?;
+    for label in visited.into_iter().flatten().flat_map(|visited| visited.mail) {
+        logins
+            .faults
+            .note(Fault::Corrupt, || format!("mail for a new id: {label:?}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! `npchat-bench`: loads a running server and checks all that it does: nothing lost, nothing twice, nothing out of order,
+//! nothing late.
+//!
+//! Each scenario is a module; this one picks it, and tells what came of it. It is for any server that speaks part 1 of the
+//! protocol, and asks for nothing beyond it.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
+mod attack;
+mod beside;
+mod books;
+mod burst;
+mod crew;
+mod expiry;
+mod faults;
+mod fleet;
+mod floor;
+mod handshake;
+mod identity;
+mod idle;
+mod judge;
+mod latencies;
+mod ledger;
+mod load;
+mod login;
+mod mail;
+mod options;
+mod pace;
+mod peer;
+mod poster;
+mod prefill;
+mod process;
+mod progress;
+mod report;
+mod sample;
+mod session;
+mod tls;
+mod traffic;
+mod visits;
+mod wake_ups;
+mod wire;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use npchat::server::system::{self, FileLimit};
+
+use self::fleet::Manner;
+use self::options::Scenario;
+use self::peer::Peer;
+use self::progress::Progress;
+use self::report::{Report, Section};
+
+/// Longest that a server may be silent that owes something: far longer than one takes that works, on a machine that is
+/// slow and does a lot else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A usage error, as clap has it.
+const USAGE: u8 = 2;
+
+/// What every scenario needs to know.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    /// What is measured.
+    pub(crate) peer: Peer,
+    /// How logins are gone about.
+    pub(crate) manner: Manner,
+    /// Threads of this program that make load.
+    pub(crate) threads: usize,
+    /// What is told meanwhile.
+    pub(crate) progress: Progress,
+}
+
+impl Bench {
+    /// The same against another peer.
+    pub(crate) fn against(&self, peer: Peer) -> Self {
+        Self { peer, ..self.clone() }
+    }
+
+    /// Share of thread `thread` in `count` things.
+    pub(crate) fn share(&self, count: usize, thread: usize) -> usize {
+        count / self.threads + usize::from(thread < count % self.threads)
+    }
+
+    /// How many things the threads before `thread` have.
+    pub(crate) fn shares_before(&self, count: usize, thread: usize) -> usize {
+        (0..thread).map(|thread| self.share(count, thread)).sum()
+    }
+}
+
+/// Runs the scenario. Ends with 1 if anything was wrong with the server, or it couldn't be measured; with 2 if the options
+/// are.
+fn main() -> ExitCode {
+    let options = &options::command().get_matches();
+    let read = Scenario::read(options).and_then(|scenario| Ok((options::bench(options, &scenario)?, scenario)));
+    let (bench, scenario) = match read {
+        Ok(read) => read,
+        Err(why) => {
+            eprintln!("npchat-bench: {why}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(&bench, &scenario) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(report)) => {
+            if options.get_flag(options::JSON) {
+                println!("{}", report.json());
+            } else {
+                println!("{report}");
+            }
+            if report.faults.is_none() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(why) => {
+            eprintln!("npchat-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns nothing from the children that other scenarios start.
+fn run(bench: &Bench, scenario: &Scenario) -> Result<Option<Report>, String> {
+    let FileLimit { files, refused } = system::raise_file_limit();
+    if let Some(error) = refused {
+        eprintln!("npchat-bench: the limit of open files can't be raised: it stays at {files}: {error}");
+    }
+    let report = match scenario {
+        Scenario::Traffic(traffic) => traffic::run(bench, traffic),
+        Scenario::Login(storm) => login::run(bench, storm),
+        Scenario::Idle { sessions } => idle::run(bench, *sessions),
+        Scenario::Expiry { ids, ttl_seconds } => expiry::run(bench, *ids, *ttl_seconds),
+        Scenario::Burst(burst) => burst::run(bench, burst),
+        Scenario::Handshake(visitors) => handshake::run(bench, visitors),
+        Scenario::Attack(attack) => attack::run(bench, attack),
+        Scenario::FloorServer(brief) => {
+            return floor::serve(*brief).map(|()| None).map_err(|error| error.to_string());
+        }
+        Scenario::AttackNeighbour(brief) => return attack::be_neighbour(&bench.peer, brief).map(|()| None),
+    };
+    let mut report = report?;
+    if let Some(tls) = &bench.peer.tls {
+        let mut section = Section::new("tls");
+        tls.tell(&mut section);
+        report.add(section);
+    }
+    Ok(Some(report))
+}

@@ -1,0 +1,255 @@
+//! What a scenario came to, as a table for people and as JSON for programs.
+//!
+//! A figure's name is its key in both, its unit last in it.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::faults::Faults;
+use crate::latencies::Latencies;
+
+/// Columns of figures side by side.
+const COLUMNS: usize = 4;
+const COLUMN_WIDTH: usize = 14;
+
+/// All that is told in the end.
+#[derive(Debug)]
+pub(crate) struct Report {
+    scenario: &'static str,
+    sections: Vec<Section>,
+    /// Server against floor, or the like.
+    ratios: Vec<(&'static str, f64)>,
+    /// What was wrong, of all.
+    pub(crate) faults: Faults,
+}
+
+/// Figures of one thing that was measured.
+#[derive(Debug)]
+pub(crate) struct Section {
+    name: String,
+    figures: Vec<(String, Figure)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Figure {
+    Count(u64),
+    Measure(f64),
+}
+
+impl Report {
+    /// Of a scenario in which nothing was measured yet.
+    pub(crate) fn new(scenario: &'static str) -> Self {
+        Self {
+            scenario,
+            sections: Vec::new(),
+            ratios: Vec::new(),
+            faults: Faults::default(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, section: Section) {
+        self.sections.push(section);
+    }
+
+    /// How many times the one the other is.
+    pub(crate) fn compare(&mut self, name: &'static str, ratio: f64) {
+        self.ratios.push((name, ratio));
+    }
+
+    /// One object, on one line.
+    pub(crate) fn json(&self) -> Value {
+        let sections: Map<_, _> = self
+            .sections
+            .iter()
+            .map(|section| (section.name.clone(), section.json()))
+            .collect();
+        let ratios = self
+            .ratios
+            .iter()
+            .map(|(name, ratio)| ((*name).to_owned(), json!(ratio)));
+        let faults = self
+            .faults
+            .counts()
+            .map(|(name, count)| (name.replace(' ', "_"), json!(count)));
+        json!({
+            "scenario": self.scenario,
+            "measured": sections,
+            "ratios": ratios.collect::<Map<_, _>>(),
+            "faults": faults.collect::<Map<_, _>>(),
+            "first_fault": self.faults.first(),
+        })
+    }
+}
+
+impl Section {
+    /// Of the thing called so.
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            figures: Vec::new(),
+        }
+    }
+
+    pub(crate) fn count(&mut self, name: &str, count: u64) {
+        self.figures.push((name.to_owned(), Figure::Count(count)));
+    }
+
+    pub(crate) fn measure(&mut self, name: &str, value: f64) {
+        self.figures.push((name.to_owned(), Figure::Measure(value)));
+    }
+
+    /// The percentiles, unless there is nothing to tell.
+    pub(crate) fn latencies(&mut self, name: &str, latencies: &Latencies) {
+        if latencies.count() > 0 {
+            for (percentile, quantile) in Latencies::TOLD {
+                self.count(&format!("{name}_{percentile}_micros"), latencies.quantile(quantile));
+            }
+        }
+    }
+
+    fn figure(&self, name: &str) -> Option<Figure> {
+        self.figures
+            .iter()
+            .find(|(its, _)| its == name)
+            .map(|(_, figure)| *figure)
+    }
+
+    fn json(&self) -> Value {
+        let figures: Map<_, _> = self
+            .figures
+            .iter()
+            .map(|(name, figure)| {
+                let value = match figure {
+                    Figure::Count(count) => json!(count),
+                    Figure::Measure(value) => json!(value),
+                };
+                (name.clone(), value)
+            })
+            .collect();
+        Value::Object(figures)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for columns in self.sections.chunks(COLUMNS) {
+            let mut names: Vec<&str> = Vec::new();
+            for (name, _) in columns.iter().flat_map(|section| &section.figures) {
+                if !names.contains(&name.as_str()) {
+                    names.push(name);
+                }
+            }
+            let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
+            write!(f, "{:width$}", self.scenario)?;
+            for section in columns {
+                write!(f, "  {:>COLUMN_WIDTH$}", section.name)?;
+            }
+            writeln!(f)?;
+            for name in names {
+                write!(f, "{:width$}", name.replace('_', " "))?;
+                for section in columns {
+                    match section.figure(name) {
+                        Some(figure) => write!(f, "  {:>COLUMN_WIDTH$}", figure.to_string())?,
+                        None => write!(f, "  {:COLUMN_WIDTH$}", "")?,
+                    }
+                }
+                writeln!(f)?;
+            }
+        }
+        for (name, ratio) in &self.ratios {
+            writeln!(f, "{}: {ratio:.3}", name.replace('_', " "))?;
+        }
+        write!(f, "{}", self.faults)
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Measure(value) if value.abs() >= 1000.0 => write!(f, "{value:.0}"),
+            Self::Measure(value) => write!(f, "{value:.2}"),
+        }
+    }
+}
+
+/// Counts and seconds here are far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^52")]
+pub(crate) fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::faults::Fault;
+
+    fn report() -> Report {
+        let mut report = Report::new("store");
+        let mut latencies = Latencies::default();
+        latencies.add(Duration::from_micros(70));
+        for (name, cost) in [("floor before", 5.0), ("server", 5.5)] {
+            let mut section = Section::new(name);
+            section.measure("server_cpu_micros_per_message", cost);
+            section.latencies("answer", &latencies);
+            if name == "server" {
+                section.count("looked_into_messages", 1234);
+            }
+            report.add(section);
+        }
+        report.compare("times_the_floor", 1.1);
+        report
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_figure_and_a_column_for_each_thing() {
+        let table = report().to_string();
+        let lines: Vec<_> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(lines[0], "store floor before server");
+        assert_eq!(lines[1], "server cpu micros per message 5.00 5.50");
+        assert_eq!(lines[2], "answer p50 micros 70 70");
+        assert_eq!(lines[7], "looked into messages 1234");
+        assert_eq!(lines[8], "times the floor: 1.100");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let table = report().to_string();
+        let lengths: Vec<_> = table.lines().take(8).map(str::len).collect();
+        assert!(lengths.iter().all(|length| *length == lengths[0]), "{table}");
+    }
+
+    #[test]
+    fn the_json_has_the_same_figures() {
+        let mut report = report();
+        report.faults.note(Fault::OutOfOrder, || "the third".to_owned());
+        let expected = json!({
+            "scenario": "store",
+            "measured": {
+                "floor before": {
+                    "server_cpu_micros_per_message": 5.0,
+                    "answer_p50_micros": 70, "answer_p90_micros": 70, "answer_p99_micros": 70,
+                    "answer_p999_micros": 70, "answer_max_micros": 70,
+                },
+                "server": {
+                    "server_cpu_micros_per_message": 5.5,
+                    "answer_p50_micros": 70, "answer_p90_micros": 70, "answer_p99_micros": 70,
+                    "answer_p999_micros": 70, "answer_max_micros": 70,
+                    "looked_into_messages": 1234,
+                },
+            },
+            "ratios": { "times_the_floor": 1.1 },
+            "faults": {
+                "refused": 0, "broken": 0, "lost": 0, "duplicated": 0, "out_of_order": 1, "late": 0, "corrupt": 0, "slow": 0,
+            },
+            "first_fault": "the third",
+        });
+        assert_eq!(report.json(), expected);
+    }
+}

@@ -1,0 +1,276 @@
+//! TLS as a client has it: whom it trusts, whether it resumes, and how many handshakes of each kind there were.
+//!
+//! The bytes on a connection are [`crate::wire`]'s.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier,
+};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, NamedGroup, RootCertStore,
+    SignatureScheme,
+};
+
+use crate::report::Section;
+
+const ALPN: &[u8] = b"http/1.1";
+/// Tickets that are kept at most.
+const TICKETS: usize = 65_536;
+
+/// What a client is told of TLS.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// The certificates of those who may vouch for the server, or its own.
+    pub(crate) cafile: Option<PathBuf>,
+    /// Takes any certificate.
+    pub(crate) is_insecure: bool,
+    /// Resumes sessions where the server lets it.
+    pub(crate) resumes: bool,
+}
+
+impl Options {
+    /// The same on the command line.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let flags = [("--insecure", self.is_insecure), ("--resume", self.resumes)];
+        let cafile = self
+            .cafile
+            .iter()
+            .flat_map(|path| ["--cafile".to_owned(), path.display().to_string()]);
+        let flags = flags
+            .iter()
+            .filter(|(_, is_set)| *is_set)
+            .map(|(flag, _)| (*flag).to_owned());
+        cafile.chain(flags).collect()
+    }
+}
+
+/// How connections to one server become secure.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    handshakes: Arc<Handshakes>,
+}
+
+/// How many there were.
+#[derive(Debug, Default)]
+struct Handshakes {
+    full: AtomicU64,
+    resumed: AtomicU64,
+}
+
+impl Tls {
+    /// For the server of this name or address.
+    ///
+    /// # Errors
+    /// What is wrong with the name, the options, or the file.
+    pub(crate) fn new(host: &str, options: &Options) -> Result<Self, String> {
+        let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(name).map_err(|error| format!("{host}: {error}"))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = match &options.cafile {
+            _ if options.is_insecure => Arc::new(Anybody(Arc::clone(&provider))),
+            Some(cafile) => {
+                let shown = |error: String| format!("{}: {error}", cafile.display());
+                let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
+                for root in CertificateDer::pem_file_iter(cafile).map_err(|error| shown(error.to_string()))? {
+                    let root = root.map_err(|error| shown(error.to_string()))?;
+                    roots.add(root.clone()).map_err(|error| shown(error.to_string()))?;
+                    trusted.push(root);
+                }
+                let by_authorities =
+                    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                        .build()
+                        .map_err(|error| shown(error.to_string()))?;
+                Arc::new(Vouched {
+                    trusted,
+                    by_authorities,
+                })
+            }
+            None => return Err("https needs --cafile or --insecure".to_owned()),
+        };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = if options.resumes {
+            Resumption::store(Arc::new(Tickets::default()))
+        } else {
+            Resumption::disabled()
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            name,
+            handshakes: Arc::default(),
+        })
+    }
+
+    /// A connection that has sent nothing yet.
+    ///
+    /// # Errors
+    /// Those of rustls.
+    pub(crate) fn connect(&self) -> Result<ClientConnection, Error> {
+        ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    }
+
+    /// A handshake is done.
+    pub(crate) fn count(&self, kind: Option<HandshakeKind>) {
+        let counter = match kind {
+            Some(HandshakeKind::Resumed) => &self.handshakes.resumed,
+            _ => &self.handshakes.full,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many handshakes were full, and how many resumed a session.
+    pub(crate) fn handshakes(&self) -> [u64; 2] {
+        [&self.handshakes.full, &self.handshakes.resumed].map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Tells all that there were.
+    pub(crate) fn tell(&self, section: &mut Section) {
+        let [full, resumed] = self.handshakes();
+        section.count("handshakes_full", full);
+        section.count("handshakes_resumed", resumed);
+    }
+}
+
+/// What sessions can be resumed with. All connections are to one server, which many of them resume at once: more tickets are
+/// kept than a browser has use for.
+#[derive(Debug, Default)]
+struct Tickets {
+    tls13: Mutex<VecDeque<Tls13ClientSessionValue>>,
+    tls12: Mutex<Option<Tls12ClientSessionValue>>,
+    group: Mutex<Option<NamedGroup>>,
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        *self.group.lock().unwrap_or_else(PoisonError::into_inner) = Some(group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        *self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        *self.tls12.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.tls12.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        *self.tls12.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        let mut tickets = self.tls13.lock().unwrap_or_else(PoisonError::into_inner);
+        if tickets.len() < TICKETS {
+            tickets.push_back(value);
+        }
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.tls13.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// Takes certificates that authorities have issued for the server's name, and those in the file itself, whatever is in
+/// them: what `openssl req -x509` makes by default is an authority's own (RFC 5280 §4.2.1.9), which no server may show
+/// otherwise.
+#[derive(Debug)]
+struct Vouched {
+    trusted: Vec<CertificateDer<'static>>,
+    by_authorities: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for Vouched {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.trusted.contains(own) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.by_authorities
+            .verify_server_cert(own, intermediates, name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authorities.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.by_authorities.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_authorities.supported_verify_schemes()
+    }
+}
+
+/// Takes any certificate, but has its key sign as it must.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

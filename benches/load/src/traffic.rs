@@ -1,0 +1,406 @@
+//! Scenarios `store`, `relay` and `mixed`: messages to recipients who are away, or logged in, or both, each of which has to
+//! come once, and in order for each sender.
+//!
+//! What the load itself is, and when it is measured, is [`crate::load`]'s.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::books::Books;
+use crate::crew::Crew;
+use crate::faults::{Fault, Faults};
+use crate::fleet::{self, LOGINS_AT_ONCE, Logins};
+use crate::floor::Floor;
+use crate::identity::{Away, Identity};
+use crate::load::{self, Figures, Plan, Start, Tally, Window};
+use crate::mail::Label;
+use crate::prefill::{self, Letter};
+use crate::process::{resident_kib, tell_memory};
+use crate::report::{Report, Section, as_f64};
+use crate::sample::{self, SAMPLE, Sampled};
+use crate::session::{Login, Said, Session};
+use crate::visits::{Visit, visit_all};
+use crate::wire::{Poller, Ready};
+use crate::{Bench, PATIENCE};
+
+/// What the connections that store messages before the load call themselves: this and downwards.
+const FIRST_STORED_SENDER: u32 = u32::MAX - 1;
+
+/// What traffic to make.
+#[derive(Debug, Clone)]
+pub(crate) struct Traffic {
+    pub(crate) scenario: &'static str,
+    pub(crate) plan: Plan,
+    /// Recipients who are away.
+    pub(crate) ids: usize,
+    /// Recipients who are logged in.
+    pub(crate) sessions: usize,
+    /// Messages stored before the load, for those who are away.
+    pub(crate) stored: usize,
+    /// Their time to live.
+    pub(crate) stored_ttl_seconds: u64,
+    /// So many log in and out meanwhile, again and again.
+    pub(crate) visitors: usize,
+    /// How often the server is measured between two measures of the floor; `None`: once, without it.
+    pub(crate) rounds: Option<usize>,
+}
+
+impl Traffic {
+    /// Whether messages are looked for as they come, and not in mailboxes.
+    fn is_relay(&self) -> bool {
+        self.ids == 0
+    }
+}
+
+/// Loads the server, between two runs of the floor if that is asked for.
+///
+/// # Errors
+/// The load couldn't be made.
+pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
+    let mut report = Report::new(traffic.scenario);
+    let Some(rounds) = traffic.rounds else {
+        load(bench, traffic, "server", &mut report)?;
+        return Ok(report);
+    };
+    let process = bench.peer.process.ok_or("--floor needs --pid")?;
+    let loops = process
+        .workers()
+        .map_err(|error| format!("the server's process: {error}"))?;
+    let on_floor = |name: &str, report: &mut Report| {
+        let floor = Floor::start(traffic.is_relay(), traffic.plan.size, loops).map_err(|error| error.to_string())?;
+        load(&bench.against(floor.peer()), traffic, name, report)
+    };
+    let name = |alone: &str, of_many: &str, round: usize| match rounds {
+        1 => alone.to_owned(),
+        _ => format!("{of_many} {round}"),
+    };
+    let mut floor_costs = vec![on_floor(&name("floor before", "floor", 0), &mut report)?];
+    let mut server_costs = Vec::new();
+    for round in 1..=rounds {
+        // What is stored before the first round is there in the others too.
+        let stored = if round == 1 { traffic.stored } else { 0 };
+        let traffic = Traffic {
+            stored,
+            ..traffic.clone()
+        };
+        server_costs.push(load(bench, &traffic, &name("server", "server", round), &mut report)?);
+        floor_costs.push(on_floor(&name("floor after", "floor", round), &mut report)?);
+    }
+    compare(&floor_costs, &server_costs, &mut report);
+    Ok(report)
+}
+
+/// Tells how many times the floor's cost the server's is: altogether, and how far the rounds are apart.
+fn compare(floor_costs: &[Option<f64>], server_costs: &[Option<f64>], report: &mut Report) {
+    let known = |costs: &[Option<f64>]| costs.iter().copied().collect::<Option<Vec<f64>>>();
+    let Some((floor, server)) = known(floor_costs).zip(known(server_costs)) else {
+        return;
+    };
+    let mean = |costs: &[f64]| costs.iter().sum::<f64>() / as_f64(costs.len() as u64);
+    report.compare("times_the_floor", mean(&server) / mean(&floor));
+    let rounds = server
+        .iter()
+        .zip(floor.windows(2))
+        .map(|(server, around)| server / mean(around));
+    if server.len() > 1 {
+        report.compare("times_the_floor_lowest", rounds.clone().fold(f64::INFINITY, f64::min));
+        report.compare("times_the_floor_highest", rounds.fold(0.0, f64::max));
+    }
+}
+
+/// Returns the cost of a message in microseconds of the server's CPU time.
+fn load(bench: &Bench, traffic: &Traffic, name: &str, report: &mut Report) -> Result<Option<f64>, String> {
+    let away = Away::generate(traffic.ids, SAMPLE)?;
+    let live = Identity::generate(traffic.sessions)?;
+    let is_floor = bench.peer.login == Login::None;
+    let mut section = Section::new(name);
+    let mut sampled = Vec::new();
+    if traffic.stored > 0 && !is_floor {
+        sampled = store_before(bench, traffic, &away, &mut section, &mut report.faults)?;
+    }
+    let mut cost = None;
+    if traffic.plan.seconds > 0 {
+        let what = match traffic.sessions + traffic.visitors {
+            0 => "messages",
+            _ => "logins and messages",
+        };
+        bench.progress.begin(format!("{}: {name}: {what}", traffic.scenario));
+        let (mut figures, shares, visitors) = measure(bench, traffic, &away, &live)?;
+        cost = tell(traffic, &figures, &mut section);
+        report.faults.merge(std::mem::take(&mut figures.tally.faults));
+        let mut logins = visitors;
+        for (messages, of_thread) in shares {
+            sampled.extend(messages);
+            // These came before the window.
+            logins.retries += of_thread.retries;
+            report.faults.merge(of_thread.faults);
+        }
+        section.latencies("login", &logins.latencies);
+        if !is_floor && traffic.sessions + traffic.visitors > 0 {
+            section.count("login_retries", logins.retries);
+        }
+        report.faults.merge(logins.faults);
+    }
+    if traffic.ids > 0 && !is_floor {
+        sample::check(
+            bench,
+            &away,
+            traffic.plan.size,
+            sampled,
+            &mut section,
+            &mut report.faults,
+        )?;
+    }
+    report.add(section);
+    Ok(cost)
+}
+
+fn tell(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f64> {
+    let Figures { cpu, tally, wake_ups } = figures;
+    let counted = if traffic.is_relay() {
+        &tally.deliveries
+    } else {
+        &tally.answers
+    };
+    section.measure("messages_per_second", as_f64(counted.count()) / cpu.seconds);
+    let cost = cpu.micros_each(counted.count());
+    if let Some(cost) = cost {
+        section.measure("server_cpu_micros_per_message", cost);
+    }
+    section.latencies("answer", &tally.answers);
+    section.latencies("delivery", &tally.deliveries);
+    section.latencies("wake_up", wake_ups);
+    cpu.tell_cores(section);
+    section.count("acknowledged_messages", tally.acknowledged);
+    if traffic.plan.rate.is_some() {
+        section.count("messages_behind", tally.behind);
+    }
+    cost
+}
+
+/// Stores messages and tells what they take of the server's memory. Returns those to the sample.
+fn store_before(
+    bench: &Bench,
+    traffic: &Traffic,
+    away: &Away,
+    section: &mut Section,
+    faults: &mut Faults,
+) -> Result<Vec<Sampled>, String> {
+    bench.progress.begin("storing messages");
+    let connections = prefill::CONNECTIONS.min(away.ids.len());
+    let mut posted = vec![0; connections];
+    let mut sampled = Vec::new();
+    let mut stored = 0;
+    let letters = |connection: usize| {
+        // Each connection has recipients of its own, so that each mailbox is filled in order.
+        let count = posted.get_mut(connection)?;
+        let share = (traffic.stored + connections - 1 - connection) / connections;
+        if *count == share {
+            return None;
+        }
+        let recipients = (away.ids.len() + connections - 1 - connection) / connections;
+        let recipient = connection + connections * (*count % recipients);
+        let label = Label {
+            sender: FIRST_STORED_SENDER - u32::try_from(connection).ok()?,
+            recipient: u32::try_from(recipient).ok()?,
+            sequence: u32::try_from(*count).ok()?,
+            since_epoch: Duration::ZERO,
+        };
+        *count += 1;
+        Some(Letter {
+            id: &away.ids[recipient],
+            label,
+            ttl_seconds: traffic.stored_ttl_seconds,
+        })
+    };
+    let before = resident_kib(bench.peer.process)?;
+    let start = Instant::now();
+    let hear = |letter: &Letter<'_>, kept| {
+        stored += 1;
+        if (letter.label.recipient as usize) < SAMPLE {
+            sampled.push(Sampled {
+                recipient: letter.label.recipient,
+                sender: letter.label.sender,
+                sequence: letter.label.sequence,
+                stored: kept,
+            });
+        }
+    };
+    prefill::post_all(bench, traffic.plan.size, letters, hear, faults)?;
+    let seconds = start.elapsed().as_secs_f64();
+    section.count("stored_before", stored);
+    section.measure("stored_before_per_second", as_f64(stored) / seconds);
+    let count = usize::try_from(stored).unwrap_or(usize::MAX);
+    tell_memory(
+        section,
+        "stored_message",
+        count,
+        before,
+        resident_kib(bench.peer.process)?,
+    );
+    Ok(sampled)
+}
+
+type Shares = Vec<(Vec<Sampled>, Logins)>;
+
+fn measure(
+    bench: &Bench,
+    traffic: &Traffic,
+    away: &Away,
+    live: &[Identity],
+) -> Result<(Figures, Shares, Logins), String> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let visitors = scope.spawn(|| visit_until(bench, traffic.visitors, &is_over));
+        let result = load::run(bench, &traffic.plan, |thread, start| {
+            let mut tally = Tally::default();
+            let mut logins = Logins::default();
+            let count = bench.share(live.len(), thread);
+            let before = bench.shares_before(live.len(), thread);
+            let shift = Shift {
+                bench,
+                plan: &traffic.plan,
+                away: &away.ids,
+                live: &live[before..before + count],
+                thread,
+            };
+            let sampled = shift.work(start, &mut tally, &mut logins).unwrap_or_else(|why| {
+                tally.faults.note(Fault::Broken, || why);
+                Vec::new()
+            });
+            (tally, (sampled, logins))
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let visitors = visitors.join().map_err(|_| "a thread of this program panicked")??;
+        result.map(|(figures, shares)| (figures, shares, visitors))
+    })
+}
+
+/// So many log in and close, again and again.
+fn visit_until(bench: &Bench, count: usize, is_over: &AtomicBool) -> Result<Logins, String> {
+    let mut logins = Logins::default();
+    if bench.peer.login == Login::None || count == 0 {
+        return Ok(logins);
+    }
+    let identities = Identity::generate(count)?;
+    let visits: Vec<_> = identities.iter().map(Visit::in_passing).collect();
+    while !is_over.load(Ordering::Relaxed) && !logins.is_hopeless() {
+        let visited = visit_all(bench, &visits, count, &mut logins).map_err(|error| error.to_string())?;
+        for label in visited.into_iter().flatten().flat_map(|visited| visited.mail) {
+            logins
+                .faults
+                .note(Fault::Corrupt, || format!("mail for a new id: {label:?}"));
+        }
+    }
+    Ok(logins)
+}
+
+/// What one thread does.
+struct Shift<'s> {
+    bench: &'s Bench,
+    plan: &'s Plan,
+    /// Recipients who are away; those of all threads.
+    away: &'s [String],
+    /// Recipients whom this thread logs in, and it alone posts to.
+    live: &'s [Identity],
+    thread: usize,
+}
+
+impl<'s> Shift<'s> {
+    fn work(&self, start: &Start, tally: &mut Tally, logins: &mut Logins) -> Result<Vec<Sampled>, String> {
+        let ready = self.log_in(logins);
+        // Before any error is told, for the others wait here.
+        let window = start.window();
+        let (mut poller, mut sessions) = ready?;
+        let live = self.live.iter().map(|identity| &identity.id);
+        let ids = self.away.iter().chain(live).map(String::as_str).collect();
+        let place = (self.thread, sessions.len());
+        let crew = Crew::connect(self.bench, self.plan, window, ids, &mut poller, place)?;
+        let mut books = Books::new(&crew, self.away.len(), sessions.len(), self.plan.size, window);
+        self.exchange(&mut poller, &mut sessions, crew, &mut books, window, tally)?;
+        if self.bench.peer.login == Login::Needed {
+            let hear = |index, body: &[u8], faults: &mut Faults| {
+                books.receive(index, body, faults);
+            };
+            fleet::close_all(&mut poller, &mut sessions, 0, &mut tally.faults, hear);
+        }
+        books.tell_lost(&mut tally.faults);
+        Ok(books.sampled)
+    }
+
+    fn log_in(&self, logins: &mut Logins) -> Result<(Poller, Vec<Option<Session<'s>>>), String> {
+        let mut poller = Poller::new().map_err(|error| error.to_string())?;
+        let sessions = fleet::log_in(self.bench, &mut poller, self.live, (0, LOGINS_AT_ONCE), logins)?;
+        match sessions.iter().filter(|session| session.is_none()).count() {
+            0 => Ok((poller, sessions)),
+            missing => Err(format!("{missing} of {} sessions couldn't be had", sessions.len())),
+        }
+    }
+
+    /// Posts until the window closes, and reads until everything has come.
+    fn exchange(
+        &self,
+        poller: &mut Poller,
+        sessions: &mut [Option<Session<'_>>],
+        mut crew: Crew<'_>,
+        books: &mut Books,
+        window: Window,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let mut ready = Vec::new();
+        let mut told = 0;
+        let mut is_closed = false;
+        loop {
+            poller
+                .wait(Duration::from_millis(100), &mut ready)
+                .map_err(|error| error.to_string())?;
+            for &one in &ready {
+                match sessions.get_mut(one.token) {
+                    Some(session) => read(one, session, poller, books, window, tally),
+                    None => crew.serve(one, poller, tally, books),
+                }
+            }
+            crew.post_due(tally, books);
+            self.bench.progress.add(tally.acknowledged - told);
+            told = tally.acknowledged;
+            if Instant::now() >= window.closes {
+                if !std::mem::replace(&mut is_closed, true) {
+                    tally.behind = crew.close();
+                }
+                if crew.is_idle() && books.is_settled() {
+                    return Ok(());
+                }
+                if window.closes.elapsed() > PATIENCE {
+                    crew.give_up_all(tally, books);
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn read(
+    ready: Ready,
+    slot: &mut Option<Session<'_>>,
+    poller: &mut Poller,
+    books: &mut Books,
+    window: Window,
+    tally: &mut Tally,
+) {
+    let Some(session) = slot else { return };
+    let now = Instant::now();
+    let result = session.pump(ready, poller.scratch(), |said| {
+        if let Said::Mail(body) = said
+            && let Some(label) = books.receive(ready.token, body, &mut tally.faults)
+        {
+            tally.deliver(window, now, label.age(window.epoch, now));
+        }
+    });
+    if let Err(why) = result {
+        tally
+            .faults
+            .note(Fault::Broken, || format!("session {}: {why}", ready.token));
+        *slot = None;
+    }
+}
