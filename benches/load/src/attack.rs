@@ -13,20 +13,19 @@ mod pair;
 use std::io;
 use std::time::{Duration, Instant};
 
+use clap::{Args, ValueEnum};
+
 use self::latencies::{Measured, PairLatencies};
 pub(crate) use self::neighbour::{Brief, Kind};
 use self::neighbour::{Deeds, Neighbour};
 use self::pair::Pair;
 use crate::faults::Fault;
 use crate::identity::Identity;
+use crate::options::at_least;
 use crate::peer::Peer;
 use crate::process::Cpu;
 use crate::report::{Report, Section, as_f64};
 use crate::{Bench, PATIENCE};
-
-pub(crate) const SCENARIO: &str = "attack";
-/// The hidden scenario under which a neighbour runs.
-pub(crate) const NEIGHBOUR_SCENARIO: &str = "attack-neighbour";
 
 /// Before the first measure.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -34,30 +33,38 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// What to measure.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Attack {
-    /// Length of each measure.
-    pub(crate) seconds: u64,
-    /// Neighbours, in this order.
-    pub(crate) kinds: Vec<Kind>,
-    /// How many a crowd is.
-    pub(crate) connections: usize,
-    /// A crowd comes all at once.
-    pub(crate) is_burst: bool,
-    /// What is added to the nice value of a neighbour.
-    pub(crate) nice: i32,
-    /// Most that a p99 may be over the one alone.
-    pub(crate) limit_ratio: f64,
-    /// Most milliseconds that anything may take.
-    pub(crate) limit_ms: f64,
+    /// Length of each measure
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<u64>(1), default_value = "5")]
+    seconds: u64,
+    /// Connections of a crowd
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "5000")]
+    connections: usize,
+    /// A crowd comes all at once, not 2,000 a second
+    #[arg(long)]
+    burst: bool,
+    /// Neighbours, in this order [default: all]
+    #[arg(long, value_delimiter = ',')]
+    kinds: Vec<Kind>,
+    /// Nice value of the neighbours: at 19 a full machine leaves them little, at 0 they take their share
+    #[arg(long, value_parser = clap::value_parser!(i32).range(0..=19), default_value = "19")]
+    nice: i32,
+    /// Fail if a p99 is over so many times the one alone
+    #[arg(long)]
+    limit_ratio: Option<f64>,
+    /// Fail if anything took over so many milliseconds
+    #[arg(long)]
+    limit_ms: Option<f64>,
 }
 
 /// Is a neighbour, until the parent is gone.
 ///
 /// # Errors
 /// Those of the system.
-pub(crate) fn be_neighbour(peer: &Peer, brief: &Brief) -> Result<(), String> {
-    neighbour::serve(peer, brief).map_err(|error| error.to_string())
+pub(crate) fn be_neighbour(brief: &Brief) -> Result<(), String> {
+    let peer = Peer::by(&brief.route)?;
+    neighbour::serve(&peer, brief).map_err(|error| error.to_string())
 }
 
 /// Measures the pair alone, beside one neighbour after the other, and alone again.
@@ -66,7 +73,7 @@ pub(crate) fn be_neighbour(peer: &Peer, brief: &Brief) -> Result<(), String> {
 /// It couldn't be carried out, the pair got no service any more, or a limit was passed.
 pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
     let identities = Identity::generate(1)?;
-    let mut report = Report::new(SCENARIO);
+    let mut report = Report::new("attack");
     let mut street = Street {
         bench,
         pair: Pair::connect(bench, &identities)?,
@@ -78,12 +85,18 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
     street.stay(WARM_UP)?;
     let alone = street.measure()?;
     report.add(alone.section("alone"));
-    for kind in &attack.kinds {
+    let kinds = if attack.kinds.is_empty() {
+        Kind::value_variants()
+    } else {
+        &attack.kinds
+    };
+    for kind in kinds {
         bench.progress.begin(format!("attack: {}", kind.name()));
         let brief = Brief {
+            route: bench.peer.route.clone(),
             kind: *kind,
             connections: attack.connections,
-            is_burst: attack.is_burst,
+            is_burst: attack.burst,
             nice: attack.nice,
         };
         report.add(street.beside(&brief, &alone)?);
@@ -94,7 +107,7 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
     report.compare("worst_p99_times_alone", ratio);
     report.compare("longest_wait_millis", millis);
     report.faults.merge(street.pair.finish());
-    if ratio > attack.limit_ratio || millis > attack.limit_ms {
+    if attack.limit_ratio.is_some_and(|limit| ratio > limit) || attack.limit_ms.is_some_and(|limit| millis > limit) {
         report.faults.note(Fault::Slow, || {
             format!("the worst p99 is {ratio:.1} times the one alone, the longest wait {millis:.1} ms")
         });
@@ -115,7 +128,7 @@ impl Street<'_> {
     /// Measures beside one neighbour, from its start to what it leaves behind.
     fn beside(&mut self, brief: &Brief, alone: &Measured) -> Result<Section, String> {
         let shown = |error: io::Error| format!("the neighbour: {error}");
-        let mut neighbour = Neighbour::start(&self.bench.peer, brief).map_err(shown)?;
+        let mut neighbour = Neighbour::start(brief).map_err(shown)?;
         let started = Instant::now();
         let arrival = self.stay_until_under_way(&neighbour)?;
         let arrived = started.elapsed();
@@ -129,7 +142,7 @@ impl Street<'_> {
         let (came, went) = (arrival.longest(), departure.longest());
         self.worst_ratio = ratios.iter().copied().fold(self.worst_ratio, f64::max);
         self.worst_micros = self.worst_micros.max(measured.latencies.longest()).max(came).max(went);
-        let mut section = measured.section(brief.kind.name());
+        let mut section = measured.section(&brief.kind.name());
         section.measure("answer_p99_times_alone", ratios[0]);
         section.measure("delivery_p99_times_alone", ratios[1]);
         section.measure("neighbour_under_way_after_seconds", arrived.as_secs_f64());

@@ -3,12 +3,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::Bench;
 use crate::beside::{self, Phase};
 use crate::faults::Faults;
 use crate::identity::Away;
 use crate::load::Plan;
 use crate::mail::Label;
+use crate::options::{at_least, rate, size};
 use crate::prefill::{self, Letter};
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section};
@@ -23,16 +26,26 @@ const MOMENT: Duration = Duration::from_millis(500);
 const LENGTH: Duration = Duration::from_secs(4);
 
 /// What to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Burst {
-    /// Messages whose time ends.
-    pub(crate) count: usize,
-    /// Recipients, all away.
-    pub(crate) ids: usize,
-    /// From the first message to the end of its time.
-    pub(crate) lead_seconds: u64,
-    /// Who posts meanwhile.
-    pub(crate) posters: Plan,
+    /// Messages whose time ends
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "1000000")]
+    count: usize,
+    /// Recipients who are away
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "20000")]
+    ids: usize,
+    /// Bytes of a message
+    #[arg(long, value_name = "BYTES", value_parser = size(), default_value = "480")]
+    size: usize,
+    /// Seconds from the first to the end of its time [default: 15, and one for 20,000 messages]
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<u64>(5))]
+    lead: Option<u64>,
+    /// Connections that post meanwhile, and alone before
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "16")]
+    posters: usize,
+    /// Messages a second, of all connections together
+    #[arg(long, value_name = "COUNT", value_parser = rate(), default_value = "2000")]
+    rate: u64,
 }
 
 /// Stores, waits for the end, and tells how long the senders wait.
@@ -45,7 +58,7 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
     let mut section = Section::new("server");
     let before = resident_kib(bench.peer.process)?;
     let start = Instant::now();
-    let end = start + Duration::from_secs(burst.lead_seconds);
+    let end = start + Duration::from_secs(burst.lead_seconds());
     bench.progress.begin("burst: storing messages");
     let mut sampled = burst.store(bench, &away, start, &mut report.faults)?;
     let Some(left) = end.checked_duration_since(Instant::now() + ALONE + MOMENT) else {
@@ -62,9 +75,12 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
 
     bench.progress.begin("burst: waiting for the end");
     thread::sleep(left);
-    let phase = Phase::default();
+    let (plan, phase) = (
+        Plan::beside(burst.posters, burst.size, Some(burst.rate)),
+        Phase::default(),
+    );
     let (mut waits, spent) = thread::scope(|scope| {
-        let posters = scope.spawn(|| beside::post(bench, &burst.posters, &away, &phase));
+        let posters = scope.spawn(|| beside::post(bench, &plan, &away, &phase));
         thread::sleep(ALONE);
         phase.begin();
         let cpu = Cpu::now(bench.peer.process);
@@ -80,15 +96,20 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
     }
     waits.tell(&mut section, &mut report.faults);
     sampled.append(&mut waits.sampled);
-    let size = burst.posters.size;
-    sample::check(bench, &away, size, sampled, &mut section, &mut report.faults)?;
+    sample::check(bench, &away, burst.size, sampled, &mut section, &mut report.faults)?;
     report.add(section);
     Ok(report)
 }
 
 impl Burst {
+    /// From the first message to the end of its time.
+    fn lead_seconds(&self) -> u64 {
+        self.lead.unwrap_or(15 + self.count as u64 / 20_000)
+    }
+
     /// Stores all so that their time ends in the second that begins `lead_seconds` after `start`.
     fn store(&self, bench: &Bench, away: &Away, start: Instant, faults: &mut Faults) -> Result<Vec<Sampled>, String> {
+        let lead_seconds = self.lead_seconds();
         let mut sampled = Vec::new();
         let mut posted = 0;
         let mut by_connection = [0; prefill::CONNECTIONS];
@@ -109,7 +130,7 @@ impl Burst {
             Some(Letter {
                 id: &away.ids[recipient],
                 label,
-                ttl_seconds: self.lead_seconds.saturating_sub(start.elapsed().as_secs()).max(1),
+                ttl_seconds: lead_seconds.saturating_sub(start.elapsed().as_secs()).max(1),
             })
         };
         let hear = |letter: &Letter<'_>, stored| {
@@ -122,7 +143,7 @@ impl Burst {
                 });
             }
         };
-        prefill::post_all(bench, self.posters.size, letters, hear, faults)?;
+        prefill::post_all(bench, self.size, letters, hear, faults)?;
         Ok(sampled)
     }
 }

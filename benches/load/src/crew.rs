@@ -82,7 +82,7 @@ impl<'p> Crew<'p> {
     ) -> Result<Self, String> {
         let count = bench.share(plan.connections, thread);
         let share = as_f64(count as u64) / as_f64(plan.connections as u64);
-        let pace = Pace::new(plan.rate.map(|rate| rate * share), window.epoch);
+        let pace = Pace::new(plan.rate.map(|rate| as_f64(rate) * share), window.epoch);
         if pace.is_open_loop() {
             poller.tick(TICK).map_err(|error| error.to_string())?;
         }
@@ -213,7 +213,7 @@ impl<'p> Crew<'p> {
                 at,
             };
             let size = self.plan.size;
-            poster.post(id, self.plan.ttl_seconds, message, |output| label.write(output, size));
+            poster.post(id, self.plan.ttl, message, |output| label.write(output, size));
             count += 1;
         }
         if count > 0 {

@@ -13,6 +13,7 @@ use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use npchat::server::system;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::peer::Peer;
@@ -20,7 +21,7 @@ use crate::process::Process;
 use crate::session::ACCEPT;
 
 /// The hidden scenario under which the child runs.
-pub(crate) const SCENARIO: &str = "floor-server";
+const SCENARIO: &str = "floor-server";
 
 const LISTENER: Token = Token(usize::MAX);
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -31,8 +32,8 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nAcc
     Content-Type: application/json\r\nContent-Length: 18\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nTTL: 5\r\n\
     Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n{\"message\":\"sent\"}";
 
-/// What the child is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the child is to do.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Brief {
     /// Writes each message to the session that has registered for its path; otherwise it does nothing with it.
     pub(crate) is_relay: bool,
@@ -40,15 +41,6 @@ pub(crate) struct Brief {
     pub(crate) size: usize,
     /// Threads.
     pub(crate) loops: usize,
-}
-
-impl Brief {
-    /// The names of its arguments, all of them numbers.
-    pub(crate) const ARGUMENTS: [&'static str; 3] = ["relay", "size", "loops"];
-
-    fn arguments(self) -> [String; 3] {
-        [usize::from(self.is_relay), self.size, self.loops].map(|number| number.to_string())
-    }
 }
 
 /// A floor that runs in a child process, until this is dropped.
@@ -68,7 +60,7 @@ impl Floor {
         let brief = Brief { is_relay, size, loops };
         let mut child = Command::new(env::current_exe()?)
             .arg(SCENARIO)
-            .args(brief.arguments())
+            .arg(serde_json::to_string(&brief)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -76,10 +68,7 @@ impl Floor {
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        let address = line
-            .trim()
-            .parse()
-            .map_err(|_| io::Error::other("the floor didn't start"))?;
+        let address = serde_json::from_str(&line).map_err(|_| io::Error::other("the floor didn't start"))?;
         Ok(Self { child, address })
     }
 
@@ -115,7 +104,7 @@ pub(crate) fn serve(brief: Brief) -> io::Result<()> {
             }
         });
     }
-    println!("{address}");
+    println!("{}", serde_json::to_string(&address)?);
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }

@@ -4,10 +4,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::faults::{Fault, Faults};
 use crate::identity::Away;
 use crate::latencies::Latencies;
 use crate::mail::Label;
+use crate::options::{at_least, size};
 use crate::poster::{Posted, Poster};
 use crate::process::Cpu;
 use crate::report::{Report, Section, as_f64};
@@ -23,14 +26,17 @@ const TICK: Duration = Duration::from_millis(200);
 const WRONG_ENOUGH: usize = 100;
 
 /// Who connect.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Visitors {
-    /// Connections.
+    /// Connections
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "3000")]
     pub(crate) count: usize,
-    /// So many at a time.
+    /// Connections at a time
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "64")]
     pub(crate) at_once: usize,
-    /// Bytes of the message that each posts.
-    pub(crate) size: usize,
+    /// Bytes of a message
+    #[arg(long, value_name = "BYTES", value_parser = size(), default_value = "480")]
+    size: usize,
 }
 
 /// Connects, posts, ends, and tells what each cost the server.

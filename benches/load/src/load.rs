@@ -6,29 +6,52 @@ use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::Bench;
 use crate::faults::Faults;
 use crate::latencies::Latencies;
+use crate::options::{at_least, rate, size};
 use crate::process::{Cpu, Spent};
 use crate::wake_ups;
 
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// What load to make.
-#[derive(Debug, Clone, Copy)]
+/// What load to make. Its connections and its rate are those of all threads together.
+#[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Plan {
-    /// Senders' connections, of all threads together.
+    /// Connections that post
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "64")]
     pub(crate) connections: usize,
-    /// Messages in flight on each.
+    /// Messages in flight on each
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "1")]
     pub(crate) depth: usize,
-    /// Bytes of a message.
-    pub(crate) size: usize,
-    /// Time to live that is asked for.
-    pub(crate) ttl_seconds: u64,
-    /// Length of the window.
+    /// Length, after a second for warming up
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<u64>(0), default_value = "10")]
     pub(crate) seconds: u64,
-    /// Messages a second, of all connections together, whatever the answers do; as many as are answered if it isn't set.
-    pub(crate) rate: Option<f64>,
+    /// Time to live of the messages in seconds
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<u64>(1), default_value = "5")]
+    pub(crate) ttl: u64,
+    /// Bytes of a message
+    #[arg(long, value_name = "BYTES", value_parser = size(), default_value = "480")]
+    pub(crate) size: usize,
+    /// Messages a second, of all connections together [default: as many as are answered]
+    #[arg(long, value_name = "COUNT", value_parser = rate())]
+    pub(crate) rate: Option<u64>,
+}
+
+impl Plan {
+    /// Of connections that post beside something else: one message in flight on each.
+    pub(crate) fn beside(connections: usize, size: usize, rate: Option<u64>) -> Self {
+        Self {
+            connections,
+            depth: 1,
+            seconds: 0,
+            ttl: 60,
+            size,
+            rate,
+        }
+    }
 }
 
 /// When what happens is measured.

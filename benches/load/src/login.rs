@@ -5,12 +5,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::Bench;
 use crate::beside::{self, Phase, Waits};
 use crate::faults::Fault;
 use crate::fleet::{self, Logins};
 use crate::identity::{Away, Identity};
 use crate::load::Plan;
+use crate::options::{at_least, rate, size};
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section, as_f64};
 use crate::sample::{self, SAMPLE};
@@ -25,17 +28,29 @@ const WARM_UP_AT_ONCE: usize = 16;
 const ALONE: Duration = Duration::from_secs(2);
 
 /// What to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Storm {
+    /// Logins
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "3000")]
     pub(crate) count: usize,
-    /// Logins under way at a time.
-    pub(crate) at_once: usize,
-    /// All sessions stay until the last is in; otherwise each closes when it is in.
-    pub(crate) hold: bool,
-    /// Who posts meanwhile.
-    pub(crate) posters: Option<Plan>,
-    /// To how many who are away.
-    pub(crate) ids: usize,
+    /// Logins under way at a time; as many as --count come as fast as they can
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "64")]
+    at_once: usize,
+    /// Hold all sessions until the last is in
+    #[arg(long)]
+    hold: bool,
+    /// Connections that post meanwhile, and alone before
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(0), default_value = "0")]
+    posters: usize,
+    /// Recipients who are away
+    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "1000")]
+    ids: usize,
+    /// Bytes of a message
+    #[arg(long, value_name = "BYTES", value_parser = size(), default_value = "480")]
+    size: usize,
+    /// Messages a second, of all connections together [default: as many as are answered]
+    #[arg(long, value_name = "COUNT", value_parser = rate())]
+    rate: Option<u64>,
 }
 
 /// Logs in with new keys.
@@ -45,7 +60,7 @@ pub(crate) struct Storm {
 pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     let identities = Identity::generate(WARM_UP + storm.count)?;
     let (warm_up, identities) = identities.split_at(WARM_UP);
-    let away = Away::generate(storm.posters.map_or(0, |_| storm.ids), SAMPLE)?;
+    let away = Away::generate(if storm.posters > 0 { storm.ids } else { 0 }, SAMPLE)?;
     let mut report = Report::new("login");
     let mut section = Section::new("server");
     let mut warming = Logins::default();
@@ -61,8 +76,14 @@ pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     section.count("login_refused", logins.refused);
     if let Some(mut waits) = waits {
         waits.tell(&mut section, &mut report.faults);
-        let size = storm.posters.map_or(0, |plan| plan.size);
-        sample::check(bench, &away, size, waits.sampled, &mut section, &mut report.faults)?;
+        sample::check(
+            bench,
+            &away,
+            storm.size,
+            waits.sampled,
+            &mut section,
+            &mut report.faults,
+        )?;
     }
     report.faults.merge(logins.faults);
     report.add(section);
@@ -82,8 +103,8 @@ impl Storm {
     ) -> Result<(Logins, Option<Waits>), String> {
         let phase = Phase::default();
         thread::scope(|scope| {
-            let posters = self.posters.map(|plan| {
-                let phase = &phase;
+            let posters = (self.posters > 0).then(|| {
+                let (phase, plan) = (&phase, Plan::beside(self.posters, self.size, self.rate));
                 scope.spawn(move || beside::post(bench, &plan, away, phase))
             });
             if posters.is_some() {
@@ -140,8 +161,8 @@ impl Storm {
         if let Some(cost) = spent.micros_each(count) {
             // What the senders' messages cost can't be told from what the logins do.
             let name = match self.posters {
-                None => "server_cpu_micros_per_login",
-                Some(_) => "server_cpu_micros_per_login_and_posts",
+                0 => "server_cpu_micros_per_login",
+                _ => "server_cpu_micros_per_login_and_posts",
             };
             section.measure(name, cost);
         }

@@ -44,10 +44,11 @@ mod wire;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use npchat::server::system::{self, FileLimit};
 
 use self::fleet::Manner;
-use self::options::Scenario;
+use self::options::{Child, Options, Scenario};
 use self::peer::Peer;
 use self::progress::Progress;
 use self::report::{Report, Section};
@@ -92,19 +93,19 @@ impl Bench {
 /// Runs the scenario. Ends with 1 if anything was wrong with the server, or it couldn't be measured; with 2 if the options
 /// are.
 fn main() -> ExitCode {
-    let options = &options::command().get_matches();
-    let read = Scenario::read(options).and_then(|scenario| Ok((options::bench(options, &scenario)?, scenario)));
-    let (bench, scenario) = match read {
-        Ok(read) => read,
+    let options = Options::parse();
+    let is_json = options.json();
+    let bench = match options.bench() {
+        Ok(bench) => bench,
         Err(why) => {
             eprintln!("npchat-bench: {why}");
             return ExitCode::from(USAGE);
         }
     };
-    match run(&bench, &scenario) {
+    match run(&bench, options.scenario) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(report)) => {
-            if options.get_flag(options::JSON) {
+            if is_json {
                 println!("{}", report.json());
             } else {
                 println!("{report}");
@@ -123,25 +124,26 @@ fn main() -> ExitCode {
 }
 
 /// Returns nothing from the children that other scenarios start.
-fn run(bench: &Bench, scenario: &Scenario) -> Result<Option<Report>, String> {
+fn run(bench: &Bench, scenario: Scenario) -> Result<Option<Report>, String> {
     let FileLimit { files, refused } = system::raise_file_limit();
     if let Some(error) = refused {
         eprintln!("npchat-bench: the limit of open files can't be raised: it stays at {files}: {error}");
     }
-    let report = match scenario {
-        Scenario::Traffic(traffic) => traffic::run(bench, traffic),
-        Scenario::Login(storm) => login::run(bench, storm),
-        Scenario::Idle { sessions } => idle::run(bench, *sessions),
-        Scenario::Expiry { ids, ttl_seconds } => expiry::run(bench, *ids, *ttl_seconds),
-        Scenario::Burst(burst) => burst::run(bench, burst),
-        Scenario::Handshake(visitors) => handshake::run(bench, visitors),
-        Scenario::Attack(attack) => attack::run(bench, attack),
-        Scenario::FloorServer(brief) => {
-            return floor::serve(*brief).map(|()| None).map_err(|error| error.to_string());
+    let mut report = match scenario {
+        Scenario::Store(store) => traffic::run(bench, &store.into()),
+        Scenario::Relay(relay) => traffic::run(bench, &relay.into()),
+        Scenario::Mixed(mixed) => traffic::run(bench, &mixed.into()),
+        Scenario::Login(storm) => login::run(bench, &storm),
+        Scenario::Idle { sessions } => idle::run(bench, sessions),
+        Scenario::Expiry { ids, ttl } => expiry::run(bench, ids, ttl),
+        Scenario::Burst(burst) => burst::run(bench, &burst),
+        Scenario::Handshake(visitors) => handshake::run(bench, &visitors),
+        Scenario::Attack(attack) => attack::run(bench, &attack),
+        Scenario::FloorServer(Child { brief }) => {
+            return floor::serve(brief).map(|()| None).map_err(|error| error.to_string());
         }
-        Scenario::AttackNeighbour(brief) => return attack::be_neighbour(&bench.peer, brief).map(|()| None),
-    };
-    let mut report = report?;
+        Scenario::AttackNeighbour(Child { brief }) => return attack::be_neighbour(&brief).map(|()| None),
+    }?;
     if let Some(tls) = &bench.peer.tls {
         let mut section = Section::new("tls");
         tls.tell(&mut section);

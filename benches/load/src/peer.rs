@@ -4,14 +4,31 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::process::Process;
-use crate::session::Login;
 use crate::tls::{self, Tls};
 
 /// Connections in a row from one source address.
 const CONNECTIONS_PER_SOURCE: usize = 1024;
 /// Source addresses on loopback, each with 28,000 ports for every address of a server.
 const SOURCES: usize = 200;
+
+/// How a server is reached.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Route {
+    url: String,
+    tls: tls::Options,
+}
+
+/// Whether a server asks for a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// It does.
+    Needed,
+    /// It is the floor, which takes any session.
+    None,
+}
 
 /// A server.
 #[derive(Debug, Clone)]
@@ -26,8 +43,8 @@ pub(crate) struct Peer {
     pub(crate) login: Login,
     /// What its connections are made secure with, if they are.
     pub(crate) tls: Option<Tls>,
-    /// The options that name it to a child.
-    pub(crate) arguments: Vec<String>,
+    /// How a child reaches it.
+    pub(crate) route: Route,
     /// How many connections were begun, by all who have this peer.
     connections: Arc<AtomicUsize>,
 }
@@ -53,9 +70,11 @@ impl Peer {
             None => format!("{host}:{port}").to_socket_addrs(),
         };
         let mut addresses = addresses.map_err(|error| format!("{url}: {error}"))?;
-        let mut arguments = vec!["--url".to_owned(), url.to_owned()];
+        let route = Route {
+            url: url.to_owned(),
+            tls: tls.clone(),
+        };
         let tls = if is_secure {
-            arguments.extend(tls.arguments());
             Some(Tls::new(named_port.map_or(host, |(name, _)| name), tls)?)
         } else {
             None
@@ -66,9 +85,17 @@ impl Peer {
             process,
             login: Login::Needed,
             tls,
-            arguments,
+            route,
             connections: Arc::default(),
         })
+    }
+
+    /// The server that a parent process reaches like this.
+    ///
+    /// # Errors
+    /// Those of [`Peer::at`].
+    pub(crate) fn by(route: &Route) -> Result<Self, String> {
+        Self::at(&route.url, None, &route.tls)
     }
 
     /// The floor at this address.
@@ -79,7 +106,7 @@ impl Peer {
             process: Some(process),
             login: Login::None,
             tls: None,
-            arguments: Vec::new(),
+            route: Route::default(),
             connections: Arc::default(),
         }
     }
@@ -101,7 +128,7 @@ mod tests {
 
     fn at(url: &str) -> Result<Peer, String> {
         let tls = tls::Options {
-            is_insecure: true,
+            insecure: true,
             ..tls::Options::default()
         };
         Peer::at(url, None, &tls)

@@ -11,7 +11,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use crate::identity::Identity;
-use crate::peer::Peer;
+use crate::peer::{Login, Peer};
 use crate::wire::{Ready, Wire};
 
 /// The handshake's example, key and answer (RFC 6455 §1.3).
@@ -26,15 +26,6 @@ pub(crate) struct Session<'i> {
     identity: &'i Identity,
     stage: Stage,
     login: Login,
-}
-
-/// Whether there is somebody who asks for a login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Login {
-    /// A server does.
-    Needed,
-    /// The floor takes anybody.
-    None,
 }
 
 /// What a session hears.

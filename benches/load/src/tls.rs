@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clap::Args;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier,
@@ -18,6 +19,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, NamedGroup, RootCertStore,
     SignatureScheme,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::report::Section;
 
@@ -25,31 +27,19 @@ const ALPN: &[u8] = b"http/1.1";
 /// Tickets that are kept at most.
 const TICKETS: usize = 65_536;
 
-/// What a client is told of TLS.
-#[derive(Debug, Clone, Default)]
+/// How a client uses TLS.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[group(skip)]
 pub(crate) struct Options {
-    /// The certificates of those who may vouch for the server, or its own.
+    /// Certificates (PEM) of those who vouch for the server, or its own
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) cafile: Option<PathBuf>,
-    /// Takes any certificate.
-    pub(crate) is_insecure: bool,
-    /// Resumes sessions where the server lets it.
-    pub(crate) resumes: bool,
-}
-
-impl Options {
-    /// The same on the command line.
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        let flags = [("--insecure", self.is_insecure), ("--resume", self.resumes)];
-        let cafile = self
-            .cafile
-            .iter()
-            .flat_map(|path| ["--cafile".to_owned(), path.display().to_string()]);
-        let flags = flags
-            .iter()
-            .filter(|(_, is_set)| *is_set)
-            .map(|(flag, _)| (*flag).to_owned());
-        cafile.chain(flags).collect()
-    }
+    /// Take any certificate
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
+    /// Resume TLS sessions; otherwise each handshake is a full one
+    #[arg(long, global = true)]
+    pub(crate) resume: bool,
 }
 
 /// How connections to one server become secure.
@@ -77,7 +67,7 @@ impl Tls {
         let name = ServerName::try_from(name).map_err(|error| format!("{host}: {error}"))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match &options.cafile {
-            _ if options.is_insecure => Arc::new(Anybody(Arc::clone(&provider))),
+            _ if options.insecure => Arc::new(Anybody(Arc::clone(&provider))),
             Some(cafile) => {
                 let shown = |error: String| format!("{}: {error}", cafile.display());
                 let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
@@ -104,7 +94,7 @@ impl Tls {
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
-        config.resumption = if options.resumes {
+        config.resumption = if options.resume {
             Resumption::store(Arc::new(Tickets::default()))
         } else {
             Resumption::disabled()

@@ -15,11 +15,12 @@ use crate::floor::Floor;
 use crate::identity::{Away, Identity};
 use crate::load::{self, Figures, Plan, Start, Tally, Window};
 use crate::mail::Label;
+use crate::peer::Login;
 use crate::prefill::{self, Letter};
 use crate::process::{resident_kib, tell_memory};
 use crate::report::{Report, Section, as_f64};
 use crate::sample::{self, SAMPLE, Sampled};
-use crate::session::{Login, Said, Session};
+use crate::session::{Said, Session};
 use crate::visits::{Visit, visit_all};
 use crate::wire::{Poller, Ready};
 use crate::{Bench, PATIENCE};
@@ -47,6 +48,20 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
+    /// This plan, for nobody yet.
+    pub(crate) fn new(scenario: &'static str, plan: Plan) -> Self {
+        Self {
+            scenario,
+            plan,
+            ids: 0,
+            sessions: 0,
+            stored: 0,
+            stored_ttl_seconds: 0,
+            visitors: 0,
+            rounds: None,
+        }
+    }
+
     /// Whether messages are looked for as they come, and not in mailboxes.
     fn is_relay(&self) -> bool {
         self.ids == 0

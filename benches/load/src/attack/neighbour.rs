@@ -4,29 +4,38 @@
 //! same shell as this program.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::process::{self, Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
-use clap::ArgMatches;
+use clap::ValueEnum;
 use npchat::server::system;
 use rustix::process::nice;
+use serde::{Deserialize, Serialize};
 
 use super::crowd::{self, Manner};
-use super::flood;
-use super::{NEIGHBOUR_SCENARIO, logins};
-use crate::peer::Peer;
+use super::{flood, logins};
+use crate::peer::{Peer, Route};
 use crate::process::Process;
 use crate::report::{Section, as_f64};
 
-/// What it says once it does to the full what it is for.
-const UNDER_WAY: &str = "under way";
+/// The hidden scenario under which it runs.
+const SCENARIO: &str = "attack-neighbour";
+
+/// What the child reports, a line of JSON each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Told {
+    /// It does to the full what it is for.
+    UnderWay,
+    /// What it has done so far.
+    Deeds(Deeds),
+}
 
 /// What a neighbour does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// Burns a core and has no connection.
     Spin,
@@ -51,8 +60,9 @@ pub(crate) enum Kind {
 }
 
 /// What to do, and to whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Brief {
+    pub(super) route: Route,
     pub(super) kind: Kind,
     /// How many a crowd is.
     pub(super) connections: usize,
@@ -63,7 +73,7 @@ pub(crate) struct Brief {
 }
 
 /// What was done so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Deeds {
     units: u64,
     connected: u64,
@@ -74,7 +84,7 @@ pub(super) struct Deeds {
 pub(super) struct Neighbour {
     child: Child,
     questions: Option<ChildStdin>,
-    lines: Receiver<String>,
+    told: Receiver<Told>,
 }
 
 /// What the child counts.
@@ -86,64 +96,21 @@ pub(super) struct Counts {
 }
 
 impl Kind {
-    /// With the name of each, and of what it counts.
-    const ALL: [(Self, &'static str, &'static str); 10] = [
-        (Self::Spin, "spin", ""),
-        (Self::Continuations, "continuations", "frames"),
-        (Self::Pings, "pings", "frames"),
-        (Self::Pipelined, "pipelined", "requests"),
-        (Self::Reader, "reader", "requests"),
-        (Self::Challenges, "challenges", "challenges"),
-        (Self::Logins, "logins", "logins"),
-        (Self::SlowHeads, "slow-heads", "bytes"),
-        (Self::SlowBodies, "slow-bodies", "bytes"),
-        (Self::SlowReaders, "slow-readers", "requests"),
-    ];
-
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        Self::ALL.iter().map(|(kind, _, _)| *kind)
+    pub(super) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-        Self::ALL.iter().map(|(_, name, _)| *name)
-    }
-
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::all().find(|kind| kind.name() == name)
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        self.words().0
-    }
-
-    fn words(self) -> (&'static str, &'static str) {
-        let found = Self::ALL.iter().find(|(kind, _, _)| *kind == self);
-        found.map_or(("", ""), |(_, name, unit)| (name, unit))
-    }
-}
-
-impl Brief {
-    pub(crate) const ARGUMENTS: [&'static str; 4] = ["kind", "count", "manner", "nice"];
-    const BURST: &'static str = "burst";
-
-    pub(crate) fn read(options: &ArgMatches) -> Option<Self> {
-        let [kind, count, manner, nice] = Self::ARGUMENTS.map(|name| options.get_one::<String>(name));
-        Some(Self {
-            kind: Kind::named(kind?)?,
-            connections: count?.parse().ok()?,
-            is_burst: manner? == Self::BURST,
-            nice: nice?.parse().ok()?,
-        })
-    }
-
-    fn arguments(&self) -> [String; 4] {
-        let manner = if self.is_burst { Self::BURST } else { "paced" };
-        [
-            self.kind.name().to_owned(),
-            self.connections.to_string(),
-            manner.to_owned(),
-            self.nice.to_string(),
-        ]
+    /// What it counts.
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Spin => "",
+            Self::Continuations | Self::Pings => "frames",
+            Self::Pipelined | Self::Reader | Self::SlowReaders => "requests",
+            Self::Challenges => "challenges",
+            Self::Logins => "logins",
+            Self::SlowHeads | Self::SlowBodies => "bytes",
+        }
     }
 }
 
@@ -162,19 +129,10 @@ impl Deeds {
             return;
         }
         let [units, connected, ended] = [self.units, self.connected, self.ended].map(|count| as_f64(count) / seconds);
-        let (_, unit) = kind.words();
+        let unit = kind.unit();
         section.measure(&format!("neighbour_{unit}_per_second"), units);
         section.measure("neighbour_connections_per_second", connected);
         section.measure("ended_by_the_server_per_second", ended);
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let mut numbers = line.split(' ').map(|number| number.parse().ok());
-        Some(Self {
-            units: numbers.next()??,
-            connected: numbers.next()??,
-            ended: numbers.next()??,
-        })
     }
 }
 
@@ -183,30 +141,28 @@ impl Neighbour {
     ///
     /// # Errors
     /// The child doesn't start.
-    pub(super) fn start(peer: &Peer, brief: &Brief) -> io::Result<Self> {
+    pub(super) fn start(brief: &Brief) -> io::Result<Self> {
         let mut child = Command::new(env::current_exe()?)
-            .arg(NEIGHBOUR_SCENARIO)
-            .args(&peer.arguments)
-            .args(brief.arguments())
+            .arg(SCENARIO)
+            .arg(serde_json::to_string(brief)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let (questions, stdout) = (child.stdin.take(), child.stdout.take());
-        let (sender, lines) = mpsc::channel();
+        let (sender, told) = mpsc::channel();
         // The pair's thread has no time to wait for a pipe.
         thread::spawn(move || {
             let Some(stdout) = stdout else { return };
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+            for told in serde_json::Deserializer::from_reader(stdout)
+                .into_iter()
+                .map_while(Result::ok)
+            {
+                if sender.send(told).is_err() {
                     return;
                 }
             }
         });
-        Ok(Self {
-            child,
-            questions,
-            lines,
-        })
+        Ok(Self { child, questions, told })
     }
 
     pub(super) fn process(&self) -> Process {
@@ -216,7 +172,7 @@ impl Neighbour {
     /// # Errors
     /// It has ended.
     pub(super) fn is_under_way(&self) -> Result<bool, String> {
-        Ok(self.line()?.is_some_and(|line| line == UNDER_WAY))
+        Ok(self.next_told()? == Some(Told::UnderWay))
     }
 
     /// Asks what it has done so far; [`Neighbour::told`] is the answer, in its own time.
@@ -228,7 +184,10 @@ impl Neighbour {
     /// # Errors
     /// It has ended.
     pub(super) fn told(&self) -> Result<Option<Deeds>, String> {
-        Ok(self.line()?.and_then(|line| Deeds::parse(&line)))
+        Ok(match self.next_told()? {
+            Some(Told::Deeds(deeds)) => Some(deeds),
+            _ => None,
+        })
     }
 
     /// Ends it, without waiting for its end.
@@ -237,9 +196,9 @@ impl Neighbour {
         let _ = self.child.kill();
     }
 
-    fn line(&self) -> Result<Option<String>, String> {
-        match self.lines.try_recv() {
-            Ok(line) => Ok(Some(line)),
+    fn next_told(&self) -> Result<Option<Told>, String> {
+        match self.told.try_recv() {
+            Ok(told) => Ok(Some(told)),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err("the neighbour has ended by itself".to_owned()),
         }
@@ -268,16 +227,28 @@ impl Counts {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn print(&self) {
+    fn deeds(&self) -> Deeds {
         let [units, connected, ended] =
             [&self.units, &self.connected, &self.ended].map(|count| count.load(Ordering::Relaxed));
-        println!("{units} {connected} {ended}");
+        Deeds {
+            units,
+            connected,
+            ended,
+        }
+    }
+}
+
+impl Told {
+    fn print(self) {
+        if let Ok(line) = serde_json::to_string(&self) {
+            println!("{line}");
+        }
     }
 }
 
 /// To be said once by each neighbour: the measure may begin.
 pub(super) fn say_under_way() {
-    println!("{UNDER_WAY}");
+    Told::UnderWay.print();
 }
 
 /// Is the neighbour, in this process, until its parent is gone.
@@ -292,7 +263,7 @@ pub(super) fn serve(peer: &Peer, brief: &Brief) -> io::Result<()> {
     let told = Arc::clone(&counts);
     thread::spawn(move || {
         for _ in io::stdin().lines().map_while(Result::ok) {
-            told.print();
+            Told::Deeds(told.deeds()).print();
         }
         process::exit(0);
     });
@@ -309,38 +280,5 @@ pub(super) fn serve(peer: &Peer, brief: &Brief) -> io::Result<()> {
         Kind::SlowBodies => crowd(Manner::Bodies),
         Kind::SlowReaders => crowd(Manner::Readers),
         kind => flood::run(kind, peer, &counts),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_is_found_by_its_name() {
-        for kind in Kind::all() {
-            assert_eq!(Kind::named(kind.name()), Some(kind));
-        }
-    }
-
-    #[test]
-    fn a_child_reads_the_brief_that_its_parent_wrote() {
-        let brief = Brief {
-            kind: Kind::SlowHeads,
-            connections: 17,
-            is_burst: true,
-            nice: 3,
-        };
-        let command = clap::Command::new("neighbour").no_binary_name(true);
-        let command = command.args(Brief::ARGUMENTS.map(|name| clap::Arg::new(name).required(true)));
-        let options = command.try_get_matches_from(brief.arguments()).expect("arguments");
-        assert_eq!(Brief::read(&options), Some(brief));
-    }
-
-    #[test]
-    fn deeds_are_what_was_told_last_less_what_was_told_first() {
-        let deeds = |line| Deeds::parse(line).expect("three numbers");
-        assert_eq!(deeds("30 5 4").since(deeds("10 4 4")), deeds("20 1 0"));
-        assert_eq!(Deeds::parse("under way"), None);
     }
 }
