@@ -132,9 +132,9 @@ impl Street<'_> {
         let started = Instant::now();
         let arrival = self.stay_until_under_way(&neighbour)?;
         let arrived = started.elapsed();
-        let (before, cpu_before) = (self.deeds(&mut neighbour)?, neighbour.process().cpu().map_err(shown)?);
+        let (before, cpu_before) = (self.deeds(&mut neighbour)?, neighbour.process().cpu()?);
         let measured = self.measure()?;
-        let (after, cpu_after) = (self.deeds(&mut neighbour)?, neighbour.process().cpu().map_err(shown)?);
+        let (after, cpu_after) = (self.deeds(&mut neighbour)?, neighbour.process().cpu()?);
         neighbour.stop();
         let departure = self.stay(AFTERMATH)?;
 

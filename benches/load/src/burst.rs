@@ -65,13 +65,7 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
         return Err("the time of the first was over before the last was stored: give a longer --lead".to_owned());
     };
     section.count("stored_messages", burst.count as u64);
-    tell_memory(
-        &mut section,
-        "stored_message",
-        burst.count,
-        before,
-        resident_kib(bench.peer.process)?,
-    );
+    tell_memory(&mut section, "stored_message", burst.count, bench.peer.process, before)?;
 
     bench.progress.begin("burst: waiting for the end");
     thread::sleep(left);

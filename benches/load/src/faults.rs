@@ -1,8 +1,10 @@
 //! What a server can do wrong, counted, with the first case of it in words.
 //!
-//! Who finds a fault says what it is; nothing is judged here.
+//! What finds a fault describes it; nothing is judged here.
 
 use std::fmt;
+
+use serde::{Serialize, Serializer};
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,32 +23,33 @@ pub(crate) enum Fault {
     Late,
     /// A message came that nobody sent like this.
     Corrupt,
-    /// Somebody had to wait longer than the options allow.
+    /// Something took longer than the options allow.
     Slow,
 }
 
-impl Fault {
-    const ALL: [(Self, &'static str); 8] = [
-        (Self::Refused, "refused"),
-        (Self::Broken, "broken"),
-        (Self::Lost, "lost"),
-        (Self::Duplicated, "duplicated"),
-        (Self::OutOfOrder, "out of order"),
-        (Self::Late, "late"),
-        (Self::Corrupt, "corrupt"),
-        (Self::Slow, "slow"),
-    ];
-}
+/// By their place in [`Fault`].
+const NAMES: [&str; 8] = [
+    "refused",
+    "broken",
+    "lost",
+    "duplicated",
+    "out_of_order",
+    "late",
+    "corrupt",
+    "slow",
+];
 
 /// The faults found so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Faults {
-    counts: [u64; Fault::ALL.len()],
+    #[serde(rename = "faults", serialize_with = "by_name")]
+    counts: [u64; NAMES.len()],
+    #[serde(rename = "first_fault")]
     first: Option<String>,
 }
 
 impl Faults {
-    /// Counts one, told by `what` if it is the first.
+    /// Counts one, described by `what` if it is the first.
     pub(crate) fn note(&mut self, fault: Fault, what: impl FnOnce() -> String) {
         self.counts[fault as usize] += 1;
         self.first.get_or_insert_with(what);
@@ -60,27 +63,22 @@ impl Faults {
         self.first = self.first.take().or(other.first);
     }
 
-    /// How many of each kind, with its name.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Fault::ALL
-            .iter()
-            .map(|(fault, name)| (*name, self.counts[*fault as usize]))
-    }
-
-    /// The first, in words.
-    pub(crate) fn first(&self) -> Option<&str> {
-        self.first.as_deref()
-    }
-
     /// Whether nothing was wrong.
     pub(crate) fn is_none(&self) -> bool {
         self.counts.iter().all(|count| *count == 0)
     }
 }
 
+fn by_name<S: Serializer>(counts: &[u64; NAMES.len()], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(NAMES.iter().zip(counts))
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts: Vec<_> = self.counts().map(|(name, count)| format!("{count} {name}")).collect();
+        let counts = NAMES.iter().zip(self.counts);
+        let counts: Vec<_> = counts
+            .map(|(name, count)| format!("{count} {}", name.replace('_', " ")))
+            .collect();
         f.write_str(&counts.join(", "))?;
         match &self.first {
             Some(first) => write!(f, " (the first: {first})"),

@@ -44,10 +44,9 @@ pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
         (WARM_UP, LOGINS_AT_ONCE),
         &mut logins,
     )?);
-    let after = resident_kib(bench.peer.process)?;
     section.count("sessions", count as u64);
     section.count("login_retries", logins.retries);
-    tell_memory(&mut section, "session", count, before, after);
+    tell_memory(&mut section, "session", count, bench.peer.process, before)?;
 
     let mut faults = logins.faults;
     let mut awaited = Awaited::choose(identities.len());

@@ -168,13 +168,7 @@ impl Storm {
         }
         spent.tell_cores(section);
         if self.hold {
-            tell_memory(
-                section,
-                "session",
-                self.count,
-                resident,
-                resident_kib(bench.peer.process)?,
-            );
+            tell_memory(section, "session", self.count, bench.peer.process, resident)?;
         }
         Ok((logins, held))
     }

@@ -106,7 +106,10 @@ fn main() -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(report)) => {
             if is_json {
-                println!("{}", report.json());
+                match serde_json::to_string(&report) {
+                    Ok(json) => println!("{json}"),
+                    Err(why) => eprintln!("npchat-bench: {why}"),
+                }
             } else {
                 println!("{report}");
             }

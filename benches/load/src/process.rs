@@ -1,15 +1,12 @@
-//! What Linux tells of a process: its CPU time, its memory, its worker threads.
+//! What Linux reports of a process: its CPU time, its memory, its worker threads.
 //!
 //! The figures are the kernel's own; what they are divided by is for the scenarios to say.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
-use rustix::io::Errno;
+use procfs::process::{FDTarget, Process as Entry, Task};
+use procfs::{ProcError, ProcResult, net::TcpState};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::report::{Section, as_f64};
@@ -30,24 +27,25 @@ impl Process {
     /// It can't be a server: it isn't there, or it listens on none.
     pub(crate) fn listening_ports(self) -> Result<Option<BTreeSet<u16>>, String> {
         let Self(pid) = self;
-        let name = fs::read_to_string(self.path("comm")).map_err(|_| format!("there is no process {pid}"))?;
-        let Ok(files) = fs::read_dir(self.path("fd")) else {
+        let named = self.entry().and_then(|entry| Ok((entry.stat()?.comm, entry)));
+        let (name, entry) = named.map_err(|_| format!("there is no process {pid}"))?;
+        let Ok(files) = entry.fd() else {
             return Ok(None);
         };
         let sockets: HashSet<_> = files
-            .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
-            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+            .filter_map(|file| match file.ok()?.target {
+                FDTarget::Socket(socket) => Some(socket),
+                _ => None,
+            })
             .collect();
-        let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(self.path(table)).unwrap_or_default());
-        let ports: BTreeSet<_> = tables
-            .iter()
-            .flat_map(|table| table.lines())
-            .filter_map(listener)
-            .filter(|(_, socket)| sockets.contains(*socket))
-            .map(|(port, _)| port)
+        let rows = [entry.tcp(), entry.tcp6()]
+            .into_iter()
+            .flat_map(Result::unwrap_or_default);
+        let ports: BTreeSet<_> = rows
+            .filter(|row| row.state == TcpState::Listen && sockets.contains(&row.inode))
+            .map(|row| row.local_address.port())
             .collect();
         if ports.is_empty() {
-            let name = name.trim_end();
             return Err(format!(
                 "process {pid} ({name:?}) listens on no TCP port, so it is no server"
             ));
@@ -56,69 +54,45 @@ impl Process {
     }
 
     /// CPU time that each thread of now has taken so far, in user and kernel mode.
-    pub(crate) fn cpu(self) -> io::Result<ThreadTimes> {
-        let mut times = BTreeMap::new();
-        for (thread, file) in self.thread_files("schedstat")? {
-            // "<ns on a core> <ns waiting for one> <time slices>"
-            let on_core = file.split_ascii_whitespace().next();
-            let nanos = on_core.and_then(|field| field.parse().ok());
-            times.insert(thread, Duration::from_nanos(nanos.ok_or(ErrorKind::InvalidData)?));
-        }
-        Ok(ThreadTimes(times))
-    }
-
-    /// Resident memory in KiB.
-    pub(crate) fn resident_kib(self) -> io::Result<u64> {
-        let status = fs::read_to_string(self.path("status"))?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok())
-            .ok_or_else(|| ErrorKind::InvalidData.into())
+    ///
+    /// # Errors
+    /// It can't be looked at.
+    pub(crate) fn cpu(self) -> Result<ThreadTimes, String> {
+        let times =
+            self.of_threads(|thread| Ok((thread.tid, Duration::from_nanos(thread.schedstat()?.sum_exec_runtime))));
+        Ok(ThreadTimes(times?.into_iter().collect()))
     }
 
     /// How many threads are named as a server's workers are.
-    pub(crate) fn workers(self) -> io::Result<usize> {
-        let names = self.thread_files("comm")?;
-        Ok(names.iter().filter(|(_, name)| name.starts_with("worker-")).count())
+    ///
+    /// # Errors
+    /// It can't be looked at.
+    pub(crate) fn workers(self) -> Result<usize, String> {
+        let names = self.of_threads(|thread| Ok(thread.stat()?.comm))?;
+        Ok(names.iter().filter(|name| name.starts_with("worker-")).count())
     }
 
-    /// Of each thread, by its id.
-    fn thread_files(self, name: &str) -> io::Result<Vec<(OsString, String)>> {
-        let mut texts = Vec::new();
-        for thread in fs::read_dir(self.path("task"))? {
-            let thread = thread?;
-            match fs::read_to_string(thread.path().join(name)) {
-                Ok(text) => texts.push((thread.file_name(), text)),
-                // It has ended since the directory was read, or the file was opened.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(texts)
+    fn of_threads<T>(self, look: impl Fn(&Task) -> ProcResult<T>) -> Result<Vec<T>, String> {
+        let threads = self
+            .entry()
+            .and_then(|entry| entry.tasks())
+            .map_err(|error| error.to_string())?;
+        let looks = threads.filter_map(|thread| match thread.and_then(|thread| look(&thread)) {
+            // It has ended since the list was read.
+            Err(ProcError::NotFound(_)) => None,
+            found => Some(found.map_err(|error| error.to_string())),
+        });
+        looks.collect()
     }
 
-    fn path(self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.0))
+    fn entry(self) -> ProcResult<Entry> {
+        Entry::new(i32::try_from(self.0).map_err(|_| ProcError::NotFound(None))?)
     }
-}
-
-/// Port and socket of a row of `/proc/<pid>/net/tcp` that is of a listener: "<number>: <address>:<port> <remote>
-/// <state> <queues> <timer> <retransmits> <user> <timeout> <socket> …", in hexadecimal.
-fn listener(row: &str) -> Option<(u16, &str)> {
-    const LISTEN: &str = "0A";
-    let fields: Vec<_> = row.split_ascii_whitespace().collect();
-    let [_, local, _, LISTEN, _, _, _, _, _, socket, ..] = fields[..] else {
-        return None;
-    };
-    let (_, port) = local.rsplit_once(':')?;
-    Some((u16::from_str_radix(port, 16).ok()?, socket))
 }
 
 /// CPU time by thread: the kernel's sum over a process has steps of 10 ms.
 #[derive(Debug, Clone)]
-pub(crate) struct ThreadTimes(BTreeMap<OsString, Duration>);
+pub(crate) struct ThreadTimes(BTreeMap<i32, Duration>);
 
 impl ThreadTimes {
     /// What was taken since then, in seconds, but for threads that have ended meanwhile.
@@ -169,8 +143,8 @@ impl Cpu {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
     pub(crate) seconds: f64,
-    pub(crate) server: Option<f64>,
-    pub(crate) client: f64,
+    server: Option<f64>,
+    client: f64,
 }
 
 impl Spent {
@@ -181,7 +155,7 @@ impl Spent {
             .map(|server| server * 1e6 / as_f64(count))
     }
 
-    /// Tells how many cores the two took.
+    /// Reports how many cores the two took.
     pub(crate) fn tell_cores(&self, section: &mut Section) {
         if let Some(server) = self.server {
             section.measure("server_cores", server / self.seconds);
@@ -190,14 +164,24 @@ impl Spent {
     }
 }
 
-/// Tells what each of `count` things takes of the server's resident memory, which had grown by them from `before` to `after`.
-pub(crate) fn tell_memory(section: &mut Section, thing: &str, count: usize, before: Option<u64>, after: Option<u64>) {
-    if let Some((before, after)) = before.zip(after) {
+/// Reports what each of `count` things takes of the server's resident memory, which had grown by them from `before` to now.
+///
+/// # Errors
+/// It can't be looked at.
+pub(crate) fn tell_memory(
+    section: &mut Section,
+    thing: &str,
+    count: usize,
+    process: Option<Process>,
+    before: Option<u64>,
+) -> Result<(), String> {
+    if let Some((before, after)) = before.zip(resident_kib(process)?) {
         let each = as_f64(after.saturating_sub(before)) * 1024.0 / as_f64(count.max(1) as u64);
         section.measure(&format!("resident_bytes_per_{thing}"), each);
         section.count("resident_before_kib", before);
         section.count("resident_with_them_kib", after);
     }
+    Ok(())
 }
 
 /// Resident memory of the process in KiB, if it is known.
@@ -205,27 +189,32 @@ pub(crate) fn tell_memory(section: &mut Section, thing: &str, count: usize, befo
 /// # Errors
 /// It can't be looked at.
 pub(crate) fn resident_kib(process: Option<Process>) -> Result<Option<u64>, String> {
-    let resident = process.map(Process::resident_kib).transpose();
-    resident.map_err(|error| format!("the server's process: {error}"))
+    let Some(process) = process else { return Ok(None) };
+    let status = process.entry().and_then(|entry| entry.status());
+    let resident = status.map(|status| status.vmrss).map_err(|error| error.to_string());
+    let resident = resident.and_then(|kib| kib.ok_or_else(|| "it has no memory".to_owned()));
+    resident
+        .map(Some)
+        .map_err(|error| format!("the server's process: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::process::Command;
+    use std::process::{self, Command};
 
     use super::*;
 
     #[test]
     fn a_thread_that_ended_takes_nothing_back_from_the_others() {
-        let times = |all: &[(&str, u64)]| {
+        let times = |all: &[(i32, u64)]| {
             let all = all
                 .iter()
-                .map(|(thread, seconds)| (OsString::from(thread), Duration::from_secs(*seconds)));
+                .map(|(thread, seconds)| (*thread, Duration::from_secs(*seconds)));
             ThreadTimes(all.collect())
         };
-        let before = times(&[("1", 10), ("2", 20)]);
-        let after = times(&[("2", 25), ("3", 1)]);
+        let before = times(&[(1, 10), (2, 20)]);
+        let after = times(&[(2, 25), (3, 1)]);
         assert!((after.seconds_since(&before) - 6.0).abs() < f64::EPSILON);
     }
 
@@ -233,13 +222,10 @@ mod tests {
     fn a_process_that_listens_may_be_a_server_and_another_is_none() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let ports = Process::new(std::process::id()).listening_ports();
+        let ports = Process::new(process::id()).listening_ports();
         assert!(ports.expect("it listens").expect("it is ours").contains(&port));
-        assert!(
-            Process::new(u32::MAX)
-                .listening_ports()
-                .is_err_and(|why| why.contains("no process"))
-        );
+        let why = Process::new(u32::MAX).listening_ports();
+        assert!(why.is_err_and(|why| why.contains("no process")));
         let mut other = Command::new("sleep").arg("1000").spawn().expect("every system has it");
         let why = Process::new(other.id()).listening_ports();
         other.kill().expect("it is ours");
@@ -249,8 +235,8 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_and_threads_that_took_time() {
-        let process = Process::new(std::process::id());
-        assert!(process.resident_kib().expect("it is there") > 0);
+        let process = Process::new(process::id());
+        assert!(resident_kib(Some(process)).expect("it is there") > Some(0));
         assert!(!process.cpu().expect("it is there").0.is_empty());
         assert!(Process::new(0).cpu().is_err());
     }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
 
 use crate::faults::Faults;
 use crate::latencies::Latencies;
@@ -13,28 +13,43 @@ use crate::latencies::Latencies;
 const COLUMNS: usize = 4;
 const COLUMN_WIDTH: usize = 14;
 
-/// All that is told in the end.
-#[derive(Debug)]
+/// All that is reported in the end.
+#[derive(Debug, Serialize)]
 pub(crate) struct Report {
     scenario: &'static str,
+    #[serde(rename = "measured", serialize_with = "by_section")]
     sections: Vec<Section>,
     /// Server against floor, or the like.
+    #[serde(serialize_with = "in_order")]
     ratios: Vec<(&'static str, f64)>,
     /// What was wrong, of all.
+    #[serde(flatten)]
     pub(crate) faults: Faults,
 }
 
 /// Figures of one thing that was measured.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
 pub(crate) struct Section {
+    #[serde(skip)]
     name: String,
+    #[serde(serialize_with = "in_order")]
     figures: Vec<(String, Figure)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
 enum Figure {
     Count(u64),
     Measure(f64),
+}
+
+fn by_section<S: Serializer>(sections: &[Section], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(sections.iter().map(|section| (&section.name, section)))
+}
+
+fn in_order<S: Serializer, N: Serialize, V: Serialize>(pairs: &[(N, V)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
 }
 
 impl Report {
@@ -55,30 +70,6 @@ impl Report {
     /// How many times the one the other is.
     pub(crate) fn compare(&mut self, name: &'static str, ratio: f64) {
         self.ratios.push((name, ratio));
-    }
-
-    /// One object, on one line.
-    pub(crate) fn json(&self) -> Value {
-        let sections: Map<_, _> = self
-            .sections
-            .iter()
-            .map(|section| (section.name.clone(), section.json()))
-            .collect();
-        let ratios = self
-            .ratios
-            .iter()
-            .map(|(name, ratio)| ((*name).to_owned(), json!(ratio)));
-        let faults = self
-            .faults
-            .counts()
-            .map(|(name, count)| (name.replace(' ', "_"), json!(count)));
-        json!({
-            "scenario": self.scenario,
-            "measured": sections,
-            "ratios": ratios.collect::<Map<_, _>>(),
-            "faults": faults.collect::<Map<_, _>>(),
-            "first_fault": self.faults.first(),
-        })
     }
 }
 
@@ -113,21 +104,6 @@ impl Section {
             .iter()
             .find(|(its, _)| its == name)
             .map(|(_, figure)| *figure)
-    }
-
-    fn json(&self) -> Value {
-        let figures: Map<_, _> = self
-            .figures
-            .iter()
-            .map(|(name, figure)| {
-                let value = match figure {
-                    Figure::Count(count) => json!(count),
-                    Figure::Measure(value) => json!(value),
-                };
-                (name.clone(), value)
-            })
-            .collect();
-        Value::Object(figures)
     }
 }
 
@@ -183,6 +159,8 @@ pub(crate) fn as_f64(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use serde_json::json;
 
     use super::*;
     use crate::faults::Fault;
@@ -250,6 +228,6 @@ mod tests {
             },
             "first_fault": "the third",
         });
-        assert_eq!(report.json(), expected);
+        assert_eq!(serde_json::to_value(report).expect("JSON"), expected);
     }
 }

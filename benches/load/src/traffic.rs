@@ -247,13 +247,7 @@ fn store_before(
     section.count("stored_before", stored);
     section.measure("stored_before_per_second", as_f64(stored) / seconds);
     let count = usize::try_from(stored).unwrap_or(usize::MAX);
-    tell_memory(
-        section,
-        "stored_message",
-        count,
-        before,
-        resident_kib(bench.peer.process)?,
-    );
+    tell_memory(section, "stored_message", count, bench.peer.process, before)?;
     Ok(sampled)
 }
 
