@@ -5,7 +5,6 @@
 
 mod crowd;
 mod flood;
-mod latencies;
 mod logins;
 mod neighbour;
 mod pair;
@@ -15,17 +14,17 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use self::latencies::{Measured, PairLatencies};
 pub(crate) use self::neighbour::{Brief, Kind};
 use self::neighbour::{Deeds, Neighbour};
 use self::pair::Pair;
-use crate::faults::Fault;
+use crate::bench::{Bench, PATIENCE};
+use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
+use crate::load::Tally;
 use crate::options::at_least;
 use crate::peer::Peer;
-use crate::process::Cpu;
+use crate::process::{Cpu, Spent};
 use crate::report::{Report, Section, as_f64};
-use crate::{Bench, PATIENCE};
 
 /// Before the first measure.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -77,6 +76,7 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
     let mut street = Street {
         bench,
         pair: Pair::connect(bench, &identities)?,
+        faults: Faults::default(),
         length: Duration::from_secs(attack.seconds),
         worst_ratio: 0.0,
         worst_micros: 0,
@@ -106,7 +106,8 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
     let (ratio, millis) = (street.worst_ratio, as_f64(street.worst_micros) / 1e3);
     report.compare("worst_p99_times_alone", ratio);
     report.compare("longest_wait_millis", millis);
-    report.faults.merge(street.pair.finish());
+    report.faults.merge(street.faults);
+    report.faults.merge(street.pair.finish()?);
     if attack.limit_ratio.is_some_and(|limit| ratio > limit) || attack.limit_ms.is_some_and(|limit| millis > limit) {
         report.faults.note(Fault::Slow, || {
             format!("the worst p99 is {ratio:.1} times the one alone, the longest wait {millis:.1} ms")
@@ -119,6 +120,7 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
 struct Street<'i> {
     bench: &'i Bench,
     pair: Pair<'i>,
+    faults: Faults,
     length: Duration,
     worst_ratio: f64,
     worst_micros: u64,
@@ -138,42 +140,44 @@ impl Street<'_> {
         neighbour.stop();
         let departure = self.stay(AFTERMATH)?;
 
-        let ratios = measured.latencies.ratios(&alone.latencies);
-        let (came, went) = (arrival.longest(), departure.longest());
+        let ratios = measured.ratios(alone);
+        let (came, went) = (longest(&arrival), longest(&departure));
         self.worst_ratio = ratios.iter().copied().fold(self.worst_ratio, f64::max);
-        self.worst_micros = self.worst_micros.max(measured.latencies.longest()).max(came).max(went);
+        self.worst_micros = self.worst_micros.max(longest(&measured.tally)).max(came).max(went);
         let mut section = measured.section(&brief.kind.name());
         section.measure("answer_p99_times_alone", ratios[0]);
         section.measure("delivery_p99_times_alone", ratios[1]);
         section.measure("neighbour_under_way_after_seconds", arrived.as_secs_f64());
         section.count("longest_while_it_came_micros", came);
         section.count("longest_after_it_went_micros", went);
-        after.since(before).tell(brief.kind, measured.seconds, &mut section);
+        after
+            .since(before)
+            .tell(brief.kind, measured.spent.seconds, &mut section);
         section.measure(
             "neighbour_cores",
-            cpu_after.seconds_since(&cpu_before) / measured.seconds,
+            cpu_after.seconds_since(&cpu_before) / measured.spent.seconds,
         );
         Ok(section)
     }
 
-    fn stay_until_under_way(&mut self, neighbour: &Neighbour) -> Result<PairLatencies, String> {
-        let (start, mut latencies) = (Instant::now(), PairLatencies::default());
+    fn stay_until_under_way(&mut self, neighbour: &Neighbour) -> Result<Tally, String> {
+        let start = Instant::now();
         let mut is_under_way = Ok(false);
-        self.pair.run(&mut latencies, || {
+        let tally = self.run(|| {
             is_under_way = neighbour.is_under_way();
             is_under_way != Ok(false) || start.elapsed() > PATIENCE
         })?;
         if !is_under_way? {
             return Err(format!("the neighbour is not under way after {PATIENCE:?}"));
         }
-        Ok(latencies)
+        Ok(tally)
     }
 
-    /// Goes on until the neighbour has told what it did so far.
+    /// Goes on until the neighbour has reported what it did so far.
     fn deeds(&mut self, neighbour: &mut Neighbour) -> Result<Deeds, String> {
         neighbour.ask().map_err(|error| format!("the neighbour: {error}"))?;
         let mut told = Ok(None);
-        self.pair.run(&mut PairLatencies::default(), || {
+        self.run(|| {
             told = neighbour.told();
             told != Ok(None)
         })?;
@@ -183,18 +187,50 @@ impl Street<'_> {
     fn measure(&mut self) -> Result<Measured, String> {
         let process = self.bench.peer.process;
         let before = Cpu::now(process)?;
-        let latencies = self.stay(self.length)?;
+        let tally = self.stay(self.length)?;
         let spent = Cpu::now(process)?.since(&before);
-        Ok(Measured {
-            seconds: spent.seconds,
-            latencies,
-            spent,
-        })
+        Ok(Measured { tally, spent })
     }
 
-    fn stay(&mut self, length: Duration) -> Result<PairLatencies, String> {
-        let (start, mut latencies) = (Instant::now(), PairLatencies::default());
-        self.pair.run(&mut latencies, || start.elapsed() >= length)?;
-        Ok(latencies)
+    fn stay(&mut self, length: Duration) -> Result<Tally, String> {
+        let start = Instant::now();
+        self.run(|| start.elapsed() >= length)
     }
+
+    fn run(&mut self, is_enough: impl FnMut() -> bool) -> Result<Tally, String> {
+        let mut tally = self.pair.run(is_enough)?;
+        self.faults.merge(std::mem::take(&mut tally.faults));
+        Ok(tally)
+    }
+}
+
+/// What the pair got in a time.
+struct Measured {
+    tally: Tally,
+    spent: Spent,
+}
+
+impl Measured {
+    /// How many times longer than those of `alone` the 99th percentiles are, of answers and of deliveries.
+    fn ratios(&self, alone: &Self) -> [f64; 2] {
+        [
+            self.tally.answers.p99_ratio(&alone.tally.answers),
+            self.tally.deliveries.p99_ratio(&alone.tally.deliveries),
+        ]
+    }
+
+    fn section(&self, name: &str) -> Section {
+        let mut section = Section::new(name);
+        let answers = &self.tally.answers;
+        section.measure("messages_per_second", as_f64(answers.count()) / self.spent.seconds);
+        section.latencies("answer", answers);
+        section.latencies("delivery", &self.tally.deliveries);
+        self.spent.tell_cores(&mut section);
+        section
+    }
+}
+
+/// The longest wait of any, in microseconds.
+fn longest(tally: &Tally) -> u64 {
+    tally.answers.quantile(1.0).max(tally.deliveries.quantile(1.0))
 }

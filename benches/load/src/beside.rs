@@ -2,22 +2,22 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::bench::Bench;
 use crate::books::Books;
 use crate::crew::Crew;
+use crate::exchange::Exchange;
 use crate::faults::Faults;
+use crate::fleet::Fleet;
 use crate::identity::Away;
+use crate::judge::Stored;
 use crate::latencies::Latencies;
-use crate::load::{Plan, Tally, Window};
+use crate::load::{LONGEST, Plan, Tally, Window};
+use crate::mail::Label;
 use crate::report::Section;
-use crate::sample::Sampled;
 use crate::wake_ups;
 use crate::wire::Poller;
-use crate::{Bench, PATIENCE};
-
-/// Longest that they may be beside something.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What the others do.
 #[derive(Debug, Default)]
@@ -51,11 +51,11 @@ pub(crate) struct Waits {
     /// How late the machine woke a thread in each of the two times.
     wake_ups: [Latencies; 2],
     /// What the mailboxes of the sample have to hold.
-    pub(crate) sampled: Vec<Sampled>,
+    pub(crate) sampled: Vec<(Label, Stored)>,
 }
 
 impl Waits {
-    /// Tells the latencies, and hands out what was wrong.
+    /// Reports the latencies, and hands out what was wrong.
     pub(crate) fn tell(&mut self, section: &mut Section, faults: &mut Faults) {
         let (alone, beside) = (&self.alone.answers, &self.beside.answers);
         section.latencies("posters_alone", alone);
@@ -90,44 +90,28 @@ pub(crate) fn post(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Re
 }
 
 fn exchange(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
-    let bench = Bench {
-        threads: 1,
-        ..bench.clone()
-    };
     let window = Window::new(Duration::ZERO, LONGEST);
-    let ids = away.ids.iter().map(String::as_str).collect();
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
-    let mut crew = Crew::connect(&bench, plan, window, ids, &mut poller, (0, 0))?;
-    let mut books = Books::new(&crew, away.ids.len(), 0, plan.size, window);
-    let mut waits = Waits::default();
-    let mut ready = Vec::new();
-    let mut over: Option<Instant> = None;
-    loop {
-        poller
-            .wait(Duration::from_millis(100), &mut ready)
-            .map_err(|error| error.to_string())?;
+    let mut exchange = Exchange {
+        bench,
+        fleet: Fleet::held(bench, &[], 0),
+        crew: Crew::connect(&bench.peer, *plan, plan.connections, window, &mut poller, 0)?,
+        books: Books::new(plan, plan.connections, 0, &away.ids, &[], window),
+        window,
+        tally: Tally::default(),
+    };
+    let mut alone = None;
+    exchange.run(&mut poller, |tally| {
         let phase = phase.now();
-        let tally = if phase == Phase::IS_TO_COME {
-            &mut waits.alone
-        } else {
-            &mut waits.beside
-        };
-        for &one in &ready {
-            crew.serve(one, &mut poller, tally, &mut books);
+        if phase != Phase::IS_TO_COME {
+            alone.get_or_insert_with(|| std::mem::take(tally));
         }
-        crew.post_due(tally, &mut books);
-        if phase == Phase::IS_OVER {
-            let since = *over.get_or_insert_with(|| {
-                crew.close();
-                Instant::now()
-            });
-            if since.elapsed() > PATIENCE {
-                crew.give_up_all(tally, &mut books);
-            }
-            if crew.is_idle() {
-                waits.sampled = books.sampled;
-                return Ok(waits);
-            }
-        }
-    }
+        phase == Phase::IS_OVER
+    })?;
+    Ok(Waits {
+        alone: alone.unwrap_or_default(),
+        beside: exchange.tally,
+        sampled: exchange.books.sampled,
+        ..Waits::default()
+    })
 }

@@ -3,22 +3,22 @@
 //! Recipients who are away come first, then those who are logged in: their mailboxes are looked into later
 //! ([`crate::sample`]), these get theirs at once.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::crew::{Accounts, Crew, Fate, Next, Settled};
+use crate::crew::{Accounts, Settled};
 use crate::faults::{Fault, Faults};
+use crate::identity::Identity;
+use crate::judge::Stored;
 use crate::ledger::Ledger;
-use crate::load::{Tally, Window};
-use crate::mail::Label;
-use crate::prefill::Stored;
-use crate::sample::{SAMPLE, Sampled};
+use crate::load::{Plan, Tally, Window};
+use crate::mail::{Label, Letter};
+use crate::sample::SAMPLE;
 
 /// The accounts.
-pub(crate) struct Books {
-    /// How many recipients are away.
-    away: usize,
-    /// How many are logged in.
-    live: usize,
+pub(crate) struct Books<'b> {
+    plan: Plan,
+    away: &'b [String],
+    live: &'b [Identity],
     posters: usize,
     first_sender: u32,
     /// How many messages each poster has posted to those who are away.
@@ -26,32 +26,39 @@ pub(crate) struct Books {
     /// By session, then by poster.
     ledgers: Vec<Ledger>,
     /// What those of the sample have to have.
-    pub(crate) sampled: Vec<Sampled>,
+    pub(crate) sampled: Vec<(Label, Stored)>,
     spread: Spread,
-    size: usize,
     window: Window,
 }
 
-impl Books {
-    /// For the messages of this crew.
-    pub(crate) fn new(crew: &Crew<'_>, away: usize, live: usize, size: usize, window: Window) -> Self {
+impl<'b> Books<'b> {
+    /// For the messages of `posters` senders, the first of which calls itself `first_sender`.
+    pub(crate) fn new(
+        plan: &Plan,
+        posters: usize,
+        first_sender: u32,
+        away: &'b [String],
+        live: &'b [Identity],
+        window: Window,
+    ) -> Self {
         Self {
+            plan: *plan,
             away,
             live,
-            posters: crew.len(),
-            first_sender: crew.first_sender(),
-            posted: vec![0; crew.len()],
-            ledgers: vec![Ledger::default(); crew.len() * live],
+            posters,
+            first_sender,
+            posted: vec![0; posters],
+            ledgers: vec![Ledger::default(); posters * live.len()],
             sampled: Vec::new(),
-            spread: Spread(crew.first_sender().into()),
-            size,
+            spread: Spread(first_sender.into()),
             window,
         }
     }
 
     /// Session `session` got a message, which is `Some` if it is good.
     pub(crate) fn receive(&mut self, session: usize, body: &[u8], faults: &mut Faults) -> Option<Label> {
-        let label = Label::read(body, self.size).filter(|label| label.recipient as usize == self.away + session);
+        let label = Label::read(body, self.plan.size);
+        let label = label.filter(|label| label.recipient as usize == self.away.len() + session);
         let poster = label.and_then(|label| label.sender.checked_sub(self.first_sender));
         let poster = poster
             .map(|poster| poster as usize)
@@ -89,56 +96,52 @@ impl Books {
     }
 
     fn ledger(&mut self, recipient: usize, poster: usize) -> Option<&mut Ledger> {
-        let session = recipient.checked_sub(self.away)?;
+        let session = recipient.checked_sub(self.away.len())?;
         self.ledgers.get_mut(session * self.posters + poster)
     }
 }
 
-impl Accounts for Books {
+impl<'b> Accounts<'b> for Books<'b> {
     /// Where some are away and some logged in, each kind gets half of the messages.
-    fn next(&mut self, poster: usize) -> Next {
-        let is_live = self.away == 0 || (self.live > 0 && self.spread.below(2) == 0);
+    fn next(&mut self, poster: usize, since_epoch: Duration) -> Option<Letter<'b>> {
+        let is_live = self.away.is_empty() || (!self.live.is_empty() && self.spread.below(2) == 0);
         let recipient = if is_live {
-            self.away + self.spread.below(self.live)
+            self.away.len() + self.spread.below(self.live.len())
         } else {
-            self.spread.below(self.away)
+            self.spread.below(self.away.len())
         };
         let sequence = if let Some(ledger) = self.ledger(recipient, poster) {
             ledger.post()
         } else {
-            let count = &mut self.posted[poster];
+            let count = self.posted.get_mut(poster)?;
             *count += 1;
             *count - 1
         };
-        Next {
-            recipient: u32::try_from(recipient).unwrap_or(u32::MAX),
-            sequence,
-        }
+        let (away, live) = (self.away, self.live);
+        let live = || live.get(recipient - away.len()).map(|identity| &identity.id);
+        Some(Letter {
+            id: away.get(recipient).or_else(live)?,
+            label: Label {
+                sender: self.first_sender + u32::try_from(poster).ok()?,
+                recipient: u32::try_from(recipient).ok()?,
+                sequence,
+                since_epoch,
+            },
+            ttl_seconds: self.plan.ttl,
+        })
     }
 
     fn settle(&mut self, settled: &Settled, tally: &mut Tally, now: Instant) {
-        let recipient = settled.recipient as usize;
-        match settled.fate {
-            Fate::Unknown => {
-                if let Some(ledger) = self.ledger(recipient, settled.poster) {
-                    ledger.excuse(settled.sequence);
-                }
+        let label = settled.posted.label;
+        let Some(stored) = settled.stored(now) else {
+            if let Some(ledger) = self.ledger(label.recipient as usize, settled.poster) {
+                ledger.excuse(label.sequence);
             }
-            Fate::Acknowledged { ttl } => {
-                tally.answer(self.window, now, now.saturating_duration_since(settled.posted));
-                if recipient < self.away.min(SAMPLE) {
-                    self.sampled.push(Sampled {
-                        recipient: settled.recipient,
-                        sender: self.first_sender + u32::try_from(settled.poster).unwrap_or(u32::MAX),
-                        sequence: settled.sequence,
-                        stored: Stored {
-                            posted: settled.posted,
-                            acknowledged: now,
-                            ttl,
-                        },
-                    });
-                }
-            }
+            return;
+        };
+        tally.answer(self.window, now, now.saturating_duration_since(stored.posted));
+        if (label.recipient as usize) < self.away.len().min(SAMPLE) {
+            self.sampled.push((label, stored));
         }
     }
 }

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::beside::{self, Phase};
 use crate::faults::Faults;
 use crate::identity::Away;
+use crate::judge::Stored;
 use crate::load::Plan;
-use crate::mail::Label;
+use crate::mail::{Label, Letter};
 use crate::options::{at_least, rate, size};
-use crate::prefill::{self, Letter};
+use crate::prefill;
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section};
-use crate::sample::{self, SAMPLE, Sampled};
+use crate::sample::{self, SAMPLE};
 
 /// What the connections that store messages call themselves: this and downwards.
 const FIRST_STORED_SENDER: u32 = u32::MAX - 1;
@@ -102,7 +103,13 @@ impl Burst {
     }
 
     /// Stores all so that their time ends in the second that begins `lead_seconds` after `start`.
-    fn store(&self, bench: &Bench, away: &Away, start: Instant, faults: &mut Faults) -> Result<Vec<Sampled>, String> {
+    fn store(
+        &self,
+        bench: &Bench,
+        away: &Away,
+        start: Instant,
+        faults: &mut Faults,
+    ) -> Result<Vec<(Label, Stored)>, String> {
         let lead_seconds = self.lead_seconds();
         let mut sampled = Vec::new();
         let mut posted = 0;
@@ -127,14 +134,9 @@ impl Burst {
                 ttl_seconds: lead_seconds.saturating_sub(start.elapsed().as_secs()).max(1),
             })
         };
-        let hear = |letter: &Letter<'_>, stored| {
-            if (letter.label.recipient as usize) < SAMPLE {
-                sampled.push(Sampled {
-                    recipient: letter.label.recipient,
-                    sender: letter.label.sender,
-                    sequence: letter.label.sequence,
-                    stored,
-                });
+        let hear = |label: &Label, stored| {
+            if (label.recipient as usize) < SAMPLE {
+                sampled.push((*label, stored));
             }
         };
         prefill::post_all(bench, self.size, letters, hear, faults)?;

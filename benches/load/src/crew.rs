@@ -1,120 +1,120 @@
 //! The senders of one thread: each connection keeps its depth of messages in flight, or posts what is due, until the window
 //! closes.
 //!
-//! Whom the next message is for, and what follows from its answer, is for the scenario's accounts.
+//! What the next message is, and what follows from its answer, is for the scenario's accounts.
 
 use std::time::{Duration, Instant};
 
-use crate::Bench;
 use crate::faults::Fault;
+use crate::judge::Stored;
 use crate::load::{Plan, Tally, Window};
-use crate::mail::Label;
+use crate::mail::Letter;
 use crate::pace::Pace;
+use crate::peer::Peer;
 use crate::poster::{Posted, Poster};
 use crate::report::as_f64;
 use crate::wire::{Poller, Ready};
 
 /// How finely the schedule of an open loop is kept.
-const TICK: Duration = Duration::from_micros(100);
+const CLOCK: Duration = Duration::from_micros(100);
 
 /// What the scenario knows of the messages.
-pub(crate) trait Accounts {
-    /// Whom poster `poster` of the crew posts to next.
-    fn next(&mut self, poster: usize) -> Next;
+pub(crate) trait Accounts<'l> {
+    /// What poster `poster` of the crew posts next, so long after the epoch. `None`: nothing any more.
+    fn next(&mut self, poster: usize, since_epoch: Duration) -> Option<Letter<'l>>;
 
     /// The fate of a message is known by `now`, as far as its sender ever learns of it.
     fn settle(&mut self, settled: &Settled, tally: &mut Tally, now: Instant);
 }
 
 /// The senders of one thread.
-pub(crate) struct Crew<'p> {
-    plan: &'p Plan,
+pub(crate) struct Crew {
+    plan: Plan,
     window: Window,
     pace: Pace,
-    ids: Vec<&'p str>,
     posters: Vec<Option<Poster>>,
     first_token: usize,
-    first_sender: u32,
-    /// Who is asked first for a place for what is due.
+    /// The first that is asked for a place for what is due.
     turn: usize,
     is_closed: bool,
-}
-
-/// Whom the next message is for, and its number.
-pub(crate) struct Next {
-    /// Index in the crew's ids.
-    pub(crate) recipient: u32,
-    pub(crate) sequence: u32,
 }
 
 /// A message whose fate is known as far as it ever will be.
 pub(crate) struct Settled {
     /// Index of the poster in this crew.
     pub(crate) poster: usize,
-    pub(crate) recipient: u32,
-    pub(crate) sequence: u32,
-    /// When it was to be posted.
-    pub(crate) posted: Instant,
+    pub(crate) posted: Posted,
     pub(crate) fate: Fate,
 }
 
 /// What is known of a message's fate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fate {
-    /// The server has it, for so long if it tells that.
+    /// The server has it, for so long if it reports that.
     Acknowledged { ttl: Option<Duration> },
-    /// It was refused, or nothing was said of it.
+    /// It was refused, or never answered.
     Unknown,
 }
 
-impl<'p> Crew<'p> {
-    /// The senders of thread `thread`, who begin to connect. Poster `i` gets the token `first_token + i`.
+impl Settled {
+    /// When it was stored, if it was acknowledged now.
+    pub(crate) fn stored(&self, now: Instant) -> Option<Stored> {
+        let Fate::Acknowledged { ttl } = self.fate else {
+            return None;
+        };
+        Some(Stored {
+            posted: self.posted.at,
+            acknowledged: now,
+            ttl,
+        })
+    }
+}
+
+impl Crew {
+    /// So many of the plan's connections, and their share of its rate. They begin to connect; poster `i` has the token
+    /// `first_token + i`.
     ///
     /// # Errors
     /// A connection can't be made.
     pub(crate) fn connect(
-        bench: &Bench,
-        plan: &'p Plan,
+        peer: &Peer,
+        plan: Plan,
+        count: usize,
         window: Window,
-        ids: Vec<&'p str>,
         poller: &mut Poller,
-        (thread, first_token): (usize, usize),
+        first_token: usize,
     ) -> Result<Self, String> {
-        let count = bench.share(plan.connections, thread);
         let share = as_f64(count as u64) / as_f64(plan.connections as u64);
         let pace = Pace::new(plan.rate.map(|rate| as_f64(rate) * share), window.epoch);
         if pace.is_open_loop() {
-            poller.tick(TICK).map_err(|error| error.to_string())?;
+            poller.tick(CLOCK).map_err(|error| error.to_string())?;
         }
-        let posters = (0..count)
-            .map(|index| Poster::connect(&bench.peer, plan.size, poller.registry(), first_token + index).map(Some));
-        let before = bench.shares_before(plan.connections, thread);
+        let posters =
+            (0..count).map(|index| Poster::connect(peer, plan.size, poller.registry(), first_token + index).map(Some));
         Ok(Self {
             posters: posters.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
             plan,
             window,
             pace,
-            ids,
             first_token,
-            first_sender: u32::try_from(before).unwrap_or(u32::MAX),
             turn: 0,
             is_closed: false,
         })
     }
 
-    /// How many posters it began with.
-    pub(crate) fn len(&self) -> usize {
-        self.posters.len()
-    }
-
-    /// What poster 0 calls itself in its messages; the others follow.
-    pub(crate) fn first_sender(&self) -> u32 {
-        self.first_sender
-    }
-
     /// Whether every message has its answer.
     pub(crate) fn is_idle(&self) -> bool {
         self.posters.iter().flatten().all(|poster| poster.in_flight() == 0)
+    }
+
+    /// Whether every connection stands, or is over.
+    pub(crate) fn is_up(&self) -> bool {
+        self.posters.iter().flatten().all(Poster::is_up)
+    }
+
+    /// Whether a connection is over.
+    pub(crate) fn is_short(&self) -> bool {
+        self.posters.iter().any(Option::is_none)
     }
 
     /// Nothing is posted any more. Returns how many messages should have been.
@@ -123,8 +123,22 @@ impl<'p> Crew<'p> {
         self.pace.behind(self.window.closes.min(Instant::now()))
     }
 
+    /// Posts again after a [`Crew::close`].
+    pub(crate) fn reopen<'l>(&mut self, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
+        self.is_closed = false;
+        for index in 0..self.posters.len() {
+            self.post(index, self.plan.depth, tally, accounts);
+        }
+    }
+
     /// Serves the poster that is ready, if it is one: takes answers, and posts what may be posted.
-    pub(crate) fn serve(&mut self, ready: Ready, poller: &mut Poller, tally: &mut Tally, accounts: &mut impl Accounts) {
+    pub(crate) fn serve<'l>(
+        &mut self,
+        ready: Ready,
+        poller: &mut Poller,
+        tally: &mut Tally,
+        accounts: &mut impl Accounts<'l>,
+    ) {
         let Some(index) = ready.token.checked_sub(self.first_token) else {
             return;
         };
@@ -139,16 +153,21 @@ impl<'p> Crew<'p> {
                     Fate::Unknown
                 }
             };
-            accounts.settle(&Settled::new(index, posted, fate), tally, Instant::now());
+            let settled = Settled {
+                poster: index,
+                posted,
+                fate,
+            };
+            accounts.settle(&settled, tally, Instant::now());
         });
-        let depth = self.plan.depth;
-        if let Err(why) = pumped.and_then(|()| self.top_up(index, depth, accounts).map(drop)) {
-            self.give_up(index, &why, tally, accounts);
+        match pumped {
+            Ok(()) => drop(self.post(index, self.plan.depth, tally, accounts)),
+            Err(why) => self.give_up(index, &why, tally, accounts),
         }
     }
 
     /// In an open loop, posts what is due by now, wherever there is a place, one by one.
-    pub(crate) fn post_due(&mut self, tally: &mut Tally, accounts: &mut impl Accounts) {
+    pub(crate) fn post_due<'l>(&mut self, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
         if !self.pace.is_open_loop() {
             return;
         }
@@ -156,16 +175,15 @@ impl<'p> Crew<'p> {
         while without < self.posters.len() && self.pace.behind(Instant::now()) > 0 {
             let index = self.turn % self.posters.len();
             self.turn = index + 1;
-            match self.top_up(index, 1, accounts) {
-                Ok(0) => without += 1,
-                Ok(_) => without = 0,
-                Err(why) => self.give_up(index, &why, tally, accounts),
+            match self.post(index, 1, tally, accounts) {
+                Some(0) => without += 1,
+                _ => without = 0,
             }
         }
     }
 
-    /// Gives up those who still wait for an answer.
-    pub(crate) fn give_up_all(&mut self, tally: &mut Tally, accounts: &mut impl Accounts) {
+    /// Gives up those that still wait for an answer.
+    pub(crate) fn give_up_all<'l>(&mut self, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
         for index in 0..self.posters.len() {
             if self.posters[index]
                 .as_ref()
@@ -176,19 +194,33 @@ impl<'p> Crew<'p> {
         }
     }
 
-    fn give_up(&mut self, index: usize, why: &str, tally: &mut Tally, accounts: &mut impl Accounts) {
+    fn give_up<'l>(&mut self, index: usize, why: &str, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
         tally.faults.note(Fault::Broken, || format!("poster {index}: {why}"));
-        if let Some(poster) = self.posters.get_mut(index).and_then(Option::take) {
-            for posted in poster.unanswered() {
-                accounts.settle(&Settled::new(index, posted, Fate::Unknown), tally, Instant::now());
-            }
+        let poster = self.posters.get_mut(index).and_then(Option::take);
+        for posted in poster.iter().flat_map(Poster::unanswered) {
+            let fate = Fate::Unknown;
+            accounts.settle(
+                &Settled {
+                    poster: index,
+                    posted,
+                    fate,
+                },
+                tally,
+                Instant::now(),
+            );
         }
     }
 
-    /// Posts at most so many messages, as long as there is a place for them. Returns how many.
-    fn top_up(&mut self, index: usize, most: usize, accounts: &mut impl Accounts) -> Result<usize, String> {
+    /// Posts at most so many messages, as long as there is a place for them. Returns how many; `None`: the connection is over.
+    fn post<'l>(
+        &mut self,
+        index: usize,
+        most: usize,
+        tally: &mut Tally,
+        accounts: &mut impl Accounts<'l>,
+    ) -> Option<usize> {
         let Some(poster) = self.posters.get_mut(index).and_then(Option::as_mut) else {
-            return Ok(0);
+            return Some(0);
         };
         let mut count = 0;
         while count < most && poster.is_up() && poster.in_flight() < self.plan.depth {
@@ -197,40 +229,19 @@ impl<'p> Crew<'p> {
                 break;
             }
             let Some(at) = self.pace.next(now) else { break };
-            let Next { recipient, sequence } = accounts.next(index);
-            let Some(id) = self.ids.get(recipient as usize) else {
+            let since_epoch = at.saturating_duration_since(self.window.epoch);
+            let Some(letter) = accounts.next(index, since_epoch) else {
                 break;
             };
-            let label = Label {
-                sender: self.first_sender + u32::try_from(index).unwrap_or(u32::MAX),
-                recipient,
-                sequence,
-                since_epoch: at.saturating_duration_since(self.window.epoch),
-            };
-            let message = Posted {
-                recipient,
-                sequence,
-                at,
-            };
-            let size = self.plan.size;
-            poster.post(id, self.plan.ttl, message, |output| label.write(output, size));
+            poster.post(&letter, at);
             count += 1;
         }
-        if count > 0 {
-            poster.flush()?;
-        }
-        Ok(count)
-    }
-}
-
-impl Settled {
-    fn new(poster: usize, message: Posted, fate: Fate) -> Self {
-        Self {
-            poster,
-            recipient: message.recipient,
-            sequence: message.sequence,
-            posted: message.at,
-            fate,
+        match poster.flush() {
+            Ok(()) => Some(count),
+            Err(why) => {
+                self.give_up(index, &why, tally, accounts);
+                None
+            }
         }
     }
 }

@@ -1,33 +1,29 @@
-//! Sessions that are held: logs many in, and closes them all in order.
+//! Whole lives of sessions, many at a time: each logs in, gets its mail, and closes, as soon as it has that or when it is
+//! asked to.
 //!
-//! In between they are the scenario's, on the scenario's poller.
+//! What mail is right is for the scenarios to judge.
 
 use std::time::{Duration, Instant};
 
+use crate::bench::{Bench, Manner, PATIENCE};
+use crate::drive::{Actor, TICK, Turn, drive};
 use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
 use crate::latencies::Latencies;
+use crate::mail::Label;
 use crate::session::{Said, Session};
 use crate::wire::{Poller, Ready};
-use crate::{Bench, PATIENCE};
 
 /// Logins at once where it isn't their number that is measured.
 pub(crate) const LOGINS_AT_ONCE: usize = 64;
-/// How often there is a look at what takes too long.
-const TICK: Duration = Duration::from_millis(200);
 /// Connects in a row, between two looks at what has come.
 const CONNECTS_IN_A_ROW: usize = 64;
-/// After so many logins that were given up none is begun any more, for the server's case is clear.
-const REFUSED_ENOUGH: u64 = 100;
-
-/// How logins are gone about.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
-    /// A login without an answer for so long counts as dropped.
-    pub(crate) timeout: Duration,
-    /// How often one is begun again that the server has dropped.
-    pub(crate) retries: u32,
-}
+/// After so many sessions that went wrong none is begun any more, for the server's case is clear.
+const WRONG_ENOUGH: usize = 100;
+/// Longest from a login, or from a message, to mail that was stored before it; then a visit goes without.
+const MAIL_PATIENCE: Duration = Duration::from_secs(20);
+/// What lives for so long after the login, or the last message, should have come.
+const MAIL_DUE: Duration = Duration::from_secs(2);
 
 /// What came of logins.
 #[derive(Debug, Default)]
@@ -50,8 +46,13 @@ impl Logins {
         self.faults.merge(other.faults);
     }
 
-    /// A login failed for the `tries`th time. Says whether to begin it again.
-    pub(crate) fn fail(&mut self, manner: Manner, tries: u32, why: &str) -> bool {
+    /// Whether it is of no use to go on.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.refused >= WRONG_ENOUGH as u64
+    }
+
+    /// A login failed for the `tries`th time. Returns whether to begin it again.
+    fn fail(&mut self, manner: Manner, tries: u32, why: &str) -> bool {
         let goes_on = tries <= manner.retries;
         if goes_on {
             self.retries += 1;
@@ -63,206 +64,371 @@ impl Logins {
         }
         goes_on
     }
-
-    /// Whether it is of no use to go on.
-    pub(crate) fn is_hopeless(&self) -> bool {
-        self.refused >= REFUSED_ENOUGH
-    }
 }
 
-/// Logs in once for each identity, `at_once` of them at a time. Session `i` gets the token `first_token + i`; those that the
-/// server refused are noted, and `None`.
-///
-/// # Errors
-/// Those of the system, or a server that refuses too many.
-pub(crate) fn log_in<'i>(
-    bench: &Bench,
-    poller: &mut Poller,
-    identities: &'i [Identity],
-    (first_token, at_once): (usize, usize),
-    logins: &mut Logins,
-) -> Result<Vec<Option<Session<'i>>>, String> {
-    let mut door = Door {
-        bench,
-        identities,
-        first_token,
-        arrivals: Vec::with_capacity(identities.len()),
-        settled: 0,
-        logins,
-    };
-    let mut ready = Vec::new();
-    let mut looked = Instant::now();
-    while door.settled < identities.len() {
-        let has_room = door.invite(poller, at_once)?;
-        let timeout = if has_room { Duration::ZERO } else { TICK };
-        poller.wait(timeout, &mut ready).map_err(|error| error.to_string())?;
-        for &one in &ready {
-            door.serve(one, poller)?;
-        }
-        if looked.elapsed() >= TICK {
-            looked = Instant::now();
-            door.look_at_time(poller)?;
-        }
-        if door.logins.is_hopeless() {
-            return Err(format!("too many logins are refused: {}", door.logins.faults));
-        }
-    }
-    Ok(door.arrivals.into_iter().map(|arrival| arrival.session).collect())
+/// How long a session stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// Until [`Fleet::close`].
+    Held,
+    /// Until it is logged in.
+    InPassing,
+    /// Until this message has come; all have so many bytes.
+    Until(Label, usize),
 }
 
-/// Where they come in.
-struct Door<'d, 'i> {
-    bench: &'d Bench,
-    identities: &'i [Identity],
-    first_token: usize,
-    arrivals: Vec<Arrival<'i>>,
-    /// How many are in, or given up.
+/// What came of a session that closes by itself.
+pub(crate) struct Visited {
+    /// All messages, in the order in which they came; `None` for one that nobody posted like this.
+    pub(crate) mail: Vec<Option<Label>>,
+    /// No message was handed out before this.
+    pub(crate) started: Instant,
+    /// By now all had come, or should have.
+    pub(crate) finished: Instant,
+}
+
+/// Sessions on one poller. Session `i` has the token `i`.
+pub(crate) struct Fleet<'f> {
+    bench: &'f Bench,
+    plan: Vec<(&'f Identity, Stay)>,
+    members: Vec<Member<'f>>,
+    at_once: usize,
+    /// How many may begin.
+    limit: usize,
+    /// How many of them are where they are to be, or given up.
     settled: usize,
-    logins: &'d mut Logins,
+    /// How many went wrong.
+    wrong: usize,
+    looked: Instant,
+    /// When any of them had something.
+    last_event: Instant,
+    pub(crate) logins: Logins,
 }
 
-struct Arrival<'i> {
-    session: Option<Session<'i>>,
+struct Member<'f> {
+    stay: Stay,
+    /// `None`: it is over.
+    session: Option<Session<'f>>,
+    visited: Visited,
     began: Instant,
-    /// When it was begun the last time.
-    since: Instant,
     tries: u32,
+    logged_in: Option<Instant>,
+    /// When mail came, or the Close went, or it was begun the last time.
+    last_event: Instant,
+    is_closing: bool,
     is_settled: bool,
+    is_wrong: bool,
 }
 
-impl<'i> Door<'_, 'i> {
-    /// Begins some. Returns whether more can begin at once.
-    fn invite(&mut self, poller: &Poller, at_once: usize) -> Result<bool, String> {
-        let room = self.identities.len().min(self.settled.saturating_add(at_once));
+impl<'f> Fleet<'f> {
+    /// Sessions that begin `at_once` at a time.
+    pub(crate) fn new(bench: &'f Bench, plan: impl IntoIterator<Item = (&'f Identity, Stay)>, at_once: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            bench,
+            plan: plan.into_iter().collect(),
+            members: Vec::new(),
+            at_once,
+            limit: 0,
+            settled: 0,
+            wrong: 0,
+            looked: now,
+            last_event: now,
+            logins: Logins::default(),
+        }
+    }
+
+    /// Sessions that are held.
+    pub(crate) fn held(bench: &'f Bench, identities: &'f [Identity], at_once: usize) -> Self {
+        Self::new(bench, identities.iter().map(|identity| (identity, Stay::Held)), at_once)
+    }
+
+    /// How many there are to be.
+    pub(crate) fn len(&self) -> usize {
+        self.plan.len()
+    }
+
+    /// How many are there now.
+    pub(crate) fn open(&self) -> usize {
+        self.members.iter().filter(|member| member.session.is_some()).count()
+    }
+
+    /// Logs in until the first `count` are logged in or given up, which is noted.
+    ///
+    /// # Errors
+    /// Those of the system, or a server that refuses too many.
+    pub(crate) fn log_in(&mut self, poller: &mut Poller, count: usize) -> Result<(), String> {
+        self.limit = count;
+        self.run(poller, |_, _, _| {})?;
+        if self.logins.is_hopeless() {
+            return Err(format!("too many logins are refused: {}", self.logins.faults));
+        }
+        Ok(())
+    }
+
+    /// Closes all and waits for the end of each. Mail that still comes goes to `hear` with its session's index.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn close(
+        &mut self,
+        poller: &mut Poller,
+        hear: impl FnMut(usize, &[u8], &mut Faults),
+    ) -> Result<(), String> {
+        self.last_event = Instant::now();
+        self.limit = self.members.len();
+        for index in 0..self.limit {
+            self.members[index].is_settled = self.members[index].session.is_none();
+            if let Err(why) = self.members[index].close(self.last_event) {
+                self.end(index, Err(format!("at the close: {why}")));
+            }
+        }
+        self.settled = self.members.iter().filter(|member| member.is_settled).count();
+        self.run(poller, hear)
+    }
+
+    fn run(&mut self, poller: &mut Poller, hear: impl FnMut(usize, &[u8], &mut Faults)) -> Result<(), String> {
+        drive(poller, &mut Run { fleet: self, hear })
+    }
+
+    /// Begins some, up to the limit. Returns whether more can begin at once.
+    fn begin(&mut self, poller: &Poller) -> Result<bool, String> {
+        let room = self.limit.min(self.settled.saturating_add(self.at_once));
         for _ in 0..CONNECTS_IN_A_ROW {
-            let index = self.arrivals.len();
-            if index >= room {
+            let index = self.members.len();
+            if index >= room || self.wrong >= WRONG_ENOUGH {
                 return Ok(false);
             }
-            let session = self.connect(index, poller)?;
-            let now = Instant::now();
-            self.arrivals.push(Arrival {
-                session: Some(session),
-                began: now,
-                since: now,
+            let (started, stay) = (Instant::now(), self.plan[index].1);
+            let session = Some(self.connect(index, poller)?);
+            self.members.push(Member {
+                stay,
+                session,
+                visited: Visited {
+                    mail: Vec::new(),
+                    started,
+                    finished: started,
+                },
+                began: started,
                 tries: 1,
+                logged_in: None,
+                last_event: started,
+                is_closing: false,
                 is_settled: false,
+                is_wrong: false,
             });
         }
         Ok(true)
     }
 
-    fn connect(&self, index: usize, poller: &Poller) -> Result<Session<'i>, String> {
-        let token = self.first_token + index;
-        Session::connect(&self.bench.peer, &self.identities[index], poller.registry(), token)
+    fn connect(&self, index: usize, poller: &Poller) -> Result<Session<'f>, String> {
+        Session::connect(&self.bench.peer, self.plan[index].0, poller.registry(), index)
             .map_err(|error| format!("connection {index}: {error}"))
     }
 
-    fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
-        let Some(index) = ready.token.checked_sub(self.first_token) else {
+    /// Reads what a session has. Mail of one that is held goes to `hear`.
+    ///
+    /// # Errors
+    /// A login can't be begun again.
+    pub(crate) fn serve(
+        &mut self,
+        ready: Ready,
+        poller: &mut Poller,
+        mut hear: impl FnMut(usize, &[u8], &mut Faults),
+    ) -> Result<(), String> {
+        let (index, logins) = (ready.token, &mut self.logins);
+        let Some(member) = self.members.get_mut(index) else {
             return Ok(());
         };
-        let Some(arrival) = self.arrivals.get_mut(index) else {
+        let Some(session) = &mut member.session else {
             return Ok(());
         };
-        let Some(session) = &mut arrival.session else {
-            return Ok(());
-        };
-        let mut is_in = false;
-        let result = session.pump(ready, poller.scratch(), |said| is_in |= said == Said::LoggedIn);
-        if is_in {
-            arrival.is_settled = true;
-            self.settled += 1;
-            self.logins.latencies.add(arrival.began.elapsed());
-            self.bench.progress.add(1);
-        }
-        match result {
-            Ok(()) => Ok(()),
-            Err(why) if arrival.is_settled => {
-                arrival.session = None;
-                self.logins
-                    .faults
-                    .note(Fault::Broken, || format!("session {index}: {why}"));
-                Ok(())
+        let (mut is_closed, mut has_all, mut has_mail) = (false, false, false);
+        let was_in = member.logged_in.is_some();
+        let pumped = session.pump(ready, poller.scratch(), |said| match said {
+            Said::LoggedIn => {
+                member.logged_in = Some(Instant::now());
+                has_all |= member.stay == Stay::InPassing;
             }
-            Err(why) => self.fail(index, &why, poller),
+            Said::Mail(body) => {
+                has_mail = true;
+                let label = match member.stay {
+                    Stay::Held => return hear(index, body, &mut logins.faults),
+                    Stay::InPassing => None,
+                    Stay::Until(last, size) => Label::read(body, size).inspect(|label| has_all |= *label == last),
+                };
+                member.visited.mail.push(label);
+            }
+            Said::Closed => is_closed = true,
+        });
+        let now = Instant::now();
+        self.last_event = now;
+        if has_mail {
+            member.last_event = now;
         }
+        if let Some(at) = member.logged_in.filter(|_| !was_in) {
+            logins.latencies.add(at - member.began);
+            self.bench.progress.add(1);
+            if member.stay == Stay::Held {
+                self.settle(index);
+            }
+        }
+        let over = match pumped {
+            Ok(()) if has_all => self.members[index].close(now).map(|()| is_closed),
+            result => result.map(|()| is_closed),
+        };
+        self.judge(index, over, poller)
     }
 
+    /// Ends what takes too long.
     fn look_at_time(&mut self, poller: &Poller) -> Result<(), String> {
-        let timeout = self.bench.manner.timeout;
-        for index in 0..self.arrivals.len() {
-            let arrival = &self.arrivals[index];
-            if !arrival.is_settled && arrival.since.elapsed() > timeout {
-                self.fail(index, &format!("no answer in {timeout:?}"), poller)?;
+        let (timeout, stands_still) = (self.bench.manner.timeout, self.last_event.elapsed() > PATIENCE);
+        for index in 0..self.members.len() {
+            let member = &mut self.members[index];
+            if member.session.is_none() {
+                continue;
+            }
+            let waited = member.last_event.elapsed();
+            let over = match member.logged_in {
+                _ if member.is_closing && stands_still => Err(format!("no end of the stream in {PATIENCE:?}")),
+                None if !member.is_closing && waited > timeout => Err(format!("no answer in {timeout:?}")),
+                Some(at)
+                    if member.stay != Stay::Held && !member.is_closing && waited.min(at.elapsed()) > MAIL_PATIENCE =>
+                {
+                    let due = member.last_event.max(at) + MAIL_DUE;
+                    let closed = member.close(Instant::now());
+                    member.visited.finished = due;
+                    self.wrong += usize::from(closed.is_ok());
+                    closed.map(|()| false)
+                }
+                _ => continue,
+            };
+            self.judge(index, over, poller)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a session that is over, or has the login begin again if that was dropped.
+    fn judge(&mut self, index: usize, over: Result<bool, String>, poller: &Poller) -> Result<(), String> {
+        match over {
+            Ok(false) => {}
+            Ok(true) => self.end(index, Ok(())),
+            Err(why) if self.members[index].logged_in.is_some() || self.members[index].is_closing => {
+                self.end(index, Err(why));
+            }
+            Err(why) if self.logins.fail(self.bench.manner, self.members[index].tries, &why) => {
+                let session = self.connect(index, poller)?;
+                let (member, now) = (&mut self.members[index], Instant::now());
+                member.session = Some(session);
+                member.tries += 1;
+                member.visited.started = now;
+                member.last_event = now;
+            }
+            Err(_) => {
+                self.wrong += 1;
+                self.members[index].is_wrong = true;
+                self.members[index].session = None;
+                self.settle(index);
             }
         }
         Ok(())
     }
 
-    fn fail(&mut self, index: usize, why: &str, poller: &Poller) -> Result<(), String> {
-        let tries = self.arrivals[index].tries;
-        let again = self.logins.fail(self.bench.manner, tries, why);
-        let session = if again {
-            Some(self.connect(index, poller)?)
-        } else {
-            None
-        };
-        let arrival = &mut self.arrivals[index];
-        arrival.is_settled = !again;
-        self.settled += usize::from(!again);
-        arrival.session = session;
-        arrival.tries += 1;
-        arrival.since = Instant::now();
+    fn end(&mut self, index: usize, result: Result<(), String>) {
+        if let Err(why) = result {
+            self.logins
+                .faults
+                .note(Fault::Broken, || format!("session {index}: {why}"));
+            self.wrong += 1;
+            self.members[index].is_wrong = true;
+        }
+        self.members[index].session = None;
+        self.settle(index);
+    }
+
+    fn settle(&mut self, index: usize) {
+        self.settled += usize::from(!std::mem::replace(&mut self.members[index].is_settled, true));
+    }
+}
+
+impl Member<'_> {
+    fn close(&mut self, now: Instant) -> Result<(), String> {
+        if let Some(session) = self.session.as_mut().filter(|_| !self.is_closing) {
+            self.is_closing = true;
+            self.visited.finished = now;
+            self.last_event = now;
+            session.close().map_err(|error| error.to_string())?;
+        }
         Ok(())
     }
 }
 
-/// Closes all sessions and waits for the end of each. Mail that still comes is told to `hear` with its session's index.
-pub(crate) fn close_all(
-    poller: &mut Poller,
-    sessions: &mut [Option<Session<'_>>],
-    first_token: usize,
-    faults: &mut Faults,
-    mut hear: impl FnMut(usize, &[u8], &mut Faults),
-) {
-    for slot in sessions.iter_mut() {
-        if let Some(Err(error)) = slot.as_mut().map(Session::close) {
-            faults.note(Fault::Broken, || format!("at the close: {error}"));
-            *slot = None;
+/// A fleet on its own, until all that may begin are settled.
+struct Run<'r, 'f, H> {
+    fleet: &'r mut Fleet<'f>,
+    hear: H,
+}
+
+impl<H: FnMut(usize, &[u8], &mut Faults)> Actor for Run<'_, '_, H> {
+    fn turn(&mut self, poller: &mut Poller, now: Instant) -> Result<Turn, String> {
+        let fleet = &mut *self.fleet;
+        let has_room = fleet.begin(poller)?;
+        if now.saturating_duration_since(fleet.looked) >= TICK {
+            fleet.looked = now;
+            fleet.look_at_time(poller)?;
+        }
+        if fleet.settled == fleet.members.len() && (fleet.settled == fleet.limit || fleet.wrong >= WRONG_ENOUGH) {
+            return Ok(Turn::Over);
+        }
+        Ok(Turn::Wait(if has_room { Duration::ZERO } else { TICK }))
+    }
+
+    fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
+        self.fleet.serve(ready, poller, &mut self.hear)
+    }
+}
+
+/// Makes all visits, `at_once` at a time, and returns what came of each, in their order, `None` of one that went wrong:
+/// that is noted with the logins.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn visit_all<'f>(
+    bench: &'f Bench,
+    plan: impl IntoIterator<Item = (&'f Identity, Stay)>,
+    at_once: usize,
+    logins: &mut Logins,
+) -> Result<Vec<Option<Visited>>, String> {
+    let mut fleet = Fleet::new(bench, plan, at_once);
+    fleet.limit = fleet.plan.len();
+    let mut poller = Poller::new().map_err(|error| error.to_string())?;
+    let result = fleet.run(&mut poller, |_, _, _| {});
+    let mut visited: Vec<_> = fleet
+        .members
+        .into_iter()
+        .map(|member| (!member.is_wrong).then_some(member.visited))
+        .collect();
+    for _ in visited.len()..fleet.plan.len() {
+        fleet
+            .logins
+            .faults
+            .note(Fault::Broken, || "a session not begun after those".to_owned());
+        visited.push(None);
+    }
+    logins.merge(fleet.logins);
+    result.map(|()| visited)
+}
+
+/// Each logs in and closes; mail that comes to one is a fault.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn pass(bench: &Bench, identities: &[Identity], at_once: usize, logins: &mut Logins) -> Result<(), String> {
+    let plan = identities.iter().map(|identity| (identity, Stay::InPassing));
+    for visited in visit_all(bench, plan, at_once, logins)?.into_iter().flatten() {
+        for _ in visited.mail {
+            logins.faults.note(Fault::Corrupt, || "mail for a new id".to_owned());
         }
     }
-    let mut open = sessions.iter().flatten().count();
-    let mut ready = Vec::new();
-    let mut since = Instant::now();
-    while open > 0 && since.elapsed() < PATIENCE {
-        if let Err(error) = poller.wait(Duration::from_secs(1), &mut ready) {
-            faults.note(Fault::Broken, || error.to_string());
-            return;
-        }
-        for &one in &ready {
-            let Some(index) = one.token.checked_sub(first_token) else {
-                continue;
-            };
-            let Some(slot) = sessions.get_mut(index) else { continue };
-            let Some(session) = slot else { continue };
-            since = Instant::now();
-            let mut is_closed = false;
-            let result = session.pump(one, poller.scratch(), |said| match said {
-                Said::Mail(body) => hear(index, body, faults),
-                Said::Closed => is_closed = true,
-                Said::LoggedIn => {}
-            });
-            if let Err(why) = &result {
-                faults.note(Fault::Broken, || format!("at the close: {why}"));
-            }
-            if is_closed || result.is_err() {
-                *slot = None;
-                open -= 1;
-            }
-        }
-    }
-    for _ in sessions.iter().flatten() {
-        faults.note(Fault::Broken, || format!("a Close got no answer in {PATIENCE:?}"));
-    }
+    Ok(())
 }

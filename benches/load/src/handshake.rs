@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::bench::{Bench, PATIENCE};
+use crate::drive::{Actor, TICK, Turn, drive};
 use crate::faults::{Fault, Faults};
 use crate::identity::Away;
 use crate::latencies::Latencies;
-use crate::mail::Label;
+use crate::mail::{Label, Letter};
 use crate::options::{at_least, size};
-use crate::poster::{Posted, Poster};
+use crate::poster::Poster;
 use crate::process::Cpu;
 use crate::report::{Report, Section, as_f64};
 use crate::tls::Tls;
 use crate::wire::{Poller, Ready};
-use crate::{Bench, PATIENCE};
 
 /// Connections before those that count, for each at a time: with them come the first tickets.
 const WARM_UP_ROUNDS: usize = 2;
 const TTL_SECONDS: u64 = 5;
-const TICK: Duration = Duration::from_millis(200);
 /// After so many that went wrong none is begun any more, for the server's case is clear.
 const WRONG_ENOUGH: usize = 100;
 
@@ -95,8 +95,13 @@ impl Visitors {
                         latencies: Latencies::default(),
                         faults: Faults::default(),
                         wrong: 0,
+                        looked: Instant::now(),
                     };
-                    scope.spawn(move || desk.work().map(|()| (desk.latencies, desk.faults)))
+                    scope.spawn(move || {
+                        let mut poller = Poller::new().map_err(|error| error.to_string())?;
+                        drive(&mut poller, &mut desk)?;
+                        Ok::<_, String>((desk.latencies, desk.faults))
+                    })
                 })
                 .collect();
             let (mut latencies, mut faults) = (Latencies::default(), Faults::default());
@@ -121,57 +126,28 @@ struct Desk<'d> {
     latencies: Latencies,
     faults: Faults,
     wrong: usize,
+    looked: Instant,
 }
 
-impl Desk<'_> {
-    fn work(&mut self) -> Result<(), String> {
-        let mut poller = Poller::new().map_err(|error| error.to_string())?;
-        let mut ready = Vec::new();
-        let mut looked = Instant::now();
-        loop {
-            for token in 0..self.rooms.len() {
-                if self.rooms[token].is_none() && self.left > 0 && self.wrong < WRONG_ENOUGH {
-                    self.left -= 1;
-                    self.rooms[token] = Some(self.begin(&poller, token)?);
-                }
-            }
-            if self.rooms.iter().all(Option::is_none) {
-                return Ok(());
-            }
-            poller.wait(TICK, &mut ready).map_err(|error| error.to_string())?;
-            for &one in &ready {
-                self.serve(one, &mut poller);
-            }
-            if looked.elapsed() >= TICK {
-                looked = Instant::now();
-                self.look_at_time();
+impl Actor for Desk<'_> {
+    fn turn(&mut self, poller: &mut Poller, now: Instant) -> Result<Turn, String> {
+        if now.saturating_duration_since(self.looked) >= TICK {
+            self.looked = now;
+            self.look_at_time();
+        }
+        for token in 0..self.rooms.len() {
+            if self.rooms[token].is_none() && self.left > 0 && self.wrong < WRONG_ENOUGH {
+                self.left -= 1;
+                self.rooms[token] = Some(self.begin(poller, token)?);
             }
         }
+        let is_over = self.rooms.iter().all(Option::is_none);
+        Ok(if is_over { Turn::Over } else { Turn::Wait(TICK) })
     }
 
-    fn begin(&self, poller: &Poller, token: usize) -> Result<Poster, String> {
-        let mut poster = Poster::connect(&self.bench.peer, self.size, poller.registry(), token)
-            .map_err(|error| error.to_string())?;
-        let message = Posted {
-            recipient: u32::try_from(token).unwrap_or(u32::MAX),
-            sequence: 0,
-            at: Instant::now(),
-        };
-        let label = Label {
-            sender: 0,
-            recipient: message.recipient,
-            sequence: 0,
-            since_epoch: Duration::ZERO,
-        };
-        poster.post(&self.away.ids[token], TTL_SECONDS, message, |output| {
-            label.write(output, self.size);
-        });
-        Ok(poster)
-    }
-
-    fn serve(&mut self, ready: Ready, poller: &mut Poller) {
+    fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
         let Some(Some(poster)) = self.rooms.get_mut(ready.token) else {
-            return;
+            return Ok(());
         };
         let mut answered = None;
         let pumped = poster.pump(ready, poller.scratch(), |posted, answer| {
@@ -184,9 +160,29 @@ impl Desk<'_> {
             }
             (Some((_, Err(why))), _) => self.note(Fault::Refused, why),
             (None, Err(why)) => self.note(Fault::Broken, why),
-            (None, Ok(())) => return,
+            (None, Ok(())) => return Ok(()),
         }
         self.rooms[ready.token] = None;
+        Ok(())
+    }
+}
+
+impl Desk<'_> {
+    fn begin(&self, poller: &Poller, token: usize) -> Result<Poster, String> {
+        let mut poster = Poster::connect(&self.bench.peer, self.size, poller.registry(), token)
+            .map_err(|error| error.to_string())?;
+        let letter = Letter {
+            id: &self.away.ids[token],
+            label: Label {
+                sender: 0,
+                recipient: u32::try_from(token).unwrap_or(u32::MAX),
+                sequence: 0,
+                since_epoch: Duration::ZERO,
+            },
+            ttl_seconds: TTL_SECONDS,
+        };
+        poster.post(&letter, Instant::now());
+        Ok(poster)
     }
 
     fn look_at_time(&mut self) {

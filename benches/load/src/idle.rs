@@ -2,18 +2,19 @@
 //!
 //! It measures no CPU time, since such a session takes none.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::bench::{Bench, PATIENCE};
+use crate::drive::{Actor, TICK, Turn, drive};
 use crate::faults::{Fault, Faults};
-use crate::fleet::{self, LOGINS_AT_ONCE, Logins};
+use crate::fleet::{Fleet, LOGINS_AT_ONCE};
 use crate::identity::Identity;
-use crate::mail::Label;
-use crate::prefill::{Letter, post_all};
+use crate::ledger::Ledger;
+use crate::mail::{Label, Letter};
+use crate::prefill::post_all;
 use crate::process::{resident_kib, tell_memory};
 use crate::report::{Report, Section};
-use crate::session::{Said, Session};
-use crate::wire::Poller;
-use crate::{Bench, PATIENCE};
+use crate::wire::{Poller, Ready};
 
 /// Sessions before those that count.
 const WARM_UP: usize = 100;
@@ -28,125 +29,123 @@ const TTL_SECONDS: u64 = 60;
 /// The sessions couldn't be had.
 pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
     let identities = Identity::generate(WARM_UP + count)?;
-    let (warm_up, held) = identities.split_at(WARM_UP);
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
     let mut report = Report::new("idle");
     let mut section = Section::new("server");
-    let mut logins = Logins::default();
 
     bench.progress.begin("idle: logins");
-    let mut sessions = fleet::log_in(bench, &mut poller, warm_up, (0, LOGINS_AT_ONCE), &mut logins)?;
+    let mut fleet = Fleet::held(bench, &identities, LOGINS_AT_ONCE);
+    fleet.log_in(&mut poller, WARM_UP)?;
     let before = resident_kib(bench.peer.process)?;
-    sessions.extend(fleet::log_in(
-        bench,
-        &mut poller,
-        held,
-        (WARM_UP, LOGINS_AT_ONCE),
-        &mut logins,
-    )?);
+    fleet.log_in(&mut poller, identities.len())?;
     section.count("sessions", count as u64);
-    section.count("login_retries", logins.retries);
+    section.count("login_retries", fleet.logins.retries);
     tell_memory(&mut section, "session", count, bench.peer.process, before)?;
 
-    let mut faults = logins.faults;
-    let mut awaited = Awaited::choose(identities.len());
-    awaited.post(bench, &identities, &mut faults)?;
-    awaited.read(&mut poller, &mut sessions, &mut faults)?;
-    fleet::close_all(&mut poller, &mut sessions, 0, &mut faults, |index, body, faults| {
-        awaited.receive(index, body, faults);
-    });
-    section.count("messages", awaited.recipients.len() as u64);
-    section.count("messages_came", awaited.came() as u64);
-    for _ in awaited.came()..awaited.recipients.len() {
-        faults.note(Fault::Lost, || "a message to an idle session".to_owned());
+    let mut awaited = Awaited::choose(&identities);
+    awaited.post(bench, &mut report.faults)?;
+    let last_event = Instant::now();
+    drive(
+        &mut poller,
+        &mut Reading {
+            fleet: &mut fleet,
+            awaited: &mut awaited,
+            last_event,
+        },
+    )?;
+    fleet.close(&mut poller, |session, body, faults| {
+        awaited.receive(session, body, faults);
+    })?;
+    report.faults.merge(fleet.logins.faults);
+    section.count("messages", awaited.ledgers.len() as u64);
+    section.count("messages_came", awaited.came);
+    for (session, _) in awaited.ledgers.iter().filter(|(_, ledger)| !ledger.is_settled()) {
+        report
+            .faults
+            .note(Fault::Lost, || format!("a message to idle session {session}"));
     }
     report.add(section);
-    report.faults.merge(faults);
     Ok(report)
 }
 
-/// Who is to get a message, and who has got it.
-struct Awaited {
-    /// By index of the session.
-    recipients: Vec<usize>,
-    have: Vec<bool>,
+/// Reads until all have theirs, or nothing more comes.
+struct Reading<'r, 'f> {
+    fleet: &'r mut Fleet<'f>,
+    awaited: &'r mut Awaited<'f>,
+    last_event: Instant,
 }
 
-impl Awaited {
-    /// Picks some of so many sessions, from all over.
-    fn choose(sessions: usize) -> Self {
-        let step = (sessions / SAMPLE).max(1);
-        let recipients: Vec<_> = (0..sessions).step_by(step).take(SAMPLE).collect();
+impl Actor for Reading<'_, '_> {
+    fn turn(&mut self, _: &mut Poller, now: Instant) -> Result<Turn, String> {
+        let is_settled = self.awaited.ledgers.iter().all(|(_, ledger)| ledger.is_settled());
+        if is_settled || now.saturating_duration_since(self.last_event) > PATIENCE {
+            return Ok(Turn::Over);
+        }
+        Ok(Turn::Wait(TICK))
+    }
+
+    fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
+        self.last_event = Instant::now();
+        let awaited = &mut *self.awaited;
+        self.fleet.serve(ready, poller, |session, body, faults| {
+            awaited.receive(session, body, faults);
+        })
+    }
+}
+
+/// The sessions that are to get a message.
+struct Awaited<'a> {
+    identities: &'a [Identity],
+    /// With the index of the session.
+    ledgers: Vec<(usize, Ledger)>,
+    came: u64,
+}
+
+impl<'a> Awaited<'a> {
+    /// Picks some, from all over.
+    fn choose(identities: &'a [Identity]) -> Self {
+        let step = (identities.len() / SAMPLE).max(1);
+        let sessions = (0..identities.len()).step_by(step).take(SAMPLE);
         Self {
-            have: vec![false; recipients.len()],
-            recipients,
+            identities,
+            ledgers: sessions.map(|session| (session, Ledger::default())).collect(),
+            came: 0,
         }
     }
 
-    fn post(&self, bench: &Bench, identities: &[Identity], faults: &mut Faults) -> Result<(), String> {
-        let mut next = self.recipients.iter();
+    fn post(&mut self, bench: &Bench, faults: &mut Faults) -> Result<(), String> {
+        let mut next = self.ledgers.iter_mut();
         let letters = |_| {
-            next.next().map(|index| Letter {
-                id: &identities[*index].id,
-                label: label_for(*index),
+            next.next().map(|(session, ledger)| Letter {
+                id: &self.identities[*session].id,
+                label: label(*session, ledger.post()),
                 ttl_seconds: TTL_SECONDS,
             })
         };
         post_all(bench, SIZE, letters, |_, _| {}, faults)
     }
 
-    /// Reads until all have theirs, or nothing more comes.
-    fn read(
-        &mut self,
-        poller: &mut Poller,
-        sessions: &mut [Option<Session<'_>>],
-        faults: &mut Faults,
-    ) -> Result<(), String> {
-        let mut ready = Vec::new();
-        while self.came() < self.recipients.len() {
-            poller.wait(PATIENCE, &mut ready).map_err(|error| error.to_string())?;
-            if ready.is_empty() {
-                return Ok(());
-            }
-            for &one in &ready {
-                let Some(Some(session)) = sessions.get_mut(one.token) else {
-                    continue;
-                };
-                let result = session.pump(one, poller.scratch(), |said| {
-                    if let Said::Mail(body) = said {
-                        self.receive(one.token, body, faults);
-                    }
-                });
-                if let Err(why) = result {
-                    faults.note(Fault::Broken, || format!("session {}: {why}", one.token));
-                    sessions[one.token] = None;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn receive(&mut self, session: usize, body: &[u8], faults: &mut Faults) {
-        let place = self.recipients.iter().position(|index| *index == session);
-        match place.filter(|_| Label::read(body, SIZE) == Some(label_for(session))) {
-            Some(place) if self.have[place] => faults.note(Fault::Duplicated, || format!("session {session}")),
-            Some(place) => self.have[place] = true,
+        let ledger = self.ledgers.iter_mut().find(|(index, _)| *index == session);
+        let right = Label::read(body, SIZE).filter(|read| *read == label(session, read.sequence));
+        match ledger
+            .zip(right)
+            .map(|((_, ledger), label)| ledger.receive(label.sequence))
+        {
+            Some(Ok(())) => self.came += 1,
+            Some(Err(fault)) => faults.note(fault, || format!("session {session}")),
             None => faults.note(Fault::Corrupt, || {
                 format!("session {session} got {}", body.escape_ascii())
             }),
         }
     }
-
-    fn came(&self) -> usize {
-        self.have.iter().filter(|has| **has).count()
-    }
 }
 
-fn label_for(session: usize) -> Label {
+fn label(session: usize, sequence: u32) -> Label {
     Label {
         sender: 0,
         recipient: u32::try_from(session).unwrap_or(u32::MAX),
-        sequence: 0,
+        sequence,
         since_epoch: Duration::ZERO,
     }
 }

@@ -3,14 +3,22 @@
 //! A message may or may not be there in the moments around its deadline, since nobody but the server knows that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::faults::{Fault, Faults};
-use crate::prefill::Stored;
-use crate::visits::Visited;
+use crate::fleet::Visited;
 
 /// The server's clock stands still for the length of one of its turns, and counts whole milliseconds.
 pub(crate) const CLOCK_SLACK: Duration = Duration::from_millis(100);
+
+/// When a message was stored, at no moment before the first, nor after the second, and for how long, if the server has
+/// reported that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) posted: Instant,
+    pub(crate) acknowledged: Instant,
+    pub(crate) ttl: Option<Duration>,
+}
 
 /// What a visit found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +88,6 @@ impl Expected {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::mail::Label;
 

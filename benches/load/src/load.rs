@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::faults::Faults;
 use crate::latencies::Latencies;
 use crate::options::{at_least, rate, size};
@@ -16,6 +16,8 @@ use crate::process::{Cpu, Spent};
 use crate::wake_ups;
 
 const WARM_UP: Duration = Duration::from_secs(1);
+/// A window that nothing outlasts.
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What load to make. Its connections and its rate are those of all threads together.
 #[derive(Debug, Clone, Copy, Args)]

@@ -7,18 +7,16 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::beside::{self, Phase, Waits};
 use crate::faults::Fault;
-use crate::fleet::{self, Logins};
+use crate::fleet::{self, Fleet, Logins};
 use crate::identity::{Away, Identity};
 use crate::load::Plan;
 use crate::options::{at_least, rate, size};
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section, as_f64};
 use crate::sample::{self, SAMPLE};
-use crate::session::Session;
-use crate::visits::{Visit, visit_all};
 use crate::wire::Poller;
 
 /// Logins before those that count.
@@ -65,7 +63,7 @@ pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     let mut section = Section::new("server");
     let mut warming = Logins::default();
     bench.progress.begin("login: warming up");
-    pass(bench, warm_up, WARM_UP_AT_ONCE, &mut warming)?;
+    fleet::pass(bench, warm_up, WARM_UP_AT_ONCE, &mut warming)?;
     report.faults.merge(warming.faults);
 
     let (mut logins, waits) = storm.measure(bench, identities, &away, &mut section)?;
@@ -90,8 +88,8 @@ pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Sessions that one thread holds, on its poller.
-type Held<'i> = (Poller, Vec<Option<Session<'i>>>);
+/// Sessions that one thread holds, and its poller.
+type Held<'i> = (Poller, Fleet<'i>);
 
 impl Storm {
     fn measure(
@@ -116,12 +114,13 @@ impl Storm {
             let waits = posters.map(|posters| posters.join().map_err(|_| "a thread of this program panicked"));
             let (mut logins, mut held) = result?;
             bench.progress.begin("closing the sessions");
-            for (poller, sessions) in &mut held {
-                fleet::close_all(poller, sessions, 0, &mut logins.faults, |session, body, faults| {
+            for (poller, fleet) in &mut held {
+                fleet.close(poller, |session, body, faults| {
                     faults.note(Fault::Corrupt, || {
                         format!("mail for new id {session}: {}", body.escape_ascii())
                     });
-                });
+                })?;
+                logins.merge(std::mem::take(&mut fleet.logins));
             }
             Ok((logins, waits.transpose()?.transpose()?))
         })
@@ -129,7 +128,7 @@ impl Storm {
 
     fn log_in<'i>(
         &self,
-        bench: &Bench,
+        bench: &'i Bench,
         identities: &'i [Identity],
         section: &mut Section,
     ) -> Result<(Logins, Vec<Held<'i>>), String> {
@@ -175,29 +174,19 @@ impl Storm {
 
     fn work<'i>(
         &self,
-        bench: &Bench,
+        bench: &'i Bench,
         identities: &'i [Identity],
         at_once: usize,
     ) -> Result<(Logins, Option<Held<'i>>), String> {
         let mut logins = Logins::default();
         if !self.hold {
-            pass(bench, identities, at_once, &mut logins)?;
+            fleet::pass(bench, identities, at_once, &mut logins)?;
             return Ok((logins, None));
         }
         let mut poller = Poller::new().map_err(|error| error.to_string())?;
-        let sessions = fleet::log_in(bench, &mut poller, identities, (0, at_once), &mut logins)?;
-        Ok((logins, Some((poller, sessions))))
+        let mut fleet = Fleet::held(bench, identities, at_once);
+        fleet.log_in(&mut poller, identities.len())?;
+        logins.merge(std::mem::take(&mut fleet.logins));
+        Ok((logins, Some((poller, fleet))))
     }
-}
-
-/// Each logs in and closes.
-fn pass(bench: &Bench, identities: &[Identity], at_once: usize, logins: &mut Logins) -> Result<(), String> {
-    let visits: Vec<_> = identities.iter().map(Visit::in_passing).collect();
-    let visited = visit_all(bench, &visits, at_once, logins).map_err(|error| error.to_string())?;
-    for label in visited.into_iter().flatten().flat_map(|visited| visited.mail) {
-        logins
-            .faults
-            .note(Fault::Corrupt, || format!("mail for a new id: {label:?}"));
-    }
-    Ok(())
 }

@@ -33,6 +33,15 @@ pub(crate) struct Label {
     pub(crate) since_epoch: Duration,
 }
 
+/// A message that is to be posted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Letter<'l> {
+    /// Recipient.
+    pub(crate) id: &'l str,
+    pub(crate) label: Label,
+    pub(crate) ttl_seconds: u64,
+}
+
 impl Label {
     /// Appends the body, of `size` bytes and at least [`LEAST_BYTES`].
     pub(crate) fn write(&self, body: &mut Vec<u8>, size: usize) {

@@ -8,10 +8,13 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod attack;
+mod bench;
 mod beside;
 mod books;
 mod burst;
 mod crew;
+mod drive;
+mod exchange;
 mod expiry;
 mod faults;
 mod fleet;
@@ -37,58 +40,20 @@ mod sample;
 mod session;
 mod tls;
 mod traffic;
-mod visits;
 mod wake_ups;
 mod wire;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use npchat::server::system::{self, FileLimit};
 
-use self::fleet::Manner;
+use self::bench::Bench;
 use self::options::{Child, Options, Scenario};
-use self::peer::Peer;
-use self::progress::Progress;
 use self::report::{Report, Section};
-
-/// Longest that a server may be silent that owes something: far longer than one takes that works, on a machine that is
-/// slow and does a lot else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A usage error, as clap has it.
 const USAGE: u8 = 2;
-
-/// What every scenario needs to know.
-#[derive(Clone)]
-pub(crate) struct Bench {
-    /// What is measured.
-    pub(crate) peer: Peer,
-    /// How logins are gone about.
-    pub(crate) manner: Manner,
-    /// Threads of this program that make load.
-    pub(crate) threads: usize,
-    /// What is told meanwhile.
-    pub(crate) progress: Progress,
-}
-
-impl Bench {
-    /// The same against another peer.
-    pub(crate) fn against(&self, peer: Peer) -> Self {
-        Self { peer, ..self.clone() }
-    }
-
-    /// Share of thread `thread` in `count` things.
-    pub(crate) fn share(&self, count: usize, thread: usize) -> usize {
-        count / self.threads + usize::from(thread < count % self.threads)
-    }
-
-    /// How many things the threads before `thread` have.
-    pub(crate) fn shares_before(&self, count: usize, thread: usize) -> usize {
-        (0..thread).map(|thread| self.share(count, thread)).sum()
-    }
-}
 
 /// Runs the scenario. Ends with 1 if anything was wrong with the server, or it couldn't be measured; with 2 if the options
 /// are.

@@ -10,8 +10,9 @@ use npchat::server::system;
 use serde::de::DeserializeOwned;
 
 use crate::attack::{self, Attack};
+use crate::bench::{Bench, Manner};
 use crate::burst::Burst;
-use crate::fleet::Manner;
+use crate::floor;
 use crate::handshake::Visitors;
 use crate::load::Plan;
 use crate::login::Storm;
@@ -21,7 +22,6 @@ use crate::process::Process;
 use crate::progress::Progress;
 use crate::tls;
 use crate::traffic::Traffic;
-use crate::{Bench, floor};
 
 /// Loads a running server and checks all that it does
 #[derive(Debug, Parser)]

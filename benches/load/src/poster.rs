@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mio::Registry;
 use serde_json::Value;
 
+use crate::mail::{Label, Letter};
 use crate::peer::Peer;
 use crate::wire::{Ready, Wire};
 
@@ -22,16 +23,15 @@ pub(crate) struct Poster {
     in_flight: VecDeque<Posted>,
     /// Request head between the id and the time to live.
     head: String,
+    /// Bytes of each message.
+    size: usize,
     is_up: bool,
 }
 
 /// A message in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Posted {
-    /// What the sender calls its recipient.
-    pub(crate) recipient: u32,
-    /// How many the sender has posted before, to whomever it counts by.
-    pub(crate) sequence: u32,
+    pub(crate) label: Label,
     /// When it was to be written.
     pub(crate) at: Instant,
 }
@@ -50,6 +50,7 @@ impl Poster {
             wire: Wire::connect(peer, registry, token)?,
             in_flight: VecDeque::new(),
             head: format!(" HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\nTTL: "),
+            size,
             is_up: false,
         })
     }
@@ -69,16 +70,17 @@ impl Poster {
         self.in_flight.iter().copied()
     }
 
-    /// Writes a message that is to live `ttl_seconds`, and which `write_body` appends; [`Poster::flush`] sends it.
-    pub(crate) fn post(&mut self, id: &str, ttl_seconds: u64, posted: Posted, write_body: impl FnOnce(&mut Vec<u8>)) {
+    /// Writes a message that was to be posted `at` this moment; [`Poster::flush`] sends it.
+    pub(crate) fn post(&mut self, letter: &Letter<'_>, at: Instant) {
+        let Letter { id, label, ttl_seconds } = *letter;
         let output = self.wire.output();
         output.extend_from_slice(b"POST /");
         output.extend_from_slice(id.as_bytes());
         output.extend_from_slice(self.head.as_bytes());
         output.extend_from_slice(itoa::Buffer::new().format(ttl_seconds).as_bytes());
         output.extend_from_slice(b"\r\n\r\n");
-        write_body(output);
-        self.in_flight.push_back(posted);
+        label.write(output, self.size);
+        self.in_flight.push_back(Posted { label, at });
     }
 
     /// Sends what was written.

@@ -1,97 +1,105 @@
 //! Many messages posted as fast as they are taken, beside no measure: what is stored before one.
 
-use std::collections::VecDeque;
-use std::io;
 use std::time::{Duration, Instant};
 
-use crate::faults::{Fault, Faults};
-use crate::mail::Label;
-use crate::poster::{Posted, Poster};
-use crate::wire::Poller;
-use crate::{Bench, PATIENCE};
+use crate::bench::{Bench, PATIENCE};
+use crate::crew::{Accounts, Crew, Settled};
+use crate::drive::{Actor, Turn, drive};
+use crate::faults::Faults;
+use crate::judge::Stored;
+use crate::load::{LONGEST, Plan, Tally, Window};
+use crate::mail::{Label, Letter};
+use crate::wire::{Poller, Ready};
 
 /// Connections that post.
 pub(crate) const CONNECTIONS: usize = 16;
 /// Messages in flight on each.
 const DEPTH: usize = 8;
 
-/// A message.
-pub(crate) struct Letter<'l> {
-    /// Recipient.
-    pub(crate) id: &'l str,
-    pub(crate) label: Label,
-    pub(crate) ttl_seconds: u64,
-}
-
-/// When a message was stored, at no moment before the first, nor after the second, and for how long, if the server has told that.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stored {
-    pub(crate) posted: Instant,
-    pub(crate) acknowledged: Instant,
-    pub(crate) ttl: Option<Duration>,
-}
-
 /// Posts what `next` gives for each connection, by its number, until it gives `None` to all, in messages of `size` bytes.
-/// What one connection posts is stored in its order. Tells `hear` of each that was acknowledged; what was refused is noted.
+/// What one connection posts is stored in its order. Each that was acknowledged goes to `hear`; what was refused is noted.
 ///
 /// # Errors
 /// The connections can't be made or end, or nothing is answered.
 pub(crate) fn post_all<'l>(
     bench: &Bench,
     size: usize,
-    mut next: impl FnMut(usize) -> Option<Letter<'l>>,
-    mut hear: impl FnMut(&Letter<'l>, Stored),
+    next: impl FnMut(usize) -> Option<Letter<'l>>,
+    hear: impl FnMut(&Label, Stored),
     faults: &mut Faults,
 ) -> Result<(), String> {
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
-    let mut posters = (0..CONNECTIONS)
-        .map(|token| Poster::connect(&bench.peer, size, poller.registry(), token))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(|error| error.to_string())?;
-    let mut in_flight: Vec<VecDeque<Letter<'l>>> = posters.iter().map(|_| VecDeque::new()).collect();
-    let mut is_done = [false; CONNECTIONS];
-    let mut ready = Vec::new();
-    while is_done.iter().any(|is_done| !is_done) {
-        poller.wait(PATIENCE, &mut ready).map_err(|error| error.to_string())?;
-        if ready.is_empty() {
-            return Err(format!("no answer in {PATIENCE:?} to a message that was to be stored"));
+    let plan = Plan {
+        depth: DEPTH,
+        ..Plan::beside(CONNECTIONS, size, None)
+    };
+    let crew = Crew::connect(
+        &bench.peer,
+        plan,
+        CONNECTIONS,
+        Window::new(Duration::ZERO, LONGEST),
+        &mut poller,
+        0,
+    )?;
+    let mut storing = Storing {
+        bench,
+        crew,
+        letters: Letters { next, hear, settled: 0 },
+        tally: Tally::default(),
+        last_event: Instant::now(),
+    };
+    let result = drive(&mut poller, &mut storing);
+    faults.merge(storing.tally.faults);
+    result
+}
+
+struct Storing<'s, N, H> {
+    bench: &'s Bench,
+    crew: Crew,
+    letters: Letters<N, H>,
+    tally: Tally,
+    last_event: Instant,
+}
+
+impl<'l, N: FnMut(usize) -> Option<Letter<'l>>, H: FnMut(&Label, Stored)> Actor for Storing<'_, N, H> {
+    fn turn(&mut self, _: &mut Poller, now: Instant) -> Result<Turn, String> {
+        if self.crew.is_short() {
+            return Err(format!("storing messages: {}", self.tally.faults));
         }
-        for &one in &ready {
-            let Some(poster) = posters.get_mut(one.token) else {
-                continue;
-            };
-            let letters = &mut in_flight[one.token];
-            poster.pump(one, poller.scratch(), |posted, answer| {
-                let Some(letter) = letters.pop_front() else { return };
-                match answer {
-                    Ok(ttl) => hear(
-                        &letter,
-                        Stored {
-                            posted: posted.at,
-                            acknowledged: Instant::now(),
-                            ttl,
-                        },
-                    ),
-                    Err(why) => faults.note(Fault::Refused, || why),
-                }
-                bench.progress.add(1);
-            })?;
-            while poster.in_flight() < DEPTH
-                && let Some(letter) = next(one.token)
-            {
-                let message = Posted {
-                    recipient: letter.label.recipient,
-                    sequence: letter.label.sequence,
-                    at: Instant::now(),
-                };
-                poster.post(letter.id, letter.ttl_seconds, message, |output| {
-                    letter.label.write(output, size);
-                });
-                letters.push_back(letter);
-            }
-            poster.flush()?;
-            is_done[one.token] = poster.in_flight() == 0;
+        if self.crew.is_up() && self.crew.is_idle() {
+            return Ok(Turn::Over);
+        }
+        let waited = now.saturating_duration_since(self.last_event);
+        match PATIENCE.checked_sub(waited) {
+            Some(left) => Ok(Turn::Wait(left)),
+            None => Err(format!("no answer in {PATIENCE:?} to a message that was to be stored")),
         }
     }
-    Ok(())
+
+    fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
+        self.last_event = Instant::now();
+        self.crew.serve(ready, poller, &mut self.tally, &mut self.letters);
+        self.bench.progress.add(std::mem::take(&mut self.letters.settled));
+        Ok(())
+    }
+}
+
+struct Letters<N, H> {
+    next: N,
+    hear: H,
+    /// Since progress was reported.
+    settled: u64,
+}
+
+impl<'l, N: FnMut(usize) -> Option<Letter<'l>>, H: FnMut(&Label, Stored)> Accounts<'l> for Letters<N, H> {
+    fn next(&mut self, poster: usize, _: Duration) -> Option<Letter<'l>> {
+        (self.next)(poster)
+    }
+
+    fn settle(&mut self, settled: &Settled, _: &mut Tally, now: Instant) {
+        self.settled += 1;
+        if let Some(stored) = settled.stored(now) {
+            (self.hear)(&settled.posted.label, stored);
+        }
+    }
 }

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::faults::Faults;
-use crate::fleet::Logins;
-use crate::identity::Away;
-use crate::judge::Expected;
-use crate::mail::Label;
-use crate::prefill::{Letter, Stored, post_all};
+use crate::fleet::{Logins, Stay, visit_all};
+use crate::identity::{Away, Identity};
+use crate::judge::{Came, Expected, Stored};
+use crate::mail::{Label, Letter};
+use crate::prefill::post_all;
 use crate::report::Section;
-use crate::visits::{Visit, visit_all};
 
 /// Recipients whose mailboxes are looked into.
 pub(crate) const SAMPLE: usize = 100;
@@ -19,13 +18,95 @@ const END_MARKER: u32 = u32::MAX;
 const MARKER_TTL_SECONDS: u64 = 60;
 const VISITS_AT_ONCE: usize = 16;
 
-/// A message to one of the sample that was acknowledged.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sampled {
-    pub(crate) recipient: u32,
-    pub(crate) sender: u32,
-    pub(crate) sequence: u32,
-    pub(crate) stored: Stored,
+/// The mailboxes of these recipients, and what was acknowledged for each.
+pub(crate) struct Mailboxes<'m> {
+    bench: &'m Bench,
+    identities: &'m [Identity],
+    /// Bytes of each message.
+    size: usize,
+    expected: Vec<Expected>,
+}
+
+impl<'m> Mailboxes<'m> {
+    pub(crate) fn new(bench: &'m Bench, identities: &'m [Identity], size: usize) -> Self {
+        Self {
+            bench,
+            identities,
+            size,
+            expected: identities.iter().map(|_| Expected::default()).collect(),
+        }
+    }
+
+    /// A message was acknowledged. It may be for somebody else.
+    pub(crate) fn expect(&mut self, label: &Label, stored: Stored) {
+        if let Some(expected) = self.expected.get_mut(label.recipient as usize) {
+            expected.add(label.sender, label.sequence, stored);
+        }
+    }
+
+    /// Posts message `sequence` of `sender` to the first `count`, to live `ttl_seconds`.
+    ///
+    /// # Errors
+    /// Those of [`post_all`].
+    pub(crate) fn post(
+        &mut self,
+        (sender, sequence): (u32, u32),
+        count: usize,
+        ttl_seconds: u64,
+        faults: &mut Faults,
+    ) -> Result<(), String> {
+        let mut next = (0..).zip(&self.identities[..count]);
+        let letters = |_| {
+            next.next().map(|(recipient, identity)| Letter {
+                id: &identity.id,
+                label: label(sender, recipient, sequence),
+                ttl_seconds,
+            })
+        };
+        let mut posted = Vec::with_capacity(count);
+        let result = post_all(
+            self.bench,
+            self.size,
+            letters,
+            |label, stored| posted.push((*label, stored)),
+            faults,
+        );
+        for (label, stored) in posted {
+            self.expect(&label, stored);
+        }
+        result
+    }
+
+    /// Logs in to the first `count`, `at_once` at a time, and waits for message `sequence` of `sender` in each. Returns what
+    /// came of all, and how often a login was begun again.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn visit(
+        &self,
+        (sender, sequence): (u32, u32),
+        count: usize,
+        at_once: usize,
+        faults: &mut Faults,
+    ) -> Result<(Came, u64), String> {
+        let plan = (0..).zip(&self.identities[..count]);
+        let plan = plan.map(|(recipient, identity)| {
+            let last = label(sender, recipient, sequence);
+            (identity, Stay::Until(last, self.size))
+        });
+        let mut logins = Logins::default();
+        let visited = visit_all(self.bench, plan, at_once, &mut logins)?;
+        let mut all = Came { messages: 0, missed: 0 };
+        for ((recipient, expected), visited) in (0..).zip(&self.expected).zip(visited) {
+            if let Some(visited) = visited {
+                let came = expected.judge(recipient, &visited, faults);
+                all.messages += came.messages;
+                all.missed += came.missed;
+            }
+        }
+        faults.merge(logins.faults);
+        Ok((all, logins.retries))
+    }
 }
 
 /// Logs in for each of the sample, and judges what comes. All messages have `size` bytes.
@@ -36,55 +117,29 @@ pub(crate) fn check(
     bench: &Bench,
     away: &Away,
     size: usize,
-    sampled: impl IntoIterator<Item = Sampled>,
+    sampled: Vec<(Label, Stored)>,
     section: &mut Section,
     faults: &mut Faults,
 ) -> Result<(), String> {
     let count = away.ids.len().min(away.sample.len());
-    let mut expected: Vec<_> = (0..count).map(|_| Expected::default()).collect();
-    for message in sampled {
-        if let Some(expected) = expected.get_mut(message.recipient as usize) {
-            expected.add(message.sender, message.sequence, message.stored);
-        }
+    let mut mailboxes = Mailboxes::new(bench, &away.sample[..count], size);
+    for (label, stored) in sampled {
+        mailboxes.expect(&label, stored);
     }
     bench.progress.begin("looking into mailboxes");
-    let mut next = (0..).zip(&away.sample[..count]);
-    let letters = |_| {
-        next.next().map(|(recipient, identity)| Letter {
-            id: &identity.id,
-            label: marker(recipient),
-            ttl_seconds: MARKER_TTL_SECONDS,
-        })
-    };
-    let mark = |letter: &Letter<'_>, stored| {
-        expected[letter.label.recipient as usize].add(END_MARKER, 0, stored);
-    };
-    post_all(bench, size, letters, mark, faults)?;
-    let visits = (0..).zip(&away.sample[..count]).map(|(recipient, identity)| Visit {
-        identity,
-        last: Some(marker(recipient)),
-        size,
-    });
-    let mut logins = Logins::default();
-    let visited = visit_all(bench, &visits.collect::<Vec<_>>(), VISITS_AT_ONCE, &mut logins);
-    let mut came = 0;
-    for ((recipient, expected), visited) in (0..).zip(&expected).zip(visited.map_err(|error| error.to_string())?) {
-        if let Some(visited) = visited {
-            came += expected.judge(recipient, &visited, faults).messages as u64;
-        }
-    }
+    mailboxes.post((END_MARKER, 0), count, MARKER_TTL_SECONDS, faults)?;
+    let (came, retries) = mailboxes.visit((END_MARKER, 0), count, VISITS_AT_ONCE, faults)?;
     section.count("looked_into_mailboxes", count as u64);
-    section.count("looked_into_messages", came);
-    section.count("looked_into_login_retries", logins.retries);
-    faults.merge(logins.faults);
+    section.count("looked_into_messages", came.messages as u64);
+    section.count("looked_into_login_retries", retries);
     Ok(())
 }
 
-fn marker(recipient: u32) -> Label {
+fn label(sender: u32, recipient: u32, sequence: u32) -> Label {
     Label {
-        sender: END_MARKER,
+        sender,
         recipient,
-        sequence: 0,
+        sequence,
         since_epoch: Duration::ZERO,
     }
 }

@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::bench::Bench;
 use crate::books::Books;
 use crate::crew::Crew;
+use crate::exchange::Exchange;
 use crate::faults::{Fault, Faults};
-use crate::fleet::{self, LOGINS_AT_ONCE, Logins};
+use crate::fleet::{self, Fleet, LOGINS_AT_ONCE, Logins};
 use crate::floor::Floor;
 use crate::identity::{Away, Identity};
-use crate::load::{self, Figures, Plan, Start, Tally, Window};
-use crate::mail::Label;
+use crate::judge::Stored;
+use crate::load::{self, Figures, Plan, Start, Tally};
+use crate::mail::{Label, Letter};
 use crate::peer::Login;
-use crate::prefill::{self, Letter};
+use crate::prefill;
 use crate::process::{resident_kib, tell_memory};
 use crate::report::{Report, Section, as_f64};
-use crate::sample::{self, SAMPLE, Sampled};
-use crate::session::{Said, Session};
-use crate::visits::{Visit, visit_all};
-use crate::wire::{Poller, Ready};
-use crate::{Bench, PATIENCE};
+use crate::sample::{self, SAMPLE};
+use crate::wire::Poller;
 
 /// What the connections that store messages before the load call themselves: this and downwards.
 const FIRST_STORED_SENDER: u32 = u32::MAX - 1;
@@ -201,7 +201,7 @@ fn store_before(
     away: &Away,
     section: &mut Section,
     faults: &mut Faults,
-) -> Result<Vec<Sampled>, String> {
+) -> Result<Vec<(Label, Stored)>, String> {
     bench.progress.begin("storing messages");
     let connections = prefill::CONNECTIONS.min(away.ids.len());
     let mut posted = vec![0; connections];
@@ -231,15 +231,10 @@ fn store_before(
     };
     let before = resident_kib(bench.peer.process)?;
     let start = Instant::now();
-    let hear = |letter: &Letter<'_>, kept| {
+    let hear = |label: &Label, kept| {
         stored += 1;
-        if (letter.label.recipient as usize) < SAMPLE {
-            sampled.push(Sampled {
-                recipient: letter.label.recipient,
-                sender: letter.label.sender,
-                sequence: letter.label.sequence,
-                stored: kept,
-            });
+        if (label.recipient as usize) < SAMPLE {
+            sampled.push((*label, kept));
         }
     };
     prefill::post_all(bench, traffic.plan.size, letters, hear, faults)?;
@@ -251,7 +246,7 @@ fn store_before(
     Ok(sampled)
 }
 
-type Shares = Vec<(Vec<Sampled>, Logins)>;
+type Shares = Vec<(Vec<(Label, Stored)>, Logins)>;
 
 fn measure(
     bench: &Bench,
@@ -293,14 +288,8 @@ fn visit_until(bench: &Bench, count: usize, is_over: &AtomicBool) -> Result<Logi
         return Ok(logins);
     }
     let identities = Identity::generate(count)?;
-    let visits: Vec<_> = identities.iter().map(Visit::in_passing).collect();
     while !is_over.load(Ordering::Relaxed) && !logins.is_hopeless() {
-        let visited = visit_all(bench, &visits, count, &mut logins).map_err(|error| error.to_string())?;
-        for label in visited.into_iter().flatten().flat_map(|visited| visited.mail) {
-            logins
-                .faults
-                .note(Fault::Corrupt, || format!("mail for a new id: {label:?}"));
-        }
+        fleet::pass(bench, &identities, count, &mut logins)?;
     }
     Ok(logins)
 }
@@ -317,99 +306,49 @@ struct Shift<'s> {
 }
 
 impl<'s> Shift<'s> {
-    fn work(&self, start: &Start, tally: &mut Tally, logins: &mut Logins) -> Result<Vec<Sampled>, String> {
-        let ready = self.log_in(logins);
-        // Before any error is told, for the others wait here.
+    fn work(&self, start: &Start, tally: &mut Tally, logins: &mut Logins) -> Result<Vec<(Label, Stored)>, String> {
+        let mut fleet = Fleet::held(self.bench, self.live, LOGINS_AT_ONCE);
+        let ready = self.log_in(&mut fleet);
+        // Before any error is reported, for the others wait here.
         let window = start.window();
-        let (mut poller, mut sessions) = ready?;
-        let live = self.live.iter().map(|identity| &identity.id);
-        let ids = self.away.iter().chain(live).map(String::as_str).collect();
-        let place = (self.thread, sessions.len());
-        let crew = Crew::connect(self.bench, self.plan, window, ids, &mut poller, place)?;
-        let mut books = Books::new(&crew, self.away.len(), sessions.len(), self.plan.size, window);
-        self.exchange(&mut poller, &mut sessions, crew, &mut books, window, tally)?;
+        logins.merge(std::mem::take(&mut fleet.logins));
+        let mut poller = ready?;
+        let count = self.bench.share(self.plan.connections, self.thread);
+        let first_sender = self.bench.shares_before(self.plan.connections, self.thread);
+        let first_sender = u32::try_from(first_sender).unwrap_or(u32::MAX);
+        let mut exchange = Exchange {
+            bench: self.bench,
+            fleet,
+            crew: Crew::connect(
+                &self.bench.peer,
+                *self.plan,
+                count,
+                window,
+                &mut poller,
+                self.live.len(),
+            )?,
+            books: Books::new(self.plan, count, first_sender, self.away, self.live, window),
+            window,
+            tally: std::mem::take(tally),
+        };
+        let result = exchange.run(&mut poller, |_| Instant::now() >= window.closes);
         if self.bench.peer.login == Login::Needed {
-            let hear = |index, body: &[u8], faults: &mut Faults| {
-                books.receive(index, body, faults);
-            };
-            fleet::close_all(&mut poller, &mut sessions, 0, &mut tally.faults, hear);
+            result.and(exchange.finish(&mut poller))?;
+        } else {
+            exchange.books.tell_lost(&mut exchange.tally.faults);
+            result?;
         }
-        books.tell_lost(&mut tally.faults);
-        Ok(books.sampled)
+        *tally = exchange.tally;
+        logins.merge(exchange.fleet.logins);
+        Ok(exchange.books.sampled)
     }
 
-    fn log_in(&self, logins: &mut Logins) -> Result<(Poller, Vec<Option<Session<'s>>>), String> {
+    fn log_in(&self, fleet: &mut Fleet<'s>) -> Result<Poller, String> {
         let mut poller = Poller::new().map_err(|error| error.to_string())?;
-        let sessions = fleet::log_in(self.bench, &mut poller, self.live, (0, LOGINS_AT_ONCE), logins)?;
-        match sessions.iter().filter(|session| session.is_none()).count() {
-            0 => Ok((poller, sessions)),
-            missing => Err(format!("{missing} of {} sessions couldn't be had", sessions.len())),
+        fleet.log_in(&mut poller, self.live.len())?;
+        match self.live.len() - fleet.open() {
+            0 => Ok(poller),
+            missing => Err(format!("{missing} of {} sessions couldn't be had", self.live.len())),
         }
-    }
-
-    /// Posts until the window closes, and reads until everything has come.
-    fn exchange(
-        &self,
-        poller: &mut Poller,
-        sessions: &mut [Option<Session<'_>>],
-        mut crew: Crew<'_>,
-        books: &mut Books,
-        window: Window,
-        tally: &mut Tally,
-    ) -> Result<(), String> {
-        let mut ready = Vec::new();
-        let mut told = 0;
-        let mut is_closed = false;
-        loop {
-            poller
-                .wait(Duration::from_millis(100), &mut ready)
-                .map_err(|error| error.to_string())?;
-            for &one in &ready {
-                match sessions.get_mut(one.token) {
-                    Some(session) => read(one, session, poller, books, window, tally),
-                    None => crew.serve(one, poller, tally, books),
-                }
-            }
-            crew.post_due(tally, books);
-            self.bench.progress.add(tally.acknowledged - told);
-            told = tally.acknowledged;
-            if Instant::now() >= window.closes {
-                if !std::mem::replace(&mut is_closed, true) {
-                    tally.behind = crew.close();
-                }
-                if crew.is_idle() && books.is_settled() {
-                    return Ok(());
-                }
-                if window.closes.elapsed() > PATIENCE {
-                    crew.give_up_all(tally, books);
-                    return Ok(());
-                }
-            }
-        }
-    }
-}
-
-fn read(
-    ready: Ready,
-    slot: &mut Option<Session<'_>>,
-    poller: &mut Poller,
-    books: &mut Books,
-    window: Window,
-    tally: &mut Tally,
-) {
-    let Some(session) = slot else { return };
-    let now = Instant::now();
-    let result = session.pump(ready, poller.scratch(), |said| {
-        if let Said::Mail(body) = said
-            && let Some(label) = books.receive(ready.token, body, &mut tally.faults)
-        {
-            tally.deliver(window, now, label.age(window.epoch, now));
-        }
-    });
-    if let Err(why) = result {
-        tally
-            .faults
-            .note(Fault::Broken, || format!("session {}: {why}", ready.token));
-        *slot = None;
     }
 }

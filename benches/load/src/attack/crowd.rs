@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::neighbour::{Brief, Counts, say_under_way};
+use crate::drive::{Actor, Turn, drive};
 use crate::peer::Peer;
 use crate::wire::{Poller, Ready, Wire};
 
@@ -31,21 +32,7 @@ pub(super) enum Manner {
 /// Those of the system.
 pub(super) fn run(peer: &Peer, brief: &Brief, manner: Manner, counts: &Counts) -> io::Result<()> {
     let mut poller = Poller::new()?;
-    let mut crowd = Crowd::new(peer, brief, manner, counts);
-    let mut ready = Vec::new();
-    let mut is_under_way = false;
-    loop {
-        crowd.arrive(&poller);
-        poller.wait(TICK, &mut ready)?;
-        for &one in &ready {
-            crowd.serve(one, poller.scratch());
-        }
-        crowd.trickle();
-        if !is_under_way && crowd.connected == crowd.members.len() {
-            is_under_way = true;
-            say_under_way();
-        }
-    }
+    drive(&mut poller, &mut Crowd::new(peer, brief, manner, counts)).map_err(io::Error::other)
 }
 
 struct Crowd<'c> {
@@ -64,11 +51,47 @@ struct Crowd<'c> {
     arrived: usize,
     /// How many bytes of trickle were due so far.
     trickled: usize,
+    is_under_way: bool,
 }
 
 struct Member {
     wire: Wire,
     is_connected: bool,
+}
+
+impl Actor for Crowd<'_> {
+    fn turn(&mut self, poller: &mut Poller, _: Instant) -> Result<Turn, String> {
+        self.trickle();
+        if !self.is_under_way && self.connected == self.members.len() {
+            self.is_under_way = true;
+            say_under_way();
+        }
+        self.arrive(poller);
+        Ok(Turn::Wait(TICK))
+    }
+
+    fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
+        let Some(Some(member)) = self.members.get_mut(ready.token) else {
+            return Ok(());
+        };
+        let goes_on = match self.manner {
+            Manner::Readers => member.wire.flush().map(|()| !ready.is_ended()),
+            Manner::Heads | Manner::Bodies => member.wire.pump(ready, poller.scratch()),
+        };
+        if !goes_on.unwrap_or(false) {
+            self.leave(ready.token);
+            return Ok(());
+        }
+        member.wire.consume(member.wire.input().len());
+        if !std::mem::replace(&mut member.is_connected, true) {
+            self.connected += 1;
+            self.counts.connect();
+            if self.manner == Manner::Readers {
+                self.counts.add(REQUESTS);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'c> Crowd<'c> {
@@ -91,6 +114,7 @@ impl<'c> Crowd<'c> {
             started: Instant::now(),
             arrived: 0,
             trickled: 0,
+            is_under_way: false,
         }
     }
 
@@ -117,28 +141,6 @@ impl<'c> Crowd<'c> {
                 wire,
                 is_connected: false,
             });
-        }
-    }
-
-    fn serve(&mut self, ready: Ready, scratch: &mut [u8]) {
-        let Some(Some(member)) = self.members.get_mut(ready.token) else {
-            return;
-        };
-        let goes_on = match self.manner {
-            Manner::Readers => member.wire.flush().map(|()| !ready.is_ended()),
-            Manner::Heads | Manner::Bodies => member.wire.pump(ready, scratch),
-        };
-        if !goes_on.unwrap_or(false) {
-            self.leave(ready.token);
-            return;
-        }
-        member.wire.consume(member.wire.input().len());
-        if !std::mem::replace(&mut member.is_connected, true) {
-            self.connected += 1;
-            self.counts.connect();
-            if self.manner == Manner::Readers {
-                self.counts.add(REQUESTS);
-            }
         }
     }
 

@@ -1,8 +1,7 @@
 //! A neighbour on one connection that sends as much as the server takes, and comes anew when the server has ended it.
 
 use std::io;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::neighbour::{Counts, Kind, say_under_way};
+use crate::drive::{Actor, Turn, drive};
 use crate::peer::Peer;
 use crate::session::{CHALLENGE_REQUEST, upgrade_request, write_frame};
 use crate::wire::{Poller, Ready, Wire};
@@ -53,31 +53,58 @@ enum Answers {
 /// # Errors
 /// Those of the system.
 pub(super) fn run(kind: Kind, peer: &Peer, counts: &Counts) -> io::Result<()> {
-    let script = Script::of(kind, &peer.host);
     let mut poller = Poller::new()?;
-    let mut ready = Vec::new();
-    let mut token = 0;
-    loop {
-        // A new one for each connection, so that late news of the old one is seen as such.
-        token += 1;
+    let mut flood = Flood {
+        script: &Script::of(kind, &peer.host),
+        peer,
+        counts,
+        visit: None,
+        token: 0,
+        is_under_way: false,
+    };
+    drive(&mut poller, &mut flood).map_err(io::Error::other)
+}
+
+struct Flood<'f> {
+    script: &'f Script,
+    peer: &'f Peer,
+    counts: &'f Counts,
+    visit: Option<Visit<'f>>,
+    /// A new one for each connection, so that late news of the old one is seen as such.
+    token: usize,
+    is_under_way: bool,
+}
+
+impl Actor for Flood<'_> {
+    fn turn(&mut self, poller: &mut Poller, _: Instant) -> Result<Turn, String> {
+        if self.visit.is_some() {
+            return Ok(Turn::Wait(Duration::from_secs(1)));
+        }
+        self.token += 1;
         // Whatever it was, most often that all ports are taken: time heals it.
-        let Ok(mut visit) = Visit::begin(&script, peer, &poller, token) else {
-            thread::sleep(PAUSE);
-            continue;
+        let Ok(visit) = Visit::begin(self.script, self.peer, poller, self.token) else {
+            return Ok(Turn::Wait(PAUSE));
         };
-        if token == 1 {
+        self.visit = Some(visit);
+        self.counts.connect();
+        if !std::mem::replace(&mut self.is_under_way, true) {
             say_under_way();
         }
-        counts.connect();
-        while visit.is_going_on {
-            poller.wait(Duration::from_secs(1), &mut ready)?;
-            for &one in ready.iter().filter(|one| one.token == token) {
-                if visit.serve(one, poller.scratch(), counts).is_err() {
-                    visit.is_going_on = false;
-                    counts.end();
-                }
-            }
+        Ok(Turn::Wait(Duration::from_secs(1)))
+    }
+
+    fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
+        let Some(visit) = self.visit.as_mut().filter(|_| ready.token == self.token) else {
+            return Ok(());
+        };
+        let served = visit.serve(ready, poller.scratch(), self.counts);
+        if served.is_err() {
+            self.counts.end();
         }
+        if served.is_err() || !visit.is_going_on {
+            self.visit = None;
+        }
+        Ok(())
     }
 }
 

@@ -4,12 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use super::neighbour::{Counts, say_under_way};
-use crate::Bench;
-use crate::fleet::{Logins, Manner};
+use crate::bench::{Bench, Manner};
+use crate::fleet::{Logins, Stay, visit_all};
 use crate::identity::Identity;
 use crate::peer::Peer;
 use crate::progress::Progress;
-use crate::visits::{Visit, visit_all};
 
 const VISITS_AT_ONCE: usize = 1;
 /// Counted together.
@@ -31,10 +30,11 @@ pub(super) fn run(peer: &Peer, counts: &Counts) -> io::Result<()> {
         progress: Progress::start(true),
     };
     let identities = Identity::generate(VISITS).map_err(io::Error::other)?;
-    let visits: Vec<_> = identities.iter().map(Visit::in_passing).collect();
     let mut is_first = true;
     loop {
-        for visited in visit_all(&bench, &visits, VISITS_AT_ONCE, &mut Logins::default())? {
+        let plan = identities.iter().map(|identity| (identity, Stay::InPassing));
+        let visited = visit_all(&bench, plan, VISITS_AT_ONCE, &mut Logins::default());
+        for visited in visited.map_err(io::Error::other)? {
             counts.connect();
             match visited {
                 Some(_) => counts.add(1),

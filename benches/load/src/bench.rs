@@ -1,0 +1,49 @@
+//! What every scenario needs to know.
+
+use std::time::Duration;
+
+use crate::peer::Peer;
+use crate::progress::Progress;
+
+/// Longest that a server may be silent that owes something: far longer than one takes that works, on a machine that is
+/// slow and does a lot else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What every scenario needs to know.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    /// What is measured.
+    pub(crate) peer: Peer,
+    /// How logins are gone about.
+    pub(crate) manner: Manner,
+    /// Threads of this program that make load.
+    pub(crate) threads: usize,
+    /// What is reported meanwhile.
+    pub(crate) progress: Progress,
+}
+
+/// How logins are gone about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// A login without an answer for so long counts as dropped.
+    pub(crate) timeout: Duration,
+    /// How often one is begun again that the server has dropped.
+    pub(crate) retries: u32,
+}
+
+impl Bench {
+    /// The same against another peer.
+    pub(crate) fn against(&self, peer: Peer) -> Self {
+        Self { peer, ..self.clone() }
+    }
+
+    /// Share of thread `thread` in `count` things.
+    pub(crate) fn share(&self, count: usize, thread: usize) -> usize {
+        count / self.threads + usize::from(thread < count % self.threads)
+    }
+
+    /// How many things the threads before `thread` have.
+    pub(crate) fn shares_before(&self, count: usize, thread: usize) -> usize {
+        (0..thread).map(|thread| self.share(count, thread)).sum()
+    }
+}
