@@ -3,7 +3,7 @@
 //! The bytes on a connection are [`crate::wire`]'s.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,32 +66,23 @@ impl Tls {
         let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name).map_err(|error| format!("{host}: {error}"))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match &options.cafile {
-            _ if options.insecure => Arc::new(Anybody(Arc::clone(&provider))),
-            Some(cafile) => {
-                let shown = |error: String| format!("{}: {error}", cafile.display());
-                let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
-                for root in CertificateDer::pem_file_iter(cafile).map_err(|error| shown(error.to_string()))? {
-                    let root = root.map_err(|error| shown(error.to_string()))?;
-                    roots.add(root.clone()).map_err(|error| shown(error.to_string()))?;
-                    trusted.push(root);
-                }
-                let by_authorities =
-                    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                        .build()
-                        .map_err(|error| shown(error.to_string()))?;
-                Arc::new(Vouched {
-                    trusted,
-                    by_authorities,
-                })
-            }
-            None => return Err("https needs --cafile or --insecure".to_owned()),
+        let mut verifier = Verifier {
+            trusted: Vec::new(),
+            authorities: None,
+            provider: Arc::clone(&provider),
         };
+        match &options.cafile {
+            _ if options.insecure => {}
+            Some(cafile) => verifier
+                .trust(cafile)
+                .map_err(|error| format!("{}: {error}", cafile.display()))?,
+            None => return Err("https needs --cafile or --insecure".to_owned()),
+        }
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = if options.resume {
@@ -180,14 +171,28 @@ impl ClientSessionStore for Tickets {
 
 /// Takes certificates that authorities have issued for the server's name, and those in the file itself, whatever is in
 /// them: what `openssl req -x509` makes by default is an authority's own (RFC 5280 §4.2.1.9), which no server may show
-/// otherwise.
+/// otherwise. Without authorities it takes any. The server has to have the certificate's key in any case.
 #[derive(Debug)]
-struct Vouched {
+struct Verifier {
     trusted: Vec<CertificateDer<'static>>,
-    by_authorities: Arc<WebPkiServerVerifier>,
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Vouched {
+impl Verifier {
+    fn trust(&mut self, cafile: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let mut roots = RootCertStore::empty();
+        self.trusted = CertificateDer::pem_file_iter(cafile)?.collect::<Result<_, _>>()?;
+        for root in &self.trusted {
+            roots.add(root.clone())?;
+        }
+        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
+        self.authorities = Some(builder.build()?);
+        Ok(())
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         own: &CertificateDer<'_>,
@@ -196,11 +201,12 @@ impl ServerCertVerifier for Vouched {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.trusted.contains(own) {
-            return Ok(ServerCertVerified::assertion());
+        match &self.authorities {
+            Some(authorities) if !self.trusted.contains(own) => {
+                authorities.verify_server_cert(own, intermediates, name, ocsp_response, now)
+            }
+            _ => Ok(ServerCertVerified::assertion()),
         }
-        self.by_authorities
-            .verify_server_cert(own, intermediates, name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -209,7 +215,8 @@ impl ServerCertVerifier for Vouched {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_authorities.verify_tls12_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -218,49 +225,11 @@ impl ServerCertVerifier for Vouched {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_authorities.verify_tls13_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_authorities.supported_verify_schemes()
-    }
-}
-
-/// Takes any certificate, but has its key sign as it must.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
