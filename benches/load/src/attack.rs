@@ -4,6 +4,7 @@
 //! machine from those who are measured. What contention for the processors alone does is shown by the kind `spin`.
 
 mod crowd;
+mod deeds;
 mod flood;
 mod logins;
 mod neighbour;
@@ -14,17 +15,19 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-pub(crate) use self::neighbour::{Brief, Kind};
-use self::neighbour::{Deeds, Neighbour};
+pub(crate) use self::deeds::Brief;
+use self::deeds::{Deeds, Kind};
+use self::neighbour::Neighbour;
 use self::pair::Pair;
+use crate::arguments::at_least;
 use crate::bench::{Bench, PATIENCE};
 use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
+use crate::latencies::as_f64;
 use crate::load::Tally;
-use crate::options::at_least;
 use crate::peer::Peer;
 use crate::process::{Cpu, Spent};
-use crate::report::{Report, Section, as_f64};
+use crate::report::{Report, Section};
 
 /// Before the first measure.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::arguments::{at_least, rate, size};
 use crate::bench::Bench;
 use crate::beside::{self, Phase};
 use crate::faults::Faults;
@@ -12,7 +13,6 @@ use crate::identity::Away;
 use crate::judge::Stored;
 use crate::load::Plan;
 use crate::mail::{Label, Letter};
-use crate::options::{at_least, rate, size};
 use crate::prefill;
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section};

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::faults::Fault;
 use crate::judge::Stored;
+use crate::latencies::as_f64;
 use crate::load::{Plan, Tally, Window};
 use crate::mail::Letter;
 use crate::pace::Pace;
 use crate::peer::Peer;
 use crate::poster::{Posted, Poster};
-use crate::report::as_f64;
 use crate::wire::{Poller, Ready};
 
 /// How finely the schedule of an open loop is kept.

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::arguments::{at_least, size};
 use crate::bench::{Bench, PATIENCE};
 use crate::drive::{Actor, TICK, Turn, drive};
 use crate::faults::{Fault, Faults};
 use crate::identity::Away;
-use crate::latencies::Latencies;
+use crate::latencies::{Latencies, as_f64};
 use crate::mail::{Label, Letter};
-use crate::options::{at_least, size};
 use crate::poster::Poster;
 use crate::process::Cpu;
-use crate::report::{Report, Section, as_f64};
+use crate::report::{Report, Section};
 use crate::tls::Tls;
 use crate::wire::{Poller, Ready};
 

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::report::as_f64;
-
 /// Longer ones count as this.
 const LONGEST_MICROS: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
@@ -64,6 +62,12 @@ impl fmt::Display for Latencies {
         }
         f.write_str(" µs")
     }
+}
+
+/// Counts and seconds here are far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^52")]
+pub(crate) fn as_f64(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::arguments::{at_least, rate, size};
 use crate::bench::Bench;
 use crate::faults::Faults;
 use crate::latencies::Latencies;
-use crate::options::{at_least, rate, size};
 use crate::process::{Cpu, Spent};
 use crate::wake_ups;
 

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::arguments::{at_least, rate, size};
 use crate::bench::Bench;
 use crate::beside::{self, Phase, Waits};
 use crate::faults::Fault;
 use crate::fleet::{self, Fleet, Logins};
 use crate::identity::{Away, Identity};
+use crate::latencies::as_f64;
 use crate::load::Plan;
-use crate::options::{at_least, rate, size};
 use crate::process::{Cpu, resident_kib, tell_memory};
-use crate::report::{Report, Section, as_f64};
+use crate::report::{Report, Section};
 use crate::sample::{self, SAMPLE};
 use crate::wire::Poller;
 

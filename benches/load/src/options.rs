@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use npchat::server::system;
 use serde::de::DeserializeOwned;
 
+use crate::arguments::at_least;
 use crate::attack::{self, Attack};
 use crate::bench::{Bench, Manner};
 use crate::burst::Burst;
@@ -16,7 +17,6 @@ use crate::floor;
 use crate::handshake::Visitors;
 use crate::load::Plan;
 use crate::login::Storm;
-use crate::mail;
 use crate::peer::Peer;
 use crate::process::Process;
 use crate::progress::Progress;
@@ -261,24 +261,6 @@ impl Scenario {
             _ => 1,
         }
     }
-}
-
-/// A count from `least` on.
-pub(crate) fn at_least<T>(least: u64) -> RangedU64ValueParser<T>
-where
-    T: TryFrom<u64> + Clone + Send + Sync,
-{
-    RangedU64ValueParser::new().range(least..=u64::from(u32::MAX))
-}
-
-/// The length of a message.
-pub(crate) fn size() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(mail::LEAST_BYTES as u64..=mail::MOST_BYTES as u64)
-}
-
-/// Messages a second.
-pub(crate) fn rate() -> RangedU64ValueParser<u64> {
-    RangedU64ValueParser::new().range(1..=100_000_000)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use procfs::process::{FDTarget, Process as Entry, Task};
 use procfs::{ProcError, ProcResult, net::TcpState};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::report::{Section, as_f64};
+use crate::latencies::as_f64;
+use crate::report::Section;
 
 /// A running process.
 #[derive(Debug, Clone, Copy)]

@@ -150,12 +150,6 @@ impl fmt::Display for Figure {
     }
 }
 
-/// Counts and seconds here are far below 2^52.
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^52")]
-pub(crate) fn as_f64(count: u64) -> f64 {
-    count as f64
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -16,12 +16,13 @@ use crate::fleet::{self, Fleet, LOGINS_AT_ONCE, Logins};
 use crate::floor::Floor;
 use crate::identity::{Away, Identity};
 use crate::judge::Stored;
+use crate::latencies::as_f64;
 use crate::load::{self, Figures, Plan, Start, Tally};
 use crate::mail::{Label, Letter};
 use crate::peer::Login;
 use crate::prefill;
 use crate::process::{resident_kib, tell_memory};
-use crate::report::{Report, Section, as_f64};
+use crate::report::{Report, Section};
 use crate::sample::{self, SAMPLE};
 use crate::wire::Poller;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::neighbour::{Brief, Counts, say_under_way};
+use super::deeds::{Brief, Counts, say_under_way};
 use crate::drive::{Actor, Turn, drive};
 use crate::peer::Peer;
 use crate::wire::{Poller, Ready, Wire};

@@ -9,7 +9,7 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::neighbour::{Counts, Kind, say_under_way};
+use super::deeds::{Counts, Kind, say_under_way};
 use crate::drive::{Actor, Turn, drive};
 use crate::peer::Peer;
 use crate::session::{CHALLENGE_REQUEST, upgrade_request, write_frame};

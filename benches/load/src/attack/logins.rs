@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::neighbour::{Counts, say_under_way};
+use super::deeds::{Counts, say_under_way};
 use crate::bench::{Bench, Manner};
 use crate::fleet::{Logins, Stay, visit_all};
 use crate::identity::Identity;
