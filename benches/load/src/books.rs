@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::crew::{Accounts, Settled};
 use crate::faults::{Fault, Faults};
-use crate::identity::Identity;
+use crate::identity::{Identity, SAMPLE};
 use crate::judge::Stored;
 use crate::ledger::Ledger;
 use crate::load::{Plan, Tally, Window};
 use crate::mail::{Label, Letter};
-use crate::sample::SAMPLE;
 
 /// The accounts.
 pub(crate) struct Books<'b> {

@@ -8,18 +8,13 @@ use clap::Args;
 use crate::arguments::{at_least, rate, size};
 use crate::bench::Bench;
 use crate::beside::{self, Phase};
-use crate::faults::Faults;
-use crate::identity::Away;
-use crate::judge::Stored;
+use crate::identity::{Away, SAMPLE};
 use crate::load::Plan;
-use crate::mail::{Label, Letter};
 use crate::prefill;
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section};
-use crate::sample::{self, SAMPLE};
+use crate::sample;
 
-/// What the connections that store messages call themselves: this and downwards.
-const FIRST_STORED_SENDER: u32 = u32::MAX - 1;
 /// How long the senders are alone, up to a moment before the end.
 const ALONE: Duration = Duration::from_secs(3);
 const MOMENT: Duration = Duration::from_millis(500);
@@ -61,7 +56,10 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
     let start = Instant::now();
     let end = start + Duration::from_secs(burst.lead_seconds());
     bench.progress.begin("burst: storing messages");
-    let mut sampled = burst.store(bench, &away, start, &mut report.faults)?;
+    // So that the time of all ends in the second that begins then.
+    let ttl_seconds = || burst.lead_seconds().saturating_sub(start.elapsed().as_secs()).max(1);
+    let size = (burst.count, burst.size);
+    let (_, mut sampled) = prefill::store(bench, &away, size, ttl_seconds, &mut report.faults)?;
     let Some(left) = end.checked_duration_since(Instant::now() + ALONE + MOMENT) else {
         return Err("the time of the first was over before the last was stored: give a longer --lead".to_owned());
     };
@@ -100,46 +98,5 @@ impl Burst {
     /// From the first message to the end of its time.
     fn lead_seconds(&self) -> u64 {
         self.lead.unwrap_or(15 + self.count as u64 / 20_000)
-    }
-
-    /// Stores all so that their time ends in the second that begins `lead_seconds` after `start`.
-    fn store(
-        &self,
-        bench: &Bench,
-        away: &Away,
-        start: Instant,
-        faults: &mut Faults,
-    ) -> Result<Vec<(Label, Stored)>, String> {
-        let lead_seconds = self.lead_seconds();
-        let mut sampled = Vec::new();
-        let mut posted = 0;
-        let mut by_connection = [0; prefill::CONNECTIONS];
-        let letters = |connection: usize| {
-            if posted == self.count {
-                return None;
-            }
-            let sequence = by_connection.get_mut(connection)?;
-            let recipient = posted % self.ids;
-            let label = Label {
-                sender: FIRST_STORED_SENDER - u32::try_from(connection).ok()?,
-                recipient: u32::try_from(recipient).ok()?,
-                sequence: *sequence,
-                since_epoch: Duration::ZERO,
-            };
-            *sequence += 1;
-            posted += 1;
-            Some(Letter {
-                id: &away.ids[recipient],
-                label,
-                ttl_seconds: lead_seconds.saturating_sub(start.elapsed().as_secs()).max(1),
-            })
-        };
-        let hear = |label: &Label, stored| {
-            if (label.recipient as usize) < SAMPLE {
-                sampled.push((*label, stored));
-            }
-        };
-        prefill::post_all(bench, self.size, letters, hear, faults)?;
-        Ok(sampled)
     }
 }

@@ -10,6 +10,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+/// Recipients who are away and whose mailboxes are looked into.
+pub(crate) const SAMPLE: usize = 100;
+
 /// A key, and the id that belongs to it.
 pub(crate) struct Identity {
     /// As it stands in a path.

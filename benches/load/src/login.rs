@@ -12,12 +12,12 @@ use crate::bench::Bench;
 use crate::beside::{self, Phase, Waits};
 use crate::faults::Fault;
 use crate::fleet::{self, Fleet, Logins};
-use crate::identity::{Away, Identity};
+use crate::identity::{Away, Identity, SAMPLE};
 use crate::latencies::as_f64;
 use crate::load::Plan;
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section};
-use crate::sample::{self, SAMPLE};
+use crate::sample;
 use crate::wire::Poller;
 
 /// Logins before those that count.

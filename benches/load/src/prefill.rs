@@ -6,15 +6,66 @@ use crate::bench::{Bench, PATIENCE};
 use crate::crew::{Accounts, Crew, Settled};
 use crate::drive::{Actor, Turn, drive};
 use crate::faults::Faults;
+use crate::identity::{Away, SAMPLE};
 use crate::judge::Stored;
 use crate::load::{LONGEST, Plan, Tally, Window};
 use crate::mail::{Label, Letter};
 use crate::wire::{Poller, Ready};
 
 /// Connections that post.
-pub(crate) const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 16;
 /// Messages in flight on each.
 const DEPTH: usize = 8;
+
+/// What the connections that store messages call themselves: this and downwards.
+const FIRST_SENDER: u32 = u32::MAX - 1;
+
+/// Stores `count` messages of `size` bytes for those who are away. Returns how many were acknowledged, and those to the
+/// sample.
+///
+/// # Errors
+/// Those of [`post_all`].
+pub(crate) fn store(
+    bench: &Bench,
+    away: &Away,
+    (count, size): (usize, usize),
+    ttl_seconds: impl Fn() -> u64,
+    faults: &mut Faults,
+) -> Result<(u64, Vec<(Label, Stored)>), String> {
+    let connections = CONNECTIONS.min(away.ids.len());
+    let mut posted = vec![0; connections];
+    let (mut stored, mut sampled) = (0, Vec::new());
+    let letters = |connection: usize| {
+        // Each connection has recipients of its own, so that each mailbox is filled in order.
+        let posted = posted.get_mut(connection)?;
+        let share = (count + connections - 1 - connection) / connections;
+        if *posted == share {
+            return None;
+        }
+        let recipients = (away.ids.len() + connections - 1 - connection) / connections;
+        let recipient = connection + connections * (*posted % recipients);
+        let label = Label {
+            sender: FIRST_SENDER - u32::try_from(connection).ok()?,
+            recipient: u32::try_from(recipient).ok()?,
+            sequence: u32::try_from(*posted).ok()?,
+            since_epoch: Duration::ZERO,
+        };
+        *posted += 1;
+        Some(Letter {
+            id: &away.ids[recipient],
+            label,
+            ttl_seconds: ttl_seconds(),
+        })
+    };
+    let hear = |label: &Label, kept| {
+        stored += 1;
+        if (label.recipient as usize) < SAMPLE {
+            sampled.push((*label, kept));
+        }
+    };
+    post_all(bench, size, letters, hear, faults)?;
+    Ok((stored, sampled))
+}
 
 /// Posts what `next` gives for each connection, by its number, until it gives `None` to all, in messages of `size` bytes.
 /// What one connection posts is stored in its order. Each that was acknowledged goes to `hear`; what was refused is noted.

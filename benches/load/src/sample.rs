@@ -11,8 +11,6 @@ use crate::mail::{Label, Letter};
 use crate::prefill::post_all;
 use crate::report::Section;
 
-/// Recipients whose mailboxes are looked into.
-pub(crate) const SAMPLE: usize = 100;
 /// Sender of the message that is posted to each of the sample when the load is over, to show where its mail ends.
 const END_MARKER: u32 = u32::MAX;
 const MARKER_TTL_SECONDS: u64 = 60;

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::bench::Bench;
 use crate::books::Books;
@@ -14,20 +14,17 @@ use crate::exchange::Exchange;
 use crate::faults::{Fault, Faults};
 use crate::fleet::{self, Fleet, LOGINS_AT_ONCE, Logins};
 use crate::floor::Floor;
-use crate::identity::{Away, Identity};
+use crate::identity::{Away, Identity, SAMPLE};
 use crate::judge::Stored;
 use crate::latencies::as_f64;
 use crate::load::{self, Figures, Plan, Start, Tally};
-use crate::mail::{Label, Letter};
+use crate::mail::Label;
 use crate::peer::Login;
 use crate::prefill;
 use crate::process::{resident_kib, tell_memory};
 use crate::report::{Report, Section};
-use crate::sample::{self, SAMPLE};
+use crate::sample;
 use crate::wire::Poller;
-
-/// What the connections that store messages before the load call themselves: this and downwards.
-const FIRST_STORED_SENDER: u32 = u32::MAX - 1;
 
 /// What traffic to make.
 #[derive(Debug, Clone)]
@@ -204,41 +201,10 @@ fn store_before(
     faults: &mut Faults,
 ) -> Result<Vec<(Label, Stored)>, String> {
     bench.progress.begin("storing messages");
-    let connections = prefill::CONNECTIONS.min(away.ids.len());
-    let mut posted = vec![0; connections];
-    let mut sampled = Vec::new();
-    let mut stored = 0;
-    let letters = |connection: usize| {
-        // Each connection has recipients of its own, so that each mailbox is filled in order.
-        let count = posted.get_mut(connection)?;
-        let share = (traffic.stored + connections - 1 - connection) / connections;
-        if *count == share {
-            return None;
-        }
-        let recipients = (away.ids.len() + connections - 1 - connection) / connections;
-        let recipient = connection + connections * (*count % recipients);
-        let label = Label {
-            sender: FIRST_STORED_SENDER - u32::try_from(connection).ok()?,
-            recipient: u32::try_from(recipient).ok()?,
-            sequence: u32::try_from(*count).ok()?,
-            since_epoch: Duration::ZERO,
-        };
-        *count += 1;
-        Some(Letter {
-            id: &away.ids[recipient],
-            label,
-            ttl_seconds: traffic.stored_ttl_seconds,
-        })
-    };
     let before = resident_kib(bench.peer.process)?;
     let start = Instant::now();
-    let hear = |label: &Label, kept| {
-        stored += 1;
-        if (label.recipient as usize) < SAMPLE {
-            sampled.push((*label, kept));
-        }
-    };
-    prefill::post_all(bench, traffic.plan.size, letters, hear, faults)?;
+    let size = (traffic.stored, traffic.plan.size);
+    let (stored, sampled) = prefill::store(bench, away, size, || traffic.stored_ttl_seconds, faults)?;
     let seconds = start.elapsed().as_secs_f64();
     section.count("stored_before", stored);
     section.measure("stored_before_per_second", as_f64(stored) / seconds);
@@ -332,16 +298,15 @@ impl<'s> Shift<'s> {
             window,
             tally: std::mem::take(tally),
         };
-        let result = exchange.run(&mut poller, |_| Instant::now() >= window.closes);
+        let mut result = exchange.run(&mut poller, |_| Instant::now() >= window.closes);
         if self.bench.peer.login == Login::Needed {
-            result.and(exchange.finish(&mut poller))?;
+            result = result.and_then(|()| exchange.finish(&mut poller));
         } else {
             exchange.books.tell_lost(&mut exchange.tally.faults);
-            result?;
         }
         *tally = exchange.tally;
         logins.merge(exchange.fleet.logins);
-        Ok(exchange.books.sampled)
+        result.map(|()| exchange.books.sampled)
     }
 
     fn log_in(&self, fleet: &mut Fleet<'s>) -> Result<Poller, String> {
