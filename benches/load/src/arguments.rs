@@ -12,6 +12,11 @@ where
     RangedU64ValueParser::new().range(least..=u64::from(u32::MAX))
 }
 
+/// Threads of this program.
+pub(crate) fn threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1024)
+}
+
 /// The length of a message.
 pub(crate) fn size() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(LEAST_BYTES as u64..=MOST_BYTES as u64)

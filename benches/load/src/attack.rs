@@ -1,7 +1,8 @@
-//! Scenario `attack`: how a well-behaved pair, one that posts and one that receives, fares beside each kind of hostile neighbour.
+//! Scenario `attack`: how a well-behaved pair, one that posts and one that receives, fares beside each kind of hostile
+//! neighbour.
 //!
-//! What a neighbour does is its own module's; it is a process of its own at a low priority, so that it takes little of the
-//! machine from those who are measured. What contention for the processors alone does is shown by the kind `spin`.
+//! What a neighbour does is its own module's; it is a process of its own at a low priority, so that it takes little of
+//! the machine from those who are measured. What contention for the processors alone does is shown by the kind `spin`.
 
 mod crowd;
 mod deeds;

@@ -1,5 +1,6 @@
 //! What every scenario needs to know.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::peer::Peer;
@@ -8,6 +9,9 @@ use crate::progress::Progress;
 /// Longest that a server may be silent that owes something: far longer than one takes that works, on a machine that is
 /// slow and does a lot else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is left to say of a thread that has.
+pub(crate) const PANICKED: &str = "a thread of this program panicked";
 
 /// What every scenario needs to know.
 #[derive(Clone)]
@@ -45,5 +49,23 @@ impl Bench {
     /// How many things the threads before `thread` have.
     pub(crate) fn shares_before(&self, count: usize, thread: usize) -> usize {
         (0..thread).map(|thread| self.share(count, thread)).sum()
+    }
+
+    /// Runs `work` in each of the threads, given its index.
+    ///
+    /// # Errors
+    /// The first one's, once all have ended.
+    pub(crate) fn in_threads<T: Send>(
+        &self,
+        work: impl Fn(usize) -> Result<T, String> + Sync,
+    ) -> Result<Vec<T>, String> {
+        thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> = (0..self.threads)
+                .map(|index| scope.spawn(move || work(index)))
+                .collect();
+            let results = threads.into_iter().map(|thread| thread.join().map_err(|_| PANICKED)?);
+            results.collect()
+        })
     }
 }

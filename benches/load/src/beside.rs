@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, PANICKED};
 use crate::books::Books;
 use crate::crew::Crew;
 use crate::exchange::Exchange;
@@ -15,6 +15,7 @@ use crate::judge::Stored;
 use crate::latencies::Latencies;
 use crate::load::{LONGEST, Plan, Tally, Window};
 use crate::mail::Label;
+use crate::progress::Progress;
 use crate::report::Section;
 use crate::wake_ups;
 use crate::wire::Poller;
@@ -84,12 +85,17 @@ pub(crate) fn post(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Re
             [alone, wake_ups::measure(|| phase.now() == Phase::GOES_ON)]
         });
         let waits = exchange(bench, plan, away, phase);
-        let wake_ups = sleeper.join().map_err(|_| "a thread of this program panicked")?;
+        let wake_ups = sleeper.join().map_err(|_| PANICKED)?;
         Ok(Waits { wake_ups, ..waits? })
     })
 }
 
 fn exchange(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
+    // The progress that is reported is that of what they are beside.
+    let bench = &Bench {
+        progress: Progress::start(true),
+        ..bench.clone()
+    };
     let window = Window::new(Duration::ZERO, LONGEST);
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
     let mut exchange = Exchange {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::arguments::{at_least, rate, size};
-use crate::bench::Bench;
+use crate::bench::{Bench, PANICKED};
 use crate::beside::{self, Phase};
 use crate::identity::{Away, SAMPLE};
 use crate::load::Plan;
@@ -80,7 +80,7 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
         thread::sleep((end + LENGTH).saturating_duration_since(Instant::now()));
         let after = Cpu::now(bench.peer.process);
         phase.end();
-        let waits = posters.join().map_err(|_| "a thread of this program panicked")?;
+        let waits = posters.join().map_err(|_| PANICKED)?;
         Ok::<_, String>((waits?, after?.since(&cpu?)))
     })?;
     spent.tell_cores(&mut section);

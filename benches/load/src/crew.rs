@@ -1,5 +1,5 @@
-//! The senders of one thread: each connection keeps its depth of messages in flight, or posts what is due, until the window
-//! closes.
+//! The senders of one thread: each connection keeps its depth of messages in flight, or posts what is due, until the
+//! window closes.
 //!
 //! What the next message is, and what follows from its answer, is for the scenario's accounts.
 
@@ -211,7 +211,8 @@ impl Crew {
         }
     }
 
-    /// Posts at most so many messages, as long as there is a place for them. Returns how many; `None`: the connection is over.
+    /// Posts at most so many messages, as long as there is a place for them. Returns how many; `None`: the connection
+    /// is over.
     fn post<'l>(
         &mut self,
         index: usize,

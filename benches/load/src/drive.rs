@@ -45,3 +45,36 @@ pub(crate) fn drive(poller: &mut Poller, actor: &mut impl Actor) -> Result<(), S
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many turns, of which the last may fail.
+    struct Turns(u32, Result<Turn, String>);
+
+    impl Actor for Turns {
+        fn turn(&mut self, _: &mut Poller, _: Instant) -> Result<Turn, String> {
+            self.0 -= 1;
+            if self.0 == 0 {
+                self.1.clone()
+            } else {
+                Ok(Turn::Wait(Duration::ZERO))
+            }
+        }
+
+        fn serve(&mut self, _: Ready, _: &mut Poller) -> Result<(), String> {
+            Err("there is no connection".to_owned())
+        }
+    }
+
+    #[test]
+    fn an_actor_has_its_turns_until_it_wants_no_more_or_fails() {
+        let mut poller = Poller::new().expect("a poller");
+        let mut actor = Turns(3, Ok(Turn::Over));
+        assert_eq!(drive(&mut poller, &mut actor), Ok(()));
+        assert_eq!(actor.0, 0);
+        let why = Err("enough".to_owned());
+        assert_eq!(drive(&mut poller, &mut Turns(2, why.clone())), why.map(drop));
+    }
+}

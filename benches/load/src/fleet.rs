@@ -1,5 +1,5 @@
-//! Whole lives of sessions, many at a time: each logs in, gets its mail, and closes, as soon as it has that or when it is
-//! asked to.
+//! Whole lives of sessions, many at a time: each logs in, gets its mail, and closes, as soon as it has that or when it
+//! is asked to.
 //!
 //! What mail is right is for the scenarios to judge.
 

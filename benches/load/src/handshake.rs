@@ -1,7 +1,6 @@
 //! Scenario `handshake`: a connection for each message, so that what is measured is what connecting costs: over TLS a
 //! handshake, full or resumed.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -83,35 +82,28 @@ pub(crate) fn run(bench: &Bench, visitors: &Visitors) -> Result<Report, String> 
 impl Visitors {
     /// Returns how long each took that was answered, from the connect on.
     fn visit(&self, bench: &Bench, away: &Away) -> Result<(Latencies, Faults), String> {
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..bench.threads)
-                .map(|thread| {
-                    let mut desk = Desk {
-                        bench,
-                        away,
-                        size: self.size,
-                        left: bench.share(self.count, thread),
-                        rooms: (0..bench.share(self.at_once, thread)).map(|_| None).collect(),
-                        latencies: Latencies::default(),
-                        faults: Faults::default(),
-                        wrong: 0,
-                        looked: Instant::now(),
-                    };
-                    scope.spawn(move || {
-                        let mut poller = Poller::new().map_err(|error| error.to_string())?;
-                        drive(&mut poller, &mut desk)?;
-                        Ok::<_, String>((desk.latencies, desk.faults))
-                    })
-                })
-                .collect();
-            let (mut latencies, mut faults) = (Latencies::default(), Faults::default());
-            for thread in threads {
-                let (of_thread, more) = thread.join().map_err(|_| "a thread of this program panicked")??;
-                latencies.merge(&of_thread);
-                faults.merge(more);
-            }
-            Ok((latencies, faults))
-        })
+        let results = bench.in_threads(|thread| {
+            let mut desk = Desk {
+                bench,
+                away,
+                size: self.size,
+                left: bench.share(self.count, thread),
+                rooms: (0..bench.share(self.at_once, thread)).map(|_| None).collect(),
+                latencies: Latencies::default(),
+                faults: Faults::default(),
+                wrong: 0,
+                looked: Instant::now(),
+            };
+            let mut poller = Poller::new().map_err(|error| error.to_string())?;
+            drive(&mut poller, &mut desk)?;
+            Ok((desk.latencies, desk.faults))
+        })?;
+        let (mut latencies, mut faults) = (Latencies::default(), Faults::default());
+        for (of_thread, more) in results {
+            latencies.merge(&of_thread);
+            faults.merge(more);
+        }
+        Ok((latencies, faults))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::arguments::{at_least, rate, size};
-use crate::bench::Bench;
+use crate::bench::{Bench, PANICKED};
 use crate::faults::Faults;
 use crate::latencies::Latencies;
 use crate::process::{Cpu, Spent};
@@ -185,14 +185,12 @@ pub(crate) fn run<T: Send>(
         let mut tally = Tally::default();
         let mut rest = Vec::new();
         for thread in threads {
-            let (share, more) = thread.join().map_err(|_| "a thread of this program panicked")?;
+            let (share, more) = thread.join().map_err(|_| PANICKED)?;
             tally.merge(share);
             rest.push(more);
         }
         let wake_ups = sleeper.map(thread::ScopedJoinHandle::join).transpose();
-        let wake_ups = wake_ups
-            .map_err(|_| "a thread of this program panicked")?
-            .unwrap_or_default();
+        let wake_ups = wake_ups.map_err(|_| PANICKED)?.unwrap_or_default();
         let cpu = after?.since(&before?);
         Ok((Figures { cpu, tally, wake_ups }, rest))
     })

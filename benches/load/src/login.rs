@@ -1,4 +1,5 @@
-//! Scenario `login`: whole logins, many at a time or all at once, what one costs the server, and how senders fare meanwhile.
+//! Scenario `login`: whole logins, many at a time or all at once, what one costs the server, and how senders fare
+//! meanwhile.
 //!
 //! How a login goes is [`crate::session`]'s.
 
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::arguments::{at_least, rate, size};
-use crate::bench::Bench;
+use crate::bench::{Bench, PANICKED};
 use crate::beside::{self, Phase, Waits};
 use crate::faults::Fault;
 use crate::fleet::{self, Fleet, Logins};
@@ -112,7 +113,7 @@ impl Storm {
             phase.begin();
             let result = self.log_in(bench, identities, section);
             phase.end();
-            let waits = posters.map(|posters| posters.join().map_err(|_| "a thread of this program panicked"));
+            let waits = posters.map(|posters| posters.join().map_err(|_| PANICKED));
             let (mut logins, mut held) = result?;
             bench.progress.begin("closing the sessions");
             for (poller, fleet) in &mut held {
@@ -136,23 +137,16 @@ impl Storm {
         bench.progress.begin("login: logins");
         let resident = resident_kib(bench.peer.process)?;
         let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
-        let (logins, held) = thread::scope(|scope| {
-            let threads: Vec<_> = (0..bench.threads)
-                .map(|thread| {
-                    let before = bench.shares_before(identities.len(), thread);
-                    let identities = &identities[before..before + bench.share(identities.len(), thread)];
-                    let at_once = bench.share(self.at_once, thread).max(1);
-                    scope.spawn(move || self.work(bench, identities, at_once))
-                })
-                .collect();
-            let (mut logins, mut held) = (Logins::default(), Vec::new());
-            for thread in threads {
-                let (of_thread, more) = thread.join().map_err(|_| "a thread of this program panicked")??;
-                logins.merge(of_thread);
-                held.extend(more);
-            }
-            Ok::<_, String>((logins, held))
+        let results = bench.in_threads(|thread| {
+            let before = bench.shares_before(identities.len(), thread);
+            let identities = &identities[before..before + bench.share(identities.len(), thread)];
+            self.work(bench, identities, bench.share(self.at_once, thread).max(1))
         })?;
+        let (mut logins, mut held) = (Logins::default(), Vec::new());
+        for (of_thread, more) in results {
+            logins.merge(of_thread);
+            held.extend(more);
+        }
         let seconds = start.elapsed().as_secs_f64();
         let spent = Cpu::now(bench.peer.process)?.since(&cpu);
         let count = logins.latencies.count();

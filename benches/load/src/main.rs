@@ -1,8 +1,8 @@
-//! `npchat-bench`: loads a running server and checks all that it does: nothing lost, nothing twice, nothing out of order,
-//! nothing late.
+//! `npchat-bench`: loads a running server and checks all that it does: nothing lost, nothing twice, nothing out of
+//! order, nothing late.
 //!
-//! Each scenario is a module; this one picks it, and tells what came of it. It is for any server that speaks part 1 of the
-//! protocol, and asks for nothing beyond it.
+//! Each scenario is a module; this one picks it, and tells what came of it. It is for any server that speaks part 1 of
+//! the protocol, and asks for nothing beyond it.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
@@ -56,8 +56,8 @@ use self::report::{Report, Section};
 /// A usage error, as clap has it.
 const USAGE: u8 = 2;
 
-/// Runs the scenario. Ends with 1 if anything was wrong with the server, or it couldn't be measured; with 2 if the options
-/// are.
+/// Runs the scenario. Ends with 1 if anything was wrong with the server, or it couldn't be measured; with 2 if the
+/// options are.
 fn main() -> ExitCode {
     let options = Options::parse();
     let is_json = options.json();

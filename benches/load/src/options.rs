@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use npchat::server::system;
 use serde::de::DeserializeOwned;
 
-use crate::arguments::at_least;
+use crate::arguments::{at_least, threads};
 use crate::attack::{self, Attack};
 use crate::bench::{Bench, Manner};
 use crate::burst::Burst;
@@ -29,8 +28,9 @@ use crate::traffic::Traffic;
     version,
     arg_required_else_help = true,
     after_help = "Ends with 1 if anything was lost, doubled, out of order, late or refused.\n\
-        Without --rate each connection posts its next message when it has an answer (closed loop). With it messages are\n\
-        posted at that rate whatever the answers are, and latencies count from when each was to be posted (open loop)."
+        Without --rate each connection posts its next message when it has an answer (closed loop). With it messages\n\
+        are posted at that rate whatever the answers are, and latencies count from when each was to be posted\n\
+        (open loop)."
 )]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -51,7 +51,7 @@ struct Common {
     #[arg(long, global = true)]
     pid: Option<u32>,
     /// Threads that make load [default: one for two cores]
-    #[arg(long, global = true, value_name = "COUNT", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    #[arg(long, global = true, value_name = "COUNT", value_parser = threads())]
     threads: Option<usize>,
     /// Seconds after which a login without an answer is begun again
     #[arg(long, global = true, value_name = "COUNT", value_parser = at_least::<u32>(1), default_value = "10")]

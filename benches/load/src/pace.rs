@@ -1,8 +1,8 @@
 //! When messages are to be posted: as soon as an answer frees a place (closed loop), or at a rate that no answer slows
 //! down (open loop).
 //!
-//! In the open loop a message that couldn't be posted in time is posted later and never left out, and its latency counts from
-//! when it was to be posted, so that a server that stalls doesn't hide how long it did.
+//! In the open loop a message that couldn't be posted in time is posted later and never left out, and its latency
+//! counts from when it was to be posted, so that a server that stalls doesn't hide how long it did.
 
 use std::time::{Duration, Instant};
 

@@ -111,7 +111,8 @@ impl Peer {
         }
     }
 
-    /// Where the next connection is to come from, if that isn't left to the system: ports are few, addresses of loopback many.
+    /// Where the next connection is to come from, if that isn't left to the system: ports are few, addresses of
+    /// loopback many.
     pub(crate) fn next_source(&self) -> Option<IpAddr> {
         if !matches!(self.address.ip(), IpAddr::V4(ip) if ip.is_loopback()) {
             return None;

@@ -67,8 +67,9 @@ pub(crate) fn store(
     Ok((stored, sampled))
 }
 
-/// Posts what `next` gives for each connection, by its number, until it gives `None` to all, in messages of `size` bytes.
-/// What one connection posts is stored in its order. Each that was acknowledged goes to `hear`; what was refused is noted.
+/// Posts what `next` gives for each connection, by its number, until it gives `None` to all, in messages of `size`
+/// bytes. What one connection posts is stored in its order. Each that was acknowledged goes to `hear`; what was refused
+/// is noted.
 ///
 /// # Errors
 /// The connections can't be made or end, or nothing is answered.

@@ -165,7 +165,8 @@ impl Spent {
     }
 }
 
-/// Reports what each of `count` things takes of the server's resident memory, which had grown by them from `before` to now.
+/// Reports what each of `count` things takes of the server's resident memory, which had grown by them from `before` to
+/// now.
 ///
 /// # Errors
 /// It can't be looked at.

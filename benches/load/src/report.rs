@@ -218,7 +218,8 @@ mod tests {
             },
             "ratios": { "times_the_floor": 1.1 },
             "faults": {
-                "refused": 0, "broken": 0, "lost": 0, "duplicated": 0, "out_of_order": 1, "late": 0, "corrupt": 0, "slow": 0,
+                "refused": 0, "broken": 0, "lost": 0, "duplicated": 0,
+                "out_of_order": 1, "late": 0, "corrupt": 0, "slow": 0,
             },
             "first_fault": "the third",
         });

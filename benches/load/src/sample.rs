@@ -75,8 +75,8 @@ impl<'m> Mailboxes<'m> {
         result
     }
 
-    /// Logs in to the first `count`, `at_once` at a time, and waits for message `sequence` of `sender` in each. Returns what
-    /// came of all, and how often a login was begun again.
+    /// Logs in to the first `count`, `at_once` at a time, and waits for message `sequence` of `sender` in each. Returns
+    /// what came of all, and how often a login was begun again.
     ///
     /// # Errors
     /// Those of the system.

@@ -127,8 +127,8 @@ impl Tls {
     }
 }
 
-/// What sessions can be resumed with. All connections are to one server, which many of them resume at once: more tickets are
-/// kept than a browser has use for.
+/// What sessions can be resumed with. All connections are to one server, which many of them resume at once: more
+/// tickets are kept than a browser has use for.
 #[derive(Debug, Default)]
 struct Tickets {
     tls13: Mutex<VecDeque<Tls13ClientSessionValue>>,

@@ -1,5 +1,5 @@
-//! Scenarios `store`, `relay` and `mixed`: messages to recipients who are away, or logged in, or both, each of which has to
-//! come once, and in order for each sender.
+//! Scenarios `store`, `relay` and `mixed`: messages to recipients who are away, or logged in, or both, each of which
+//! has to come once, and in order for each sender.
 //!
 //! What the load itself is, and when it is measured, is [`crate::load`]'s.
 
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, PANICKED};
 use crate::books::Books;
 use crate::crew::Crew;
 use crate::exchange::Exchange;
@@ -243,7 +243,7 @@ fn measure(
             (tally, (sampled, logins))
         });
         is_over.store(true, Ordering::Relaxed);
-        let visitors = visitors.join().map_err(|_| "a thread of this program panicked")??;
+        let visitors = visitors.join().map_err(|_| PANICKED)??;
         result.map(|(figures, shares)| (figures, shares, visitors))
     })
 }

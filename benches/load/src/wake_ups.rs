@@ -1,5 +1,5 @@
-//! How late this machine wakes a thread that only sleeps: what its kernel, its hypervisor and all that runs on it add to each
-//! step of a message's way.
+//! How late this machine wakes a thread that only sleeps: what its kernel, its hypervisor and all that runs on it add
+//! to each step of a message's way.
 
 use std::num::NonZeroU64;
 use std::thread;

@@ -63,8 +63,8 @@ impl Poller {
         })
     }
 
-    /// Has [`Poller::wait`] return at least every `period`, which may be far less than the millisecond that a poll's own timeout
-    /// is rounded up to.
+    /// Has [`Poller::wait`] return at least every `period`, which may be far less than the millisecond that a poll's
+    /// own timeout is rounded up to.
     ///
     /// # Errors
     /// Those of the system.

@@ -1,4 +1,5 @@
-//! A neighbour that is a crowd: thousands of connections, each of which does next to nothing, and comes anew when it is ended.
+//! A neighbour that is a crowd: thousands of connections, each of which does next to nothing, and comes anew when it is
+//! ended.
 
 use std::io;
 use std::time::{Duration, Instant};
