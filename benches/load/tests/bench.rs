@@ -3,110 +3,19 @@
 //! Nothing here is timed: how fast a server is, is for the program itself to say. Load lasts for a time, so it has a
 //! rate, or a server without caps that matter: a quick machine must not fill a mailbox.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "these fail a test")]
+#![expect(clippy::expect_used, reason = "these fail a test")]
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{self, Command, Stdio};
+use std::process::{self, Command};
 use std::thread;
-use std::time::Duration;
 
 use npchat::server::Server;
-use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 mod common;
 
-use common::{address, certificate_files, start, wait_until};
-
-/// Longest that a run in small may take, on a machine that does a lot else.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-/// What came of a run.
-struct Run {
-    code: Option<i32>,
-    /// `Null` if it told nothing.
-    report: Value,
-    stderr: String,
-}
-
-impl Run {
-    /// A measure of the server's section.
-    #[track_caller]
-    fn measure(&self, name: &str) -> f64 {
-        let measure = self.report["measured"]["server"][name].as_f64();
-        measure.unwrap_or_else(|| panic!("no {name} in {}", self.report))
-    }
-
-    /// A count of the server's section.
-    #[track_caller]
-    fn count(&self, name: &str) -> u64 {
-        let count = self.report["measured"]["server"][name].as_u64();
-        count.unwrap_or_else(|| panic!("no {name} in {}", self.report))
-    }
-
-    #[track_caller]
-    fn assert_faultless(&self) {
-        assert_eq!(self.code, Some(0), "{} {}", self.report, self.stderr);
-        let faults = self.report["faults"].as_object().expect("the faults");
-        assert_eq!(faults.len(), 8);
-        assert!(faults.values().all(|count| count == 0), "{}", self.report);
-        assert_eq!(self.report["first_fault"], Value::Null);
-    }
-}
-
-/// Runs it with these options, `--json` and `--quiet`.
-#[track_caller]
-fn bench(server: SocketAddr, options: &str) -> Run {
-    run(&format!("{options} --url http://{server} --json --quiet"))
-}
-
-#[track_caller]
-fn run(options: &str) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_npchat-bench"))
-        .args(options.split_ascii_whitespace())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let read = |mut pipe: Box<dyn Read + Send>| {
-        thread::spawn(move || {
-            let mut text = String::new();
-            pipe.read_to_string(&mut text).expect("it tells text");
-            text
-        })
-    };
-    let stdout = read(Box::new(child.stdout.take().expect("a pipe")));
-    let stderr = read(Box::new(child.stderr.take().expect("a pipe")));
-    let mut status = None;
-    wait_until(PATIENCE, options, || {
-        status = child.try_wait().expect("a child");
-        status.is_some()
-    });
-    let text = stdout.join().expect("all was read");
-    Run {
-        code: status.and_then(|status| status.code()),
-        report: serde_json::from_str(&text).unwrap_or_default(),
-        stderr: stderr.join().expect("all was read"),
-    }
-}
-
-fn server() -> (Server, SocketAddr) {
-    let server = start(|_| {});
-    let address = address(&server);
-    (server, address)
-}
-
-/// A server that takes as much as any machine posts in a few seconds.
-fn boundless_server() -> (Server, SocketAddr) {
-    let server = start(|config| {
-        config.mailbox_messages = 1_000_000_000;
-        config.mailbox_bytes = u32::MAX;
-        config.memory = 1 << 40;
-    });
-    let address = address(&server);
-    (server, address)
-}
+use common::{Run, address, bench, boundless_server, certificate_files, run, server, start};
 
 /// Runs it with the first number of seconds in place of `SECONDS` that are enough by its own account.
 #[track_caller]
