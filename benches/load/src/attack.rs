@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::deeds::Brief;
-use self::deeds::{Deeds, Kind};
-use self::neighbour::Neighbour;
+use self::deeds::{Deeds, Kind, Told};
 use self::pair::Pair;
 use crate::arguments::at_least;
 use crate::bench::{Bench, PATIENCE};
+use crate::child::Child;
 use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
 use crate::latencies::as_f64;
@@ -120,6 +120,9 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
     Ok(report)
 }
 
+/// A neighbour in a child process.
+type Neighbour = Child<Told>;
+
 /// Where the pair lives, and what it has been through.
 struct Street<'i> {
     bench: &'i Bench,
@@ -134,7 +137,7 @@ impl Street<'_> {
     /// Measures beside one neighbour, from its start to what it leaves behind.
     fn beside(&mut self, brief: &Brief, alone: &Measured) -> Result<Section, String> {
         let shown = |error: io::Error| format!("the neighbour: {error}");
-        let mut neighbour = Neighbour::start(brief).map_err(shown)?;
+        let mut neighbour = Neighbour::start(neighbour::SCENARIO, brief).map_err(shown)?;
         let started = Instant::now();
         let arrival = self.stay_until_under_way(&neighbour)?;
         let arrived = started.elapsed();
@@ -168,10 +171,10 @@ impl Street<'_> {
         let start = Instant::now();
         let mut is_under_way = Ok(false);
         let tally = self.run(|| {
-            is_under_way = neighbour.is_under_way();
+            is_under_way = neighbour.report().map(|told| told == Some(Told::UnderWay));
             is_under_way != Ok(false) || start.elapsed() > PATIENCE
         })?;
-        if !is_under_way? {
+        if !is_under_way.map_err(|why| format!("the neighbour: {why}"))? {
             return Err(format!("the neighbour is not under way after {PATIENCE:?}"));
         }
         Ok(tally)
@@ -182,10 +185,13 @@ impl Street<'_> {
         neighbour.ask().map_err(|error| format!("the neighbour: {error}"))?;
         let mut told = Ok(None);
         self.run(|| {
-            told = neighbour.told();
+            told = neighbour.report();
             told != Ok(None)
         })?;
-        told?.ok_or_else(|| "the neighbour doesn't answer".to_owned())
+        match told.map_err(|why| format!("the neighbour: {why}"))? {
+            Some(Told::Deeds(deeds)) => Ok(deeds),
+            _ => Err("the neighbour doesn't answer".to_owned()),
+        }
     }
 
     fn measure(&mut self) -> Result<Measured, String> {

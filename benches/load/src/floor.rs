@@ -3,11 +3,10 @@
 //! It takes only the load that this program makes, and runs as a process of its own, to be measured like any server.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{self, Child, Command, Stdio};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::{env, thread};
+use std::{process, thread};
 
 use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
@@ -16,8 +15,8 @@ use npchat::server::system;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
+use crate::child::{Child, report};
 use crate::peer::Peer;
-use crate::process::Process;
 use crate::session::ACCEPT;
 
 /// The hidden scenario under which the child runs.
@@ -45,44 +44,26 @@ pub(crate) struct Brief {
 
 /// A floor that runs in a child process, until this is dropped.
 pub(crate) struct Floor {
-    child: Child,
+    child: Child<SocketAddr>,
     address: SocketAddr,
 }
 
 impl Floor {
-    /// Starts this program again as a floor for messages of `size` bytes, with as many threads as the server has
-    /// workers, or the machine cores if it calls them by another name.
+    /// Starts a floor for messages of `size` bytes, with as many threads as the server has workers, or the machine cores
+    /// if it calls them by another name.
     ///
     /// # Errors
     /// The child doesn't start.
-    pub(crate) fn start(is_relay: bool, size: usize, workers: usize) -> io::Result<Self> {
+    pub(crate) fn start(is_relay: bool, size: usize, workers: usize) -> Result<Self, String> {
         let loops = if workers > 0 { workers } else { system::cores() };
-        let brief = Brief { is_relay, size, loops };
-        let mut child = Command::new(env::current_exe()?)
-            .arg(SCENARIO)
-            .arg(serde_json::to_string(&brief)?)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
-        let address = serde_json::from_str(&line).map_err(|_| io::Error::other("the floor didn't start"))?;
+        let child = Child::start(SCENARIO, &Brief { is_relay, size, loops }).map_err(|error| error.to_string())?;
+        let address = child.wait_for_report().map_err(|why| format!("the floor: {why}"))?;
         Ok(Self { child, address })
     }
 
     /// Where it is.
     pub(crate) fn peer(&self) -> Peer {
-        Peer::floor(self.address, Process::new(self.child.id()))
-    }
-}
-
-impl Drop for Floor {
-    fn drop(&mut self) {
-        // It has ended by itself then.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Peer::floor(self.address, self.child.process())
     }
 }
 
@@ -104,7 +85,7 @@ pub(crate) fn serve(brief: Brief) -> io::Result<()> {
             }
         });
     }
-    println!("{}", serde_json::to_string(&address)?);
+    report(&address);
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }

@@ -13,6 +13,7 @@ mod bench;
 mod beside;
 mod books;
 mod burst;
+mod child;
 mod crew;
 mod drive;
 mod exchange;

@@ -81,7 +81,7 @@ pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
         .workers()
         .map_err(|error| format!("the server's process: {error}"))?;
     let on_floor = |name: &str, report: &mut Report| {
-        let floor = Floor::start(traffic.is_relay(), traffic.plan.size, loops).map_err(|error| error.to_string())?;
+        let floor = Floor::start(traffic.is_relay(), traffic.plan.size, loops)?;
         load(&bench.against(floor.peer()), traffic, name, report)
     };
     let name = |alone: &str, of_many: &str, round: usize| match rounds {

@@ -4,7 +4,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::deeds::{Brief, Counts, say_under_way};
+use super::deeds::{Brief, Counts, Told};
+use crate::child::report;
 use crate::drive::{Actor, Turn, drive};
 use crate::peer::Peer;
 use crate::wire::{Poller, Ready, Wire};
@@ -65,7 +66,7 @@ impl Actor for Crowd<'_> {
         self.trickle();
         if !self.is_under_way && self.connected == self.members.len() {
             self.is_under_way = true;
-            say_under_way();
+            report(&Told::UnderWay);
         }
         self.arrive(poller);
         Ok(Turn::Wait(TICK))

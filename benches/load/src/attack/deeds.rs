@@ -138,17 +138,3 @@ impl Counts {
         }
     }
 }
-
-impl Told {
-    /// Reports it to the parent.
-    pub(super) fn print(self) {
-        if let Ok(line) = serde_json::to_string(&self) {
-            println!("{line}");
-        }
-    }
-}
-
-/// To be said once by each neighbour: the measure may begin.
-pub(super) fn say_under_way() {
-    Told::UnderWay.print();
-}

@@ -9,7 +9,8 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::deeds::{Counts, Kind, say_under_way};
+use super::deeds::{Counts, Kind, Told};
+use crate::child::report;
 use crate::drive::{Actor, Turn, drive};
 use crate::peer::Peer;
 use crate::session::{CHALLENGE_REQUEST, upgrade_request, write_frame};
@@ -88,7 +89,7 @@ impl Actor for Flood<'_> {
         self.visit = Some(visit);
         self.counts.connect();
         if !std::mem::replace(&mut self.is_under_way, true) {
-            say_under_way();
+            report(&Told::UnderWay);
         }
         Ok(Turn::Wait(Duration::from_secs(1)))
     }

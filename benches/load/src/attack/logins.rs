@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::deeds::{Counts, say_under_way};
+use super::deeds::{Counts, Told};
 use crate::bench::{Bench, Manner};
+use crate::child::report;
 use crate::fleet::{Logins, Stay, visit_all};
 use crate::identity::Identity;
 use crate::peer::Peer;
@@ -42,7 +43,7 @@ pub(super) fn run(peer: &Peer, counts: &Counts) -> io::Result<()> {
             }
         }
         if std::mem::take(&mut is_first) {
-            say_under_way();
+            report(&Told::UnderWay);
         }
     }
 }
