@@ -10,7 +10,7 @@ run *options:
 
 # All tests, or those whose names match.
 test *names:
-    cargo test --locked {{names}}
+    cargo test --workspace --locked {{names}}
 
 # Format and lints.
 lint:
