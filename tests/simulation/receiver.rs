@@ -164,6 +164,11 @@ impl Receiver {
         self.session.filter(|_| self.phase == Phase::Frames)
     }
 
+    /// The model's number of its session that is over.
+    pub(crate) fn ended_session(&self) -> Option<usize> {
+        self.session.filter(|_| self.phase == Phase::Over)
+    }
+
     /// The same until the server has let go of it.
     fn live_session(&self) -> Option<usize> {
         self.session().filter(|_| !self.is_let_go)
