@@ -183,16 +183,15 @@ impl Server {
             server.shared.places.count(),
             ByteSize::b(config.memory).display().iec(),
         );
-        server.warn_of_few_connections(files);
+        server.warn_of_few_connections(config, files);
         Ok(server)
     }
 
-    fn warn_of_few_connections(&self, files: u64) {
+    fn warn_of_few_connections(&self, config: &Config, files: u64) {
         let reserved = reserved_files(self.shared.inboxes.len(), self.addresses.len());
         let connections = self.shared.places.count();
         // Fewer than files allow are what the operator has chosen.
-        let is_for_files = connections as u64 == files.saturating_sub(reserved).max(1);
-        if connections < FEW_CONNECTIONS && is_for_files {
+        if connections < FEW_CONNECTIONS && u64::from(config.max_connections()) > connections as u64 {
             tracing::warn!(
                 "room for {connections} connections only: the process may have {files} open files, of which \
                  {reserved} are kept for other things; raise the hard limit (LimitNOFILE= of a systemd unit, \

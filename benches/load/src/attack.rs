@@ -2,7 +2,7 @@
 //! neighbour.
 //!
 //! What a neighbour does is its own module's; it is a process of its own at a low priority, so that it takes little of
-//! the machine from those who are measured. What contention for the processors alone does is shown by the kind `spin`.
+//! the machine from those that are measured. What contention for the processors alone does is shown by the kind `spin`.
 
 mod crowd;
 mod deeds;

@@ -74,7 +74,7 @@ impl Waits {
     }
 }
 
-/// Posts to those who are away, in this thread, until the phase is over.
+/// Posts to offline recipients, in this thread, until the phase is over.
 ///
 /// # Errors
 /// The connections can't be made.

@@ -1,6 +1,6 @@
-//! The accounts of one thread's messages: what was posted to whom, what has come, and what has to be there in the end.
+//! The accounts of one thread's messages: what was posted to each recipient, what has come, and what has to be there in the end.
 //!
-//! Recipients who are away come first, then those who are logged in: their mailboxes are looked into later
+//! Offline recipients come first, then those who are logged in: their mailboxes are looked into later
 //! ([`crate::sample`]), these get theirs at once.
 
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(crate) struct Books<'b> {
     live: &'b [Identity],
     posters: usize,
     first_sender: u32,
-    /// How many messages each poster has posted to those who are away.
+    /// How many messages each poster has posted to offline recipients.
     posted: Vec<u32>,
     /// By session, then by poster.
     ledgers: Vec<Ledger>,

@@ -27,7 +27,7 @@ pub(crate) struct Burst {
     /// Messages whose time ends
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "1000000")]
     count: usize,
-    /// Recipients who are away
+    /// Offline recipients
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "20000")]
     ids: usize,
     /// Bytes of a message
@@ -44,7 +44,7 @@ pub(crate) struct Burst {
     rate: u64,
 }
 
-/// Stores, waits for the end, and tells how long the senders wait.
+/// Stores, waits for the end, and reports how long the senders wait.
 ///
 /// # Errors
 /// The messages couldn't be stored, or not before the first was over.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Recipients who are away and whose mailboxes are looked into.
+/// Offline recipients whose mailboxes are read afterwards.
 pub(crate) const SAMPLE: usize = 100;
 
 /// A key, and the id that belongs to it.
@@ -56,7 +56,7 @@ impl Identity {
     }
 }
 
-/// Recipients who are away. The first have keys, so that their mailboxes can be looked into.
+/// Offline recipients. The first have keys, so that their mailboxes can be looked into.
 pub(crate) struct Away {
     pub(crate) ids: Vec<String>,
     pub(crate) sample: Vec<Identity>,

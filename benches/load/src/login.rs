@@ -42,7 +42,7 @@ pub(crate) struct Storm {
     /// Connections that post meanwhile, and alone before
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(0), default_value = "0")]
     posters: usize,
-    /// Recipients who are away
+    /// Offline recipients
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "1000")]
     ids: usize,
     /// Bytes of a message

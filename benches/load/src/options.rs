@@ -70,11 +70,11 @@ struct Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scenario {
-    /// Messages to recipients who are away
+    /// Messages to recipients that are offline
     Store(Store),
     /// Messages to live sessions
     Relay(Relay),
-    /// Messages to live sessions and to recipients who are away, and logins, all at once
+    /// Messages to live sessions and to recipients that are offline, and logins, all at once
     Mixed(Mixed),
     /// Whole logins: connect, upgrade, challenge, solution, close
     Login(Storm),
@@ -116,7 +116,7 @@ pub(crate) struct Child<B: Clone + Send + Sync + DeserializeOwned + 'static> {
 pub(crate) struct Store {
     #[command(flatten)]
     plan: Plan,
-    /// Recipients who are away
+    /// Offline recipients
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "20000")]
     ids: usize,
     /// Messages stored before, to report what each takes of the server's memory
@@ -144,7 +144,7 @@ pub(crate) struct Relay {
 pub(crate) struct Mixed {
     #[command(flatten)]
     plan: Plan,
-    /// Recipients who are away
+    /// Offline recipients
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "20000")]
     ids: usize,
     /// Sessions logged in

@@ -20,7 +20,7 @@ const DEPTH: usize = 8;
 /// What the connections that store messages call themselves: this and downwards.
 const FIRST_SENDER: u32 = u32::MAX - 1;
 
-/// Stores `count` messages of `size` bytes for those who are away. Returns how many were acknowledged, and those to the
+/// Stores `count` messages of `size` bytes for offline recipients. Returns how many were acknowledged, and those to the
 /// sample.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Scenarios `store`, `relay` and `mixed`: messages to recipients who are away, or logged in, or both, each of which
+//! Scenarios `store`, `relay` and `mixed`: messages to recipients that are offline, or logged in, or both, each of which
 //! has to come once, and in order for each sender.
 //!
 //! What the load itself is, and when it is measured, is [`crate::load`]'s.
@@ -31,11 +31,11 @@ use crate::wire::Poller;
 pub(crate) struct Traffic {
     pub(crate) scenario: &'static str,
     pub(crate) plan: Plan,
-    /// Recipients who are away.
+    /// Offline recipients.
     pub(crate) ids: usize,
     /// Recipients who are logged in.
     pub(crate) sessions: usize,
-    /// Messages stored before the load, for those who are away.
+    /// Messages stored before the load, for offline recipients.
     pub(crate) stored: usize,
     /// Their time to live.
     pub(crate) stored_ttl_seconds: u64,
@@ -265,7 +265,7 @@ fn visit_until(bench: &Bench, count: usize, is_over: &AtomicBool) -> Result<Logi
 struct Shift<'s> {
     bench: &'s Bench,
     plan: &'s Plan,
-    /// Recipients who are away; those of all threads.
+    /// Offline recipients; those of all threads.
     away: &'s [String],
     /// Recipients whom this thread logs in, and it alone posts to.
     live: &'s [Identity],

@@ -1,27 +1,7 @@
-use std::time::{Duration, UNIX_EPOCH};
-
 use super::*;
-use crate::server::http::HttpDate;
+use crate::server::http::response::tests::answer;
 
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
-
-fn date() -> HttpDate {
-    HttpDate::at(UNIX_EPOCH + Duration::from_secs(784_111_777))
-}
-
-/// The answer that `write` makes for a request of HTTP/1.1 that keeps its connection, with `alter` applied.
-fn answer(alter: impl Fn(&mut Reply<'_>), write: impl Fn(&Reply<'_>, &mut Vec<u8>)) -> String {
-    let date = date();
-    let mut reply = Reply {
-        date: &date,
-        kept_seconds: Some(75),
-        head_only: false,
-    };
-    alter(&mut reply);
-    let mut out = Vec::new();
-    write(&reply, &mut out);
-    String::from_utf8(out).unwrap()
-}
 
 fn refusal_answer(refusal: Refusal) -> String {
     answer(|_| {}, |reply, out| refused(reply, out, refusal, Detail::None))

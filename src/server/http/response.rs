@@ -171,4 +171,4 @@ pub fn put_number_field(out: &mut Vec<u8>, name: &str, number: u64) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::server) mod tests;

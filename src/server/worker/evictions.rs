@@ -34,10 +34,10 @@ impl<S: Service> Worker<S> {
     /// one, that worker is woken for it.
     pub(super) fn evict_holders(&mut self) {
         for _ in 0..EVICTIONS_PER_TURN {
-            let class = self.holders.highest_class();
             if !self.is_over_budget() {
                 return;
             }
+            let class = self.holders.highest_class();
             if let Some(other) = self.shared.highest_classes.worker_above(class) {
                 self.shared.inboxes[other].wake();
                 return;
@@ -55,8 +55,11 @@ impl<S: Service> Worker<S> {
 
     /// Whether [`Worker::evict_holders`] has something to do here.
     pub(super) fn must_evict(&self) -> bool {
+        if !self.is_over_budget() {
+            return false;
+        }
         let class = self.holders.highest_class();
-        self.is_over_budget() && class > 0 && self.shared.highest_classes.worker_above(class).is_none()
+        class > 0 && self.shared.highest_classes.worker_above(class).is_none()
     }
 
     fn publish_highest_class(&self) {

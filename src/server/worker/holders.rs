@@ -37,7 +37,10 @@ impl HighestClasses {
     }
 
     pub(super) fn publish(&self, worker: usize, class: u8) {
-        if let Some(own) = self.0.get(worker) {
+        // All of them share a line that every worker reads: it is written when something changes, not with every visit.
+        if let Some(own) = self.0.get(worker)
+            && own.load(Ordering::Relaxed) != class
+        {
             own.store(class, Ordering::Release);
         }
     }

@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     SlowReaders,
 }
 
-/// What to do, and to whom.
+/// What to do, and to which server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Brief {
     pub(super) route: Route,

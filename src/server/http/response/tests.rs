@@ -7,7 +7,7 @@ fn date() -> HttpDate {
 }
 
 /// The answer that `write` makes for a request of HTTP/1.1 that keeps its connection, with `alter` applied.
-fn answer(alter: impl Fn(&mut Reply<'_>), write: impl Fn(&Reply<'_>, &mut Vec<u8>)) -> String {
+pub(in crate::server) fn answer(alter: impl Fn(&mut Reply<'_>), write: impl Fn(&Reply<'_>, &mut Vec<u8>)) -> String {
     let date = date();
     let mut reply = Reply {
         date: &date,

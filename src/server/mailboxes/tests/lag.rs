@@ -8,6 +8,18 @@ fn world() -> World {
     World::with(1 << 20, 50)
 }
 
+fn world_of_large_mailboxes() -> World {
+    let mut world = World::with(8 << 20, 50);
+    let caps = Caps {
+        mailbox_messages: 50,
+        mailbox_bytes: u32::try_from(4 * LAG_MAX_BYTES).unwrap(),
+        sessions: 2,
+    };
+    let budget = Arc::clone(world.mailboxes.budget());
+    world.mailboxes = Arc::new(Mailboxes::new(caps, 1, [1, 2], budget, world.epoch));
+    world
+}
+
 /// Posts and has the quick session confirm `count` messages, in batches that fit.
 fn relay(world: &mut World, quick: &Attachment, body: &str, count: usize) {
     for _ in 0..count {
@@ -53,14 +65,7 @@ fn a_session_that_is_more_than_a_window_behind_is_woken_to_go_and_holds_up_nothi
 
 #[test]
 fn bytes_count_too_but_one_large_message_is_none_to_go_for() {
-    let mut world = World::with(8 << 20, 50);
-    let caps = Caps {
-        mailbox_messages: 50,
-        mailbox_bytes: u32::try_from(4 * LAG_MAX_BYTES).unwrap(),
-        sessions: 2,
-    };
-    let budget = Arc::clone(world.mailboxes.budget());
-    world.mailboxes = Arc::new(Mailboxes::new(caps, 1, [1, 2], budget, world.epoch));
+    let mut world = world_of_large_mailboxes();
     let (quick, slow) = (world.attach(1), world.attach(2));
     let large = "x".repeat(2 * LAG_MAX_BYTES);
     relay(&mut world, &quick, &large, 1);
@@ -124,14 +129,7 @@ fn what_expires_is_not_on_its_way_to_a_session_that_is_to_go() {
 
 #[test]
 fn a_session_that_has_been_given_no_more_than_its_window_is_not_behind() {
-    let mut world = World::with(8 << 20, 50);
-    let caps = Caps {
-        mailbox_messages: 50,
-        mailbox_bytes: u32::try_from(4 * LAG_MAX_BYTES).unwrap(),
-        sessions: 2,
-    };
-    let budget = Arc::clone(world.mailboxes.budget());
-    world.mailboxes = Arc::new(Mailboxes::new(caps, 1, [1, 2], budget, world.epoch));
+    let mut world = world_of_large_mailboxes();
     let (quick, slow) = (world.attach(1), world.attach(2));
     // As a window gives: one message may go beyond it.
     let most = "x".repeat(LAG_MAX_BYTES - 1);
