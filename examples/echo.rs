@@ -1,4 +1,5 @@
-//! Echoes WebSocket messages and the bodies of POSTs, on the very connections that the relay has: only the service differs.
+//! Echoes WebSocket messages and the bodies of POSTs, on the very connections that the relay has: only the service
+//! differs.
 //!
 //! For outside conformance suites: `cargo run --release --example echo -- --port 9001`.
 

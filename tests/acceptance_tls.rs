@@ -1,4 +1,5 @@
-//! ACCEPTANCE.md once more, over TLS: the tests of `tests/acceptance`, each connection of which is a TLS connection here.
+//! ACCEPTANCE.md once more, over TLS: the tests of `tests/acceptance`, each connection of which is a TLS connection
+//! here.
 //!
 //! What comes before a request, the rows for handshakes, is tested in `tests/tls`.
 #![expect(

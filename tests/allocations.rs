@@ -1,6 +1,7 @@
 //! How often the hot path asks for memory: never.
 //!
-//! Measured once warm: tables, slabs and the worker's scratch have grown to what they need, and what they amortise is done.
+//! Measured once warm: tables, slabs and the worker's scratch have grown to what they need, and what they amortise is
+//! done.
 
 #![expect(clippy::unwrap_used, reason = "these fail a test")]
 

@@ -1,4 +1,5 @@
-//! How a server stops: by a call, and by signals to the real program. What is under way is answered, nothing new begins.
+//! How a server stops: by a call, and by signals to the real program. What is under way is answered, nothing new
+//! begins.
 //!
 //! That mail isn't kept over a restart is no fault: the relay promises none of it.
 

@@ -1,5 +1,5 @@
-//! Every login answer of `vectors/login.json` and, bound to a host, of `vectors/login-v2.json`: read and verified as the server
-//! does it, and by p256 as a second opinion.
+//! Every login answer of `vectors/login.json` and, bound to a host, of `vectors/login-v2.json`: read and verified as
+//! the server does it, and by p256 as a second opinion.
 //!
 //! No server runs here: what a session makes of a bad answer is tested over a socket elsewhere.
 

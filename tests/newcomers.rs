@@ -110,8 +110,8 @@ fn who_is_in_is_answered_before_a_storm_of_newcomers_that_was_there_earlier() {
     assert_eq!(since.len(), 2 + NEWCOMERS);
 }
 
-/// Bytes that were sent from this port of 127.0.0.1 and haven't come to the other end yet. `None`: the table, which is no
-/// snapshot, doesn't show the connection this time.
+/// Bytes that were sent from this port of 127.0.0.1 and haven't come to the other end yet. `None`: the table, which is
+/// no snapshot, doesn't show the connection this time.
 fn unacknowledged(port: u16) -> Option<u64> {
     let local = format!("0100007F:{port:04X}");
     let table = fs::read_to_string("/proc/net/tcp").unwrap();

@@ -1,7 +1,7 @@
 //! The process is stopped for a while and goes on: what its clients sent meanwhile is there, and nobody is late for it.
 //!
-//! How a worker's clock sees such a time is tested beside the clock, and what each deadline finds in the kernel beside the visit
-//! of a connection.
+//! How a worker's clock sees such a time is tested beside the clock, and what each deadline finds in the kernel beside
+//! the visit of a connection.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Services other than the relay on the same connections: a bug in one connection's handling, and the echo's way of working.
+//! Services other than the relay on the same connections: a bug in one connection's handling, and the echo's way of
+//! working.
 
 #![expect(clippy::unwrap_used, reason = "these fail a test")]
 

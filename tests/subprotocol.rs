@@ -1,5 +1,5 @@
-//! The subprotocol npchat.2 over real sockets: taken when offered, a challenge without asking, logins for a host, mail as
-//! binary (PROTOCOL.md part 2).
+//! The subprotocol npchat.2 over real sockets: taken when offered, a challenge without asking, logins for a host, mail
+//! as binary (PROTOCOL.md part 2).
 //!
 //! How it goes in turns, and however its input is split, is tested without a socket.
 

@@ -167,7 +167,8 @@ impl Receivers {
         spent
     }
 
-    /// The same with so much time between two messages that each is asked for with a ping of its own, in the same write.
+    /// The same with so much time between two messages that each is asked for with a ping of its own, in the same
+    /// write.
     fn time_alone(&mut self, deliveries: u64) -> Duration {
         let mut spent = Duration::ZERO;
         let mut left = usize::try_from(deliveries).unwrap();
@@ -220,7 +221,8 @@ impl Receiver {
     }
 }
 
-/// What the peer answers to the ping that these bytes are, if they are one. Its mask is zero, which costs as much as any.
+/// What the peer answers to the ping that these bytes are, if they are one. Its mask is zero, which costs as much as
+/// any.
 fn pong_to(bytes: &[u8]) -> Option<Pong> {
     const HEADER: [u8; 2] = [0x80 | Opcode::PING, 4];
     let [first, second, third, last] = bytes.strip_prefix(&HEADER)?.try_into().ok()?;

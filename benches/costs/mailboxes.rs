@@ -1,5 +1,5 @@
-//! Mailboxes without connections: whether a post takes longer when there are many, or when a stranger has chosen their ids,
-//! and whether two threads are in each other's way.
+//! Mailboxes without connections: whether a post takes longer when there are many, or when a stranger has chosen their
+//! ids, and whether two threads are in each other's way.
 
 use std::sync::{Arc, Barrier};
 use std::thread;

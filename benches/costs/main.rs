@@ -1,7 +1,8 @@
-//! What each step of a message's way costs, with no socket and no kernel: `cargo bench`, or `cargo bench -- connection`.
+//! What each step of a message's way costs, with no socket and no kernel: `cargo bench`, or `cargo bench --
+//! connection`.
 //!
-//! Measured is the processor time of the thread that does it. What the kernel adds, and how many do how much at once, is
-//! measured against a running server (`npchat-bench`).
+//! Measured is the processor time of the thread that does it. What the kernel adds, and how many do how much at once,
+//! is measured against a running server (`npchat-bench`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "these end a measurement")]
 

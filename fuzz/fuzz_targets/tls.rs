@@ -1,5 +1,6 @@
-//! The server's half of TLS without a socket: any bytes before, in and after a handshake, cut anywhere, and a kernel that
-//! takes what it likes. Nothing panics, nothing grows beyond its cap, and what was not tampered with arrives whole, both ways.
+//! The server's half of TLS without a socket: any bytes before, in and after a handshake, cut anywhere, and a kernel
+//! that takes what it likes. Nothing panics, nothing grows beyond its cap, and what was not tampered with arrives
+//! whole, both ways.
 
 #![no_main]
 

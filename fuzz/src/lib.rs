@@ -31,8 +31,8 @@ impl Cuts {
         })
     }
 
-    /// The bytes in pieces, none of them empty; one empty piece if there are no bytes. Of many bytes the pieces are larger
-    /// than asked for, as no more can be learnt from a million of them.
+    /// The bytes in pieces, none of them empty; one empty piece if there are no bytes. Of many bytes the pieces are
+    /// larger than asked for, as no more can be learnt from a million of them.
     pub fn pieces(self, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         const PIECES_MAX: usize = 1024;
         let least = bytes.len() / PIECES_MAX + 1;

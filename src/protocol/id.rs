@@ -65,8 +65,8 @@ impl fmt::Debug for RecipientId {
 /// In [`DIGITS`]: the character is none of base64url.
 const NO_DIGIT: u8 = 0x80;
 
-/// The value of each character of base64url (RFC 4648 §5). Every message names its recipient in a path, so ids are decoded
-/// here, at a third of what an engine for any length and alphabet takes.
+/// The value of each character of base64url (RFC 4648 §5). Every message names its recipient in a path, so ids are
+/// decoded here, at a third of what an engine for any length and alphabet takes.
 const DIGITS: [u8; 256] = {
     let alphabet = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut digits = [NO_DIGIT; 256];

@@ -1,5 +1,5 @@
-//! Loads a certificate chain and its private key from PEM files, checks that they belong together and can still be used,
-//! and holds the ones that new handshakes show.
+//! Loads a certificate chain and its private key from PEM files, checks that they belong together and can still be
+//! used, and holds the ones that new handshakes show.
 //!
 //! Nothing here speaks TLS, and a certificate's names and its issuer are its clients' to judge.
 

@@ -31,13 +31,13 @@ use crate::server::service::{Conversation, Service};
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
 ///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Context`] whose `out` is empty, or
 ///    [`Connection::break_off`]. Before all of them [`Connection::turn_away`] may be called once. Before
-///    [`Connection::reach_deadline`], input that is there has been given and output sent as far as it goes, so that nothing
-///    ends for what waits in the kernel.
+///    [`Connection::reach_deadline`], input that is there has been given and output sent as far as it goes, so that
+///    nothing ends for what waits in the kernel.
 /// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
-///    [`Connection::resume`] is called again soon, without waiting for any event; while [`Connection::awaits_login_step`], when
-///    there is one of [`Context::login_steps`] for it.
+///    [`Connection::resume`] is called again soon, without waiting for any event; while
+///    [`Connection::awaits_login_step`], when there is one of [`Context::login_steps`] for it.
 /// 5. At [`Connection::deadline`], which may change with every call, [`Connection::reach_deadline`] is called.
 #[derive(Debug)]
 pub struct Connection<S: Service = Relay> {
@@ -135,8 +135,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// There is no room for this connection, which has just been accepted: its first request is answered if it asks how
-    /// the server is, refused with [`Refusal::Unavailable`](crate::server::refusal::Refusal::Unavailable) otherwise, and the
-    /// last.
+    /// the server is, refused with [`Refusal::Unavailable`](crate::server::refusal::Refusal::Unavailable) otherwise,
+    /// and the last.
     pub fn turn_away(&mut self) {
         if let Stage::Http(requests) = &mut self.stage {
             requests.turn_away();
@@ -187,8 +187,8 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Ends what is too late by now, if anything is. While input may be there that has not been given, `is_drained` is false, and
-    /// no pong is too late: it may be in there.
+    /// Ends what is too late by now, if anything is. While input may be there that has not been given, `is_drained` is
+    /// false, and no pong is too late: it may be in there.
     pub fn reach_deadline(&mut self, is_drained: bool, context: &mut Context<'_>) {
         if self
             .deadline(context.timeouts)
@@ -253,8 +253,8 @@ impl<S: Service> Connection<S> {
         !self.outbound.is_empty()
     }
 
-    /// Bytes of memory that this connection holds beside itself: input, output, a message under way. A body that is kept
-    /// is charged with the mail.
+    /// Bytes of memory that this connection holds beside itself: input, output, a message under way. A body that is
+    /// kept is charged with the mail.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let stage = match &self.stage {

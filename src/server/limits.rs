@@ -25,8 +25,8 @@ pub const REQUESTS_FOR_ALL_NEWS: usize = 1024;
 pub const REQUESTS_PER_VISIT_MIN: usize = 4;
 /// WebSocket frames count as this part of a request.
 pub const FRAMES_PER_REQUEST: usize = 4;
-/// Connections whose budget left something over that a worker serves in one turn: they wait for nothing but their turn, so
-/// those with news go between.
+/// Connections whose budget left something over that a worker serves in one turn: they wait for nothing but their turn,
+/// so those with news go between.
 pub const LEFT_OVER_VISITS_PER_TURN: usize = 16;
 /// Input that such connections are read in one turn, give or take one read.
 pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
@@ -34,16 +34,17 @@ pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
 pub const LINGERING_BYTES_PER_TURN: usize = 128 * 1024;
 /// Sessions with new mail that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
-/// Least time that newcomers have in a turn if they want it, and their TLS handshakes once more. It is as much as the turn
-/// has taken so far, within this and [`NEWCOMERS_MAX_MICROS`].
+/// Least time that newcomers have in a turn if they want it, and their TLS handshakes once more. It is as much as the
+/// turn has taken so far, within this and [`NEWCOMERS_MAX_MICROS`].
 pub const NEWCOMERS_MIN_MICROS: u64 = 500;
-/// Longest time that newcomers have in a turn, and their TLS handshakes once more. What begins in time may end later: one
-/// step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
+/// Longest time that newcomers have in a turn, and their TLS handshakes once more. What begins in time may end later:
+/// one step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
 pub const NEWCOMERS_MAX_MICROS: u64 = 4000;
-/// Newcomers that wait for a visit or a step of a login, past which no more are accepted but one a turn: they wait in the kernel,
-/// and not for their deadlines.
+/// Newcomers that wait for a visit or a step of a login, past which no more are accepted but one a turn: they wait in
+/// the kernel, and not for their deadlines.
 pub const NEWCOMERS_WAITING_MAX: usize = 1024;
-/// Steps of a login, each a signature made or verified, that those who are in may take in one turn while nobody waits for one.
+/// Steps of a login, each a signature made or verified, that those who are in may take in one turn while nobody waits
+/// for one.
 pub const LOGIN_STEPS_PER_TURN: usize = 4;
 /// Connections that wait for a step of a TLS handshake, past which no more are accepted where TLS is spoken.
 pub const HANDSHAKES_WAITING_MAX: usize = 512;
@@ -90,8 +91,8 @@ pub const BUFFER_STEP_BYTES: usize = 1024;
 pub const TLS_RECORD_OVERHEAD_BYTES: usize = 64;
 /// Ciphertext of one connection, past which no more is made until the kernel has taken what there is.
 pub const TLS_SEALED_MAX_BYTES: usize = 32 * 1024;
-/// Input of one TLS connection that is kept because its rest hasn't come: a record, or what a handshake message is cut into.
-/// A `ClientHello` that doesn't fit is refused.
+/// Input of one TLS connection that is kept because its rest hasn't come: a record, or what a handshake message is cut
+/// into. A `ClientHello` that doesn't fit is refused.
 pub const TLS_PARTIAL_MAX_BYTES: usize = 20 * 1024;
 /// How often the files of the certificate are looked at. A change is taken up once it is as old as that.
 pub const CERTIFICATE_LOOK_SECONDS: u64 = 2;
@@ -102,8 +103,8 @@ pub const CERTIFICATE_THREAD_END_MILLIS: u64 = 500;
 pub const WINDOW_MAX_MESSAGES: usize = 1024;
 /// Bytes of such messages; one message may go beyond.
 pub const WINDOW_MAX_BYTES: usize = 256 * 1024;
-/// What they may be at first. The window doubles with each pong that comes quickly and halves with one that takes long, so
-/// that a client on a thin line isn't given more at once than it can confirm in time.
+/// What they may be at first. The window doubles with each pong that comes quickly and halves with one that takes long,
+/// so that a client on a thin line isn't given more at once than it can confirm in time.
 pub const WINDOW_MIN_BYTES: usize = 16 * 1024;
 /// Messages that are kept for a session only because it is behind another one of its mailbox; with more it is closed.
 pub const LAG_MAX_MESSAGES: usize = WINDOW_MAX_MESSAGES;
@@ -117,19 +118,19 @@ pub const SUSPECTS_PER_ATTACH: usize = 16;
 pub const PONG_QUICK_MILLIS: u64 = 2000;
 /// One that comes after this has taken long.
 pub const PONG_SLOW_MILLIS: u64 = 6000;
-/// Pings of a session that has room keep this distance: a message that comes later than that after the last ping is followed
-/// by one in the same write, others wait for the rest of it and a [`DEADLINE_TICK_MILLIS`] at most.
+/// Pings of a session that has room keep this distance: a message that comes later than that after the last ping is
+/// followed by one in the same write, others wait for the rest of it and a [`DEADLINE_TICK_MILLIS`] at most.
 ///
-/// It bounds what comes twice to a client that ends its session in order, and what a session with mail coming in costs: ten
-/// pings and ten pongs a second.
+/// It bounds what comes twice to a client that ends its session in order, and what a session with mail coming in costs:
+/// ten pings and ten pongs a second.
 pub const PING_SPACING_MILLIS: u64 = 100;
 
 /// Challenges that one connection may get, asked for or not.
 pub const CHALLENGES_PER_CONNECTION: u8 = 16;
 /// Sessions that may be logged in for one id.
 pub const SESSIONS_PER_MAILBOX: usize = 64;
-/// Segments that the budget of mail has room for in each shard, as far as [`SEGMENT_MIN_BYTES`] and [`SEGMENT_MAX_BYTES`] allow:
-/// so many that those that are only begun waste little.
+/// Segments that the budget of mail has room for in each shard, as far as [`SEGMENT_MIN_BYTES`] and
+/// [`SEGMENT_MAX_BYTES`] allow: so many that those that are only begun waste little.
 pub const SEGMENTS_PER_SHARD: usize = 128;
 /// Smallest segment of the memory for mail.
 pub const SEGMENT_MIN_BYTES: usize = 512;
@@ -137,7 +138,8 @@ pub const SEGMENT_MIN_BYTES: usize = 512;
 pub const SEGMENT_MAX_BYTES: usize = 256 * 1024;
 /// A shard is there for each so many bytes of the budget of mail, however many workers there are.
 pub const SHARD_MIN_BYTES: u64 = 1024 * 1024;
-/// What a message of the largest size takes beside its bytes and an eighth of them: its place, its mailbox, their segments.
+/// What a message of the largest size takes beside its bytes and an eighth of them: its place, its mailbox, their
+/// segments.
 pub const MESSAGE_ROOM_BYTES: u64 = 16 * 1024;
 /// Block of a body that comes in pieces: charged when the body reaches it.
 pub const BODY_BLOCK_BYTES: usize = 4 * 1024;
@@ -145,28 +147,30 @@ pub const BODY_BLOCK_BYTES: usize = 4 * 1024;
 pub const LOST_RECORDS_MAX: usize = 64 * 1024;
 /// What one of them takes at most, its place in the table included.
 pub const LOST_RECORD_BYTES: usize = 96;
-/// Nobody is told any more of messages that expired unseen when so much time has passed since the last of them: 30 days.
+/// Nobody is told any more of messages that expired unseen when so much time has passed since the last of them: 30
+/// days.
 pub const LOST_HOLD_SECONDS: u32 = 30 * 24 * 60 * 60;
 /// How long a message that must not be stored (`TTL: 0`) may wait for the live session that it was handed to.
 pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
 
-/// First request's head must be complete so long after the accept, a later one's so long after its first byte; with TLS after the
-/// first record with some of it that is whole.
+/// First request's head must be complete so long after the accept, a later one's so long after its first byte; with TLS
+/// after the first record with some of it that is whole.
 pub const HEAD_DEADLINE_SECONDS: u64 = 10;
 /// A body may take this long before its rate counts.
 pub const BODY_GRACE_SECONDS: u64 = 10;
-/// A WebSocket message may take this long before its rate counts. Longer than a body: a session that is cut off in the middle
-/// of a frame may come back, and is worth waiting for.
+/// A WebSocket message may take this long before its rate counts. Longer than a body: a session that is cut off in the
+/// middle of a frame may come back, and is worth waiting for.
 pub const MESSAGE_GRACE_SECONDS: u64 = 30;
-/// Slowest rate of a body, of a WebSocket message and of a client that takes its answers, once the grace is over. With TLS,
-/// input counts when its record, up to [`TLS_RECORD_BYTES`], has come whole: who sends large ones must be a little faster.
+/// Slowest rate of a body, of a WebSocket message and of a client that takes its answers, once the grace is over. With
+/// TLS, input counts when its record, up to [`TLS_RECORD_BYTES`], has come whole: who sends large ones must be a little
+/// faster.
 pub const MIN_RATE_BYTES_PER_SECOND: u64 = 1024;
 /// A connection between two requests is closed after this long, unless an option says otherwise.
 pub const KEEP_ALIVE_SECONDS: u64 = 75;
 /// From the upgrade to the login.
 pub const LOGIN_DEADLINE_SECONDS: u64 = 10;
-/// Output that the kernel doesn't take may wait this long before its rate counts. As long as a pong, and for the same reason:
-/// the kernel takes none while nothing of what it has sent is acknowledged.
+/// Output that the kernel doesn't take may wait this long before its rate counts. As long as a pong, and for the same
+/// reason: the kernel takes none while nothing of what it has sent is acknowledged.
 pub const WRITE_STALL_SECONDS: u64 = PONG_TIMEOUT_SECONDS;
 /// A connection that is silent for so long is asked by the kernel whether its peer is still there (RFC 9293 §3.8.4).
 pub const TCP_KEEPALIVE_IDLE_SECONDS: u64 = 60;
@@ -178,20 +182,22 @@ pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 pub const PING_INTERVAL_SECONDS: u64 = 30;
 /// A network that is silent for so long, and then goes on, ends no session.
 pub const SILENCE_SURVIVED_SECONDS: u64 = 30;
-/// The longest time after which a segment that nobody acknowledges is sent again for the first time: a second where nothing is
-/// known of the path, three where its first segments were lost (RFC 6298 §2.1, §5.7).
+/// The longest time after which a segment that nobody acknowledges is sent again for the first time: a second where
+/// nothing is known of the path, three where its first segments were lost (RFC 6298 §2.1, §5.7).
 pub const FIRST_RETRANSMISSION_MAX_SECONDS: u64 = 3;
 /// The pong of a ping that has left must have come after this.
 ///
-/// TCP doubles its pauses between retransmissions (RFC 6298 §5.5): after a first one of `r` seconds it sends at `r`, `3 r`,
-/// `7 r` and so on. So of a silence of `s` seconds that begins as a ping or its pong leaves, the kernel of either end sees the
-/// end by `2 s + r` at the latest. What is left of the 75 seconds is for the way itself, and for an answer that comes slowly.
+/// TCP doubles its pauses between retransmissions (RFC 6298 §5.5): after a first one of `r` seconds it sends at `r`, `3
+/// r`, `7 r` and so on. So of a silence of `s` seconds that begins as a ping or its pong leaves, the kernel of either
+/// end sees the end by `2 s + r` at the latest. What is left of the 75 seconds is for the way itself, and for an answer
+/// that comes slowly.
 pub const PONG_TIMEOUT_SECONDS: u64 = 75;
 /// What the kernel has sent and no peer has acknowledged for so long ends the connection (RFC 5482).
 /// As long as the questions of a silent connection take, whose number it would overrule otherwise.
 pub const TCP_USER_TIMEOUT_SECONDS: u64 =
     TCP_KEEPALIVE_IDLE_SECONDS + TCP_KEEPALIVE_INTERVAL_SECONDS * TCP_KEEPALIVE_PROBES as u64;
-/// Output of one connection that the kernel takes ahead of what it can send: the rest waits here, where its deadline sees it.
+/// Output of one connection that the kernel takes ahead of what it can send: the rest waits here, where its deadline
+/// sees it.
 pub const TCP_NOTSENT_LOWAT_BYTES: u32 = 32 * 1024;
 /// From the last byte sent to the end of a closing connection.
 pub const LINGER_SECONDS: u64 = 5;
@@ -199,13 +205,14 @@ pub const LINGER_SECONDS: u64 = 5;
 pub const DRAIN_LINGER_SECONDS: u64 = 1;
 /// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.
 pub const LINGER_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The same after a flood of frames, whose sender is owed no such care: what it has under way would cost more than all else.
+/// The same after a flood of frames, whose sender is owed no such care: what it has under way would cost more than all
+/// else.
 pub const LINGER_AFTER_FLOOD_MAX_BYTES: usize = 256 * 1024;
 
 /// Tick of a worker's deadlines.
 pub const DEADLINE_TICK_MILLIS: u64 = 50;
-/// A worker that runs later than it should by more than this was kept from running, by a signal or a machine that stood still:
-/// of such a time only so much counts against connections. No turn takes so long.
+/// A worker that runs later than it should by more than this was kept from running, by a signal or a machine that stood
+/// still: of such a time only so much counts against connections. No turn takes so long.
 pub const STALL_MIN_MILLIS: u64 = 1000;
 /// Each worker logs such a time once in so long at most.
 pub const STALL_LOG_SECONDS: u64 = 60;
@@ -245,8 +252,8 @@ pub const PLACES_PER_LISTENER: usize = 16;
 pub const FEW_CONNECTIONS: usize = 512;
 /// Connections over the limit that may be open at once to be told so; more than these are closed without a word.
 pub const TURNED_AWAY_MAX: usize = 64;
-/// Files kept for what isn't a connection (listeners, pollers, standard streams, certificate reloads) or is turned away,
-/// unless workers and addresses are so many that they take more.
+/// Files kept for what isn't a connection (listeners, pollers, standard streams, certificate reloads) or is turned
+/// away, unless workers and addresses are so many that they take more.
 pub const RESERVED_FILES: u64 = 128;
 /// Files that a worker takes beside its listeners: its poller, the poller's waker, and a connection that it closes
 /// because there is no room to turn it away.

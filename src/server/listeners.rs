@@ -1,5 +1,5 @@
-//! Listening sockets: one for each worker and address, all on the same port (`SO_REUSEPORT`), so that the kernel shares out.
-//! No other server can share that port, however close together two are started.
+//! Listening sockets: one for each worker and address, all on the same port (`SO_REUSEPORT`), so that the kernel shares
+//! out. No other server can share that port, however close together two are started.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -162,7 +162,8 @@ fn socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
         socket.set_only_v6(families == Families::Ipv6Only || !address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit these. A session may be silent for days, so only the kernel can tell one whose peer is gone.
+    // Accepted sockets inherit these. A session may be silent for days, so only the kernel can tell one whose peer is
+    // gone.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive())?;
     socket.set_tcp_user_timeout(Some(Duration::from_secs(TCP_USER_TIMEOUT_SECONDS)))?;

@@ -50,27 +50,29 @@ mod warm;
 
 /// All mailboxes, shared by all workers.
 ///
-/// They are split into shards by a keyed hash of the id, since ids are chosen by strangers. Each shard has a mutex, held
-/// for a map operation only, and no two are ever held at once.
+/// They are split into shards by a keyed hash of the id, since ids are chosen by strangers. Each shard has a mutex,
+/// held for a map operation only, and no two are ever held at once.
 ///
 /// 1. [`Mailboxes::post`] names the sessions to wake: those that have been told of no mail since they had all of it.
-/// 2. A session that has attached or was woken calls [`Attachment::take`] until nothing is left. Only then will a post name
-///    it again.
-/// 3. What its client has proved to have read it confirms with [`Attachment::confirm`]. A message goes when every session
-///    has confirmed it. What no session has confirmed stays for the next one, in order, with its old deadline.
-///    A session that is more than a window behind another one is ended instead ([`Taken::Lagging`]): what it still holds
-///    up counts for none of the mailbox's caps.
+/// 2. A session that has attached or was woken calls [`Attachment::take`] until nothing is left. Only then will a post
+///    name it again.
+/// 3. What its client has proved to have read it confirms with [`Attachment::confirm`]. A message goes when every
+///    session has confirmed it. What no session has confirmed stays for the next one, in order, with its old deadline.
+///    A session that is more than a window behind another one is ended instead ([`Taken::Lagging`]): what it still
+///    holds up counts for none of the mailbox's caps.
 /// 4. Each shard is given to [`Mailboxes::expire`] about once a second.
 ///
 /// # What expires unseen
-/// A message that expires has been missed if no session has confirmed it and it is on its way to none that is there: one that
-/// was sent may still be confirmed, so it counts as seen when its time ends meanwhile. What must not be stored is never
-/// missed. [`Mailboxes::expired`] counts all of it, [`Attachment::take_lost`] tells the next session of its own.
+/// A message that expires has been missed if no session has confirmed it and it is on its way to none that is there:
+/// one that was sent may still be confirmed, so it counts as seen when its time ends meanwhile. What must not be stored
+/// is never missed. [`Mailboxes::expired`] counts all of it, [`Attachment::take_lost`] tells the next session of its
+/// own.
 ///
-/// The latter stands in the mailbox while it holds mail or a session. After that it is kept for [`LOST_RECORDS_MAX`] mailboxes, in
-/// memory that no budget is charged for, and for [`LOST_HOLD_SECONDS`](crate::server::limits::LOST_HOLD_SECONDS). Beyond that the count
-/// that was added to the longest ago is forgotten. So who posts short-lived messages to that many ids, which anybody can make
-/// up, has counts forgotten, and no mail.
+/// The latter stands in the mailbox while it holds mail or a session. After that it is kept for [`LOST_RECORDS_MAX`]
+/// mailboxes, in memory that no budget is charged for, and for
+/// [`LOST_HOLD_SECONDS`](crate::server::limits::LOST_HOLD_SECONDS). Beyond that the count that was added to the longest
+/// ago is forgotten. So who posts short-lived messages to that many ids, which anybody can make up, has counts
+/// forgotten, and no mail.
 ///
 /// # Memory
 /// Mailboxes and messages, a cache line each, and bodies, in blocks, lie in equal segments, which are charged to the
@@ -80,27 +82,28 @@ mod warm;
 /// is charged, whatever sizes come and go in which order.
 ///
 /// # A message that ends sessions
-/// A client whose own limit is smaller than a message may close its session at it, every time. So a message, once a session
-/// has ended with it as its first unconfirmed one, is given only when all before it has been confirmed, and nothing is given
-/// after it until it has been itself. The one that the session closed at may stand further behind: so what follows is
-/// given in batches that double, each when the last has been confirmed, but for what another session has confirmed. After
-/// [`SUSPECT_FAILURES`](crate::server::limits::SUSPECT_FAILURES) sessions in a row it goes behind all others whenever a first
-/// session attaches, until it is confirmed or expires.
+/// A client whose own limit is smaller than a message may close its session at it, every time. So a message, once a
+/// session has ended with it as its first unconfirmed one, is given only when all before it has been confirmed, and
+/// nothing is given after it until it has been itself. The one that the session closed at may stand further behind: so
+/// what follows is given in batches that double, each when the last has been confirmed, but for what another session
+/// has confirmed. After [`SUSPECT_FAILURES`](crate::server::limits::SUSPECT_FAILURES) sessions in a row it goes behind
+/// all others whenever a first session attaches, until it is confirmed or expires.
 ///
 /// # Costs
 /// Every operation is linear in the sessions of the one mailbox and amortised O(1) in the messages, since each message
 /// is appended, passed over and dropped once. What happens under one lock doesn't grow with the length of a queue:
 ///
 /// - A post to a full mailbox frees what has expired only until there is room, and at most
-///   [`EXPIRIES_PER_LOCK`](crate::server::limits::EXPIRIES_PER_LOCK) messages, as `expire` does. [`Attachment::take`] keeps to
-///   [`MESSAGES_PER_TAKE`](crate::server::limits::MESSAGES_PER_TAKE).
-/// - What moves because of what has gone does so by [`MOVES_PER_LOCK`](crate::server::limits::MOVES_PER_LOCK) for each lock.
+///   [`EXPIRIES_PER_LOCK`](crate::server::limits::EXPIRIES_PER_LOCK) messages, as `expire` does. [`Attachment::take`]
+///   keeps to [`MESSAGES_PER_TAKE`](crate::server::limits::MESSAGES_PER_TAKE).
+/// - What moves because of what has gone does so by [`MOVES_PER_LOCK`](crate::server::limits::MOVES_PER_LOCK) for each
+///   lock.
 /// - A confirmation, and a session that leaves, drop what nobody needs any more by
 ///   [`REMOVALS_PER_LOCK`](crate::server::limits::REMOVALS_PER_LOCK) for each lock, and return when all of it is gone.
 ///
-/// Two walks are longer. The last session that leaves passes over the mail that came since the first one of its audience
-/// attached, if some of that must not be stored: at most [`Caps::mailbox_messages`], each once in its life. And a table
-/// that is full doubles, and one that is nearly empty shrinks, without a look at any id.
+/// Two walks are longer. The last session that leaves passes over the mail that came since the first one of its
+/// audience attached, if some of that must not be stored: at most [`Caps::mailbox_messages`], each once in its life.
+/// And a table that is full doubles, and one that is nearly empty shrinks, without a look at any id.
 pub struct Mailboxes {
     shards: Box<[Padded<Mutex<Shard>>]>,
     hasher: SipHasher13,
@@ -132,8 +135,8 @@ impl Mailboxes {
 
     /// Leaves a message for `id`, and appends to `wake` the sessions that must now [`Attachment::take`] it.
     ///
-    /// A message that must not be stored is dropped with `Ok` if no session is there, or if it doesn't fit (PROTOCOL.md part
-    /// 1, Sending): the sender gets the same answer either way.
+    /// A message that must not be stored is dropped with `Ok` if no session is there, or if it doesn't fit (PROTOCOL.md
+    /// part 1, Sending): the sender gets the same answer either way.
     ///
     /// # Errors
     /// [`PostError`], and nothing is stored, charged or woken.
@@ -168,9 +171,9 @@ impl Mailboxes {
 
     /// Frees messages of a shard whose deadline has passed, by at most a second; whether more are due now.
     ///
-    /// Takes at most [`EXPIRIES_PER_LOCK`](crate::server::limits::EXPIRIES_PER_LOCK) steps of the wheel and at most `budget`,
-    /// which it lessens by the steps taken, and by more where much memory had to be moved. A shard that there isn't
-    /// has nothing due.
+    /// Takes at most [`EXPIRIES_PER_LOCK`](crate::server::limits::EXPIRIES_PER_LOCK) steps of the wheel and at most
+    /// `budget`, which it lessens by the steps taken, and by more where much memory had to be moved. A shard that there
+    /// isn't has nothing due.
     pub fn expire(&self, shard: usize, now: Instant, budget: &mut usize) -> bool {
         let shard = self.shards.get(shard);
         shard.is_some_and(|shard| shard.lock().expire(self.millis(now), budget))
@@ -208,7 +211,8 @@ impl Mailboxes {
         })
     }
 
-    /// How many messages have expired unseen since the beginning, those included whose mailbox has been told or forgotten.
+    /// How many messages have expired unseen since the beginning, those included whose mailbox has been told or
+    /// forgotten.
     ///
     /// Exact once what is due has been freed. Locks one shard after another.
     #[must_use]
@@ -256,10 +260,10 @@ pub struct Attachment {
 impl Attachment {
     /// Appends the next messages to `into`, in the order in which they were posted, and returns what is left.
     ///
-    /// Stops where there is no `room` for the next one, but gives one at least if there is room for any in number, and at
-    /// [`MESSAGES_PER_TAKE`](crate::server::limits::MESSAGES_PER_TAKE). Nothing is given at or after its deadline. `is_all_acknowledged`:
-    /// this session has confirmed all that it was given. While mail is left no post wakes this session: it comes again by
-    /// itself.
+    /// Stops where there is no `room` for the next one, but gives one at least if there is room for any in number, and
+    /// at [`MESSAGES_PER_TAKE`](crate::server::limits::MESSAGES_PER_TAKE). Nothing is given at or after its deadline.
+    /// `is_all_acknowledged`: this session has confirmed all that it was given. While mail is left no post wakes this
+    /// session: it comes again by itself.
     pub fn take(&self, now: Instant, room: Room, is_all_acknowledged: bool, into: &mut Deliveries) -> Taken {
         let now = self.mailboxes.millis(now);
         let mut shard = self.mailboxes.lock(self.shard);
@@ -274,10 +278,11 @@ impl Attachment {
         self.mailboxes.lock(self.shard).is_lagging(self.mailbox, self.session)
     }
 
-    /// How many messages of this mailbox expired unseen since this was last asked, by whichever session: to be told at a login.
+    /// How many messages of this mailbox expired unseen since this was last asked, by whichever session: to be told at
+    /// a login.
     ///
-    /// Frees first what is due in this mailbox's shard, within the share of one lock. What that doesn't get to, and what has
-    /// expired within the last second, is for the next login.
+    /// Frees first what is due in this mailbox's shard, within the share of one lock. What that doesn't get to, and
+    /// what has expired within the last second, is for the next login.
     #[must_use]
     pub fn take_lost(&self, now: Instant) -> u64 {
         let now = self.mailboxes.millis(now);
@@ -286,8 +291,8 @@ impl Attachment {
 
     /// The client has everything up to and including the delivery `upto`.
     ///
-    /// One that this session wasn't given yet is ignored, and so is one from before the last confirmed. Appends to `wake` the
-    /// sessions that are now so far behind this one that they are to be closed.
+    /// One that this session wasn't given yet is ignored, and so is one from before the last confirmed. Appends to
+    /// `wake` the sessions that are now so far behind this one that they are to be closed.
     pub fn confirm(&self, upto: Sequence, wake: &mut Vec<SessionAddress>) {
         while self
             .mailboxes
@@ -304,8 +309,8 @@ impl Drop for Attachment {
 }
 
 impl Padded<Mutex<Shard>> {
-    /// A panic under the lock is a bug that may have left a queue half linked. No promise could be kept from there, so the
-    /// process ends, and says why.
+    /// A panic under the lock is a bug that may have left a queue half linked. No promise could be kept from there, so
+    /// the process ends, and says why.
     fn lock(&self) -> MutexGuard<'_, Shard> {
         self.0.lock().unwrap_or_else(|_| {
             tracing::error!("a shard of the mailboxes is in an unknown state: the process ends");

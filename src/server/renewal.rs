@@ -129,8 +129,8 @@ impl Watch {
         }
     }
 
-    /// A change that was there at the last look too is complete: whoever writes two files writes them one after the other.
-    /// What has failed is tried again, for not all that stands in the way shows in the files.
+    /// A change that was there at the last look too is complete: whoever writes two files writes them one after the
+    /// other. What has failed is tried again, for not all that stands in the way shows in the files.
     fn look(&mut self, now: SystemTime) {
         let found = stamps(&self.files);
         let is_settled = std::mem::replace(&mut self.seen, found) == found;

@@ -1,4 +1,5 @@
-//! What npchat says over a WebSocket: challenge, login, deliver, confirm (PROTOCOL.md part 1, Receiving; part 2, npchat.2).
+//! What npchat says over a WebSocket: challenge, login, deliver, confirm (PROTOCOL.md part 1, Receiving; part 2,
+//! npchat.2).
 //!
 //! Texts in, frames and reasons out. Frames as such are [`crate::server::websocket`]'s, mail is the relay's.
 
@@ -142,8 +143,8 @@ impl Session {
         Ok(Heard::Done)
     }
 
-    /// What the relay says of itself to who has logged in, before any mail. Part 1 has no word for what was lost, but a login
-    /// is a login: the next one is told of what has been lost since.
+    /// What the relay says of itself to who has logged in, before any mail. Part 1 has no word for what was lost, but a
+    /// login is a login: the next one is told of what has been lost since.
     fn welcome(&self, context: &mut Context<'_>) {
         write_frame(context.out, Opcode::Text, login::DONE);
         let live = self.live.as_ref();

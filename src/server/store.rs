@@ -104,10 +104,12 @@ impl Store {
         }
     }
 
-    /// The host that a login must be bound to when its request names this authority. `None`: it isn't one of this relay's.
+    /// The host that a login must be bound to when its request names this authority. `None`: it isn't one of this
+    /// relay's.
     ///
-    /// The request chooses among the configured hosts, so that a login costs one verification however many there are. It
-    /// may name any host where none is configured: then nothing stops a relay in between that passes its own name on.
+    /// The request chooses among the configured hosts, so that a login costs one verification however many there are.
+    /// It may name any host where none is configured: then nothing stops a relay in between that passes its own name
+    /// on.
     #[must_use]
     pub fn login_host(&self, authority: &[u8]) -> Option<Host> {
         let host = Host::parse(authority)?;
@@ -146,9 +148,10 @@ impl Store {
         }
     }
 
-    /// Like [`Store::look_at_resident`], if mail is refused because of the last reading. Called before requests are served,
-    /// so that none is refused because of one older than [`NET_LOOK_MILLIS`](crate::server::limits::NET_LOOK_MILLIS), however
-    /// long nothing has happened. Costs one load while mail is taken.
+    /// Like [`Store::look_at_resident`], if mail is refused because of the last reading. Called before requests are
+    /// served, so that none is refused because of one older than
+    /// [`NET_LOOK_MILLIS`](crate::server::limits::NET_LOOK_MILLIS), however long nothing has happened. Costs one load
+    /// while mail is taken.
     pub fn renew_refusing_look(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
         if self.net.is_over() {
             self.look_at_resident(now, resident_bytes);

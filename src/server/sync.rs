@@ -1,4 +1,5 @@
-//! Locks and atomics of what workers share: those of `std`, or loom's, which run every interleaving of a model's threads.
+//! Locks and atomics of what workers share: those of `std`, or loom's, which run every interleaving of a model's
+//! threads.
 //!
 //! Only what the models drive takes them from here. With `--cfg loom` nothing but the models can run.
 

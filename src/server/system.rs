@@ -8,7 +8,8 @@ use std::{fs, io, thread};
 use rustix::param::page_size;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-/// Memory in bytes that this process may use at most: the machine's, or what its control groups (cgroup v1 or v2) leave.
+/// Memory in bytes that this process may use at most: the machine's, or what its control groups (cgroup v1 or v2)
+/// leave.
 ///
 /// `None` where neither can be read: on anything but Linux.
 #[must_use]

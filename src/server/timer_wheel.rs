@@ -128,7 +128,8 @@ impl Wheel {
         self.len == 0
     }
 
-    /// Has the entry at `index`, which is below [`INDEX_END`], expire at `tick`, or at the next step if that has passed.
+    /// Has the entry at `index`, which is below [`INDEX_END`], expire at `tick`, or at the next step if that has
+    /// passed.
     ///
     /// An entry that waits already is moved.
     pub fn insert(&mut self, nodes: &mut impl Nodes, index: u32, tick: u32) {

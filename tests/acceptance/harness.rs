@@ -101,7 +101,8 @@ impl Cut {
     }
 }
 
-/// Sends a case in each manner. After its last answer the connection has to be as that answer says, and the server well.
+/// Sends a case in each manner. After its last answer the connection has to be as that answer says, and the server
+/// well.
 pub(crate) fn run(server: &Server, case: &Case) {
     for cut in Cut::ALL {
         println!("{} ({cut:?})", case.name);

@@ -1,4 +1,5 @@
-//! `ACCEPTANCE.md` beside this file against a real listening server, over raw sockets: tests for each row, listed by its number.
+//! `ACCEPTANCE.md` beside this file against a real listening server, over raw sockets: tests for each row, listed by
+//! its number.
 //!
 //! Row 49, and the configuration of row 45, are the command line's: `tests/options.rs`. The same tests run over TLS as
 //! `tests/acceptance_tls.rs`; rows 8, 15 and 16 for handshakes are in `tests/tls`.

@@ -1,4 +1,5 @@
-//! HTTP over a blocking socket, plain or by way of TLS, byte for byte as a test wants it, for requests that no HTTP client would send.
+//! HTTP over a blocking socket, plain or by way of TLS, byte for byte as a test wants it, for requests that no HTTP
+//! client would send.
 //!
 //! It reads answers strictly: what isn't the HTTP that our server should write fails the test.
 

@@ -102,7 +102,8 @@ impl Receiver {
         }
     }
 
-    /// Reads what has come, without waiting for anything, and so answers pings; keeps the messages to be received later.
+    /// Reads what has come, without waiting for anything, and so answers pings; keeps the messages to be received
+    /// later.
     pub(crate) fn tend(&mut self) {
         self.socket.get_ref().socket().set_nonblocking(true).unwrap();
         // It ends with what has come, or with the connection, which the next read that waits will tell.

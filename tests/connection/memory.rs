@@ -1,4 +1,5 @@
-//! What a client can make the relay hold by sending half of something: charged as it comes, refused, and bounded in time.
+//! What a client can make the relay hold by sending half of something: charged as it comes, refused, and bounded in
+//! time.
 
 use npchat::protocol::login::HANDSHAKE_MAX_BYTES;
 use npchat::server::limits::BODY_BLOCK_BYTES;

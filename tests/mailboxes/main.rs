@@ -1,4 +1,5 @@
-//! Mailboxes against a model of plain lists: what is given, refused, kept, freed and lost, over random sequences of operations.
+//! Mailboxes against a model of plain lists: what is given, refused, kept, freed and lost, over random sequences of
+//! operations.
 
 use proptest::prelude::*;
 use proptest::sample::Index;

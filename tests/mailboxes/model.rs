@@ -1,7 +1,7 @@
 //! What mailboxes promise, said with plain lists and sets: for each id its messages, and who was given and had each.
 //!
-//! It doesn't know when an expired message is freed, only from when on it may be: so what is held lies between two bounds, and
-//! so does what was lost, since a session that was sent a message may leave before it is freed, or after.
+//! It doesn't know when an expired message is freed, only from when on it may be: so what is held lies between two
+//! bounds, and so does what was lost, since a session that was sent a message may leave before it is freed, or after.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -82,8 +82,8 @@ impl Held {
         64 * (self.messages + self.mailboxes.len() as u64) + 128 * self.blocks
     }
 
-    /// What is charged at most, with the mailboxes that sessions have made: in each shard some segments of each kind are
-    /// vacant, and more only for a while.
+    /// What is charged at most, with the mailboxes that sessions have made: in each shard some segments of each kind
+    /// are vacant, and more only for a while.
     pub(crate) fn most_cost(&self) -> u64 {
         let segments = (self.messages + self.messages / 8).div_ceil(7) + (self.blocks + self.blocks / 8).div_ceil(3);
         (segments + 8 * SHARDS_MAX) * SEGMENT_BYTES
@@ -130,8 +130,8 @@ impl Model {
         self.messages.iter().rposition(is_had).map_or(0, |at| at + 1)
     }
 
-    /// What one mailbox holds, as far as it counts against the caps: not what is kept for a session that is behind another
-    /// one, nor what must not be stored and stands before that.
+    /// What one mailbox holds, as far as it counts against the caps: not what is kept for a session that is behind
+    /// another one, nor what must not be stored and stands before that.
     fn counted(&self, mailbox: u8) -> (Held, Held) {
         let had_to = self.had_to(mailbox);
         let serials: Vec<u32> = self.messages[had_to..].iter().map(|message| message.serial).collect();

@@ -1,8 +1,9 @@
-//! One session's stream: what was sent and waits for a pong, which ping is under way, and which pongs the server has read.
+//! One session's stream: what was sent and waits for a pong, which ping is under way, and which pongs the server has
+//! read.
 //!
-//! A pong is told apart from the server's notion of it by where its frame ends in all that the client writes. What the server
-//! holds in its own buffer may be dealt with or not, so some pongs *may* have counted and others *must* have. How wide the
-//! window is in bytes depends on how long earlier pongs took; here it lies between its least and its most.
+//! A pong is told apart from the server's notion of it by where its frame ends in all that the client writes. What the
+//! server holds in its own buffer may be dealt with or not, so some pongs *may* have counted and others *must* have.
+//! How wide the window is in bytes depends on how long earlier pongs took; here it lies between its least and its most.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -127,8 +128,8 @@ impl Ledger {
         }
     }
 
-    /// The server has read so many of the client's bytes, and counts so many messages more as confirmed. Said before what the
-    /// server says in the same turn; [`Ledger::confirm`] follows, and follows each ping.
+    /// The server has read so many of the client's bytes, and counts so many messages more as confirmed. Said before
+    /// what the server says in the same turn; [`Ledger::confirm`] follows, and follows each ping.
     pub(crate) fn note_heard(&mut self, given: usize, is_understood: bool, count: usize) {
         assert_eq!(self.uncounted, 0, "messages are confirmed by no ping");
         let understood = if is_understood { given } else { self.understood };

@@ -1,4 +1,5 @@
-//! The accounts of one thread's messages: what was posted to each recipient, what has come, and what has to be there in the end.
+//! The accounts of one thread's messages: what was posted to each recipient, what has come, and what has to be there in
+//! the end.
 //!
 //! Offline recipients come first, then those who are logged in: their mailboxes are looked into later
 //! ([`crate::sample`]), these get theirs at once.

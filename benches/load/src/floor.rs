@@ -49,8 +49,8 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Starts a floor for messages of `size` bytes, with as many threads as the server has workers, or the machine cores
-    /// if it calls them by another name.
+    /// Starts a floor for messages of `size` bytes, with as many threads as the server has workers, or the machine
+    /// cores if it calls them by another name.
     ///
     /// # Errors
     /// The child doesn't start.

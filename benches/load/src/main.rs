@@ -1,8 +1,8 @@
 //! `npchat-bench`: loads a running server and checks all that it does: nothing lost, nothing twice, nothing out of
 //! order, nothing late.
 //!
-//! Each scenario is a module; this one picks it, and reports what came of it. It is for any server that speaks part 1 of
-//! the protocol, and asks for nothing beyond it.
+//! Each scenario is a module; this one picks it, and reports what came of it. It is for any server that speaks part 1
+//! of the protocol, and asks for nothing beyond it.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]

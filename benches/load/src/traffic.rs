@@ -1,5 +1,5 @@
-//! Scenarios `store`, `relay` and `mixed`: messages to recipients that are offline, or logged in, or both, each of which
-//! has to come once, and in order for each sender.
+//! Scenarios `store`, `relay` and `mixed`: messages to recipients that are offline, or logged in, or both, each of
+//! which has to come once, and in order for each sender.
 //!
 //! What the load itself is, and when it is measured, is [`crate::load`]'s.
 

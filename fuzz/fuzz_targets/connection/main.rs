@@ -1,4 +1,5 @@
-//! A whole connection, from accept to free: any bytes in any pieces, a slow kernel, deadlines, a drain, mail and logins.
+//! A whole connection, from accept to free: any bytes in any pieces, a slow kernel, deadlines, a drain, mail and
+//! logins.
 //!
 //! Each input runs twice: once with all of each piece at hand and a kernel that takes everything, once in small pieces
 //! with a kernel that doesn't. What the client sees is the same, but for what may depend on time.

@@ -17,7 +17,8 @@ pub(crate) enum Op<'a> {
     LongFrame { first: u8, length: u16 },
     /// The client asks for the WebSocket of the one id that can log in, and may offer npchat.2.
     Upgrade { offers_npchat_2: bool },
-    /// The client asks for a challenge, unless npchat.2 brings one, and answers it; a bit of the answer is wrong unless `twist` is 0.
+    /// The client asks for a challenge, unless npchat.2 brings one, and answers it; a bit of the answer is wrong unless
+    /// `twist` is 0.
     Login { twist: u8 },
     /// The client posts a message to that id, in chunks or with a length.
     Post { length: u16, is_chunked: bool },

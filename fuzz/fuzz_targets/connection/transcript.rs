@@ -57,8 +57,8 @@ impl Transcript {
     pub(crate) fn check_same(&self, other: &Self) {
         assert_eq!(self.answers, other.answers, "other answers");
         assert_eq!(self.words, other.words, "other words");
-        // After the server's Close it is the client's that ends the connection, and what comes before that may be read as
-        // one: pongs, of pings that only one of the two was sent.
+        // After the server's Close it is the client's that ends the connection, and what comes before that may be read
+        // as one: pongs, of pings that only one of the two was sent.
         let has_closed = self.words.last().is_some_and(|word| word.opcode() == 0x8);
         if !has_closed || (self.over.is_some() && other.over.is_some()) {
             assert_eq!(self.over, other.over);

@@ -1,8 +1,8 @@
 //! How a connection ends: its last output goes out, our side is ended, the peer's rest is read and discarded, bounded.
 //!
-//! Closing a socket with unread input makes the kernel send a reset, which can destroy the last answer on its way to the
-//! peer (RFC 9112 §9.6). Over a WebSocket the peer's Close ends that, and before it our side isn't ended either: a client that
-//! sees the end of the stream while it still has its Close to send reports a failure (RFC 6455 §7.1.1).
+//! Closing a socket with unread input makes the kernel send a reset, which can destroy the last answer on its way to
+//! the peer (RFC 9112 §9.6). Over a WebSocket the peer's Close ends that, and before it our side isn't ended either: a
+//! client that sees the end of the stream while it still has its Close to send reports a failure (RFC 6455 §7.1.1).
 
 use std::time::{Duration, Instant};
 
@@ -57,8 +57,8 @@ impl Closing {
         }
     }
 
-    /// Closes once all output is taken, without waiting for the peer, which has said its last word: after both Close frames
-    /// the server is to close first (RFC 6455 §7.1.1).
+    /// Closes once all output is taken, without waiting for the peer, which has said its last word: after both Close
+    /// frames the server is to close first (RFC 6455 §7.1.1).
     pub(super) fn after_last_word(reason: CloseReason) -> Self {
         Self {
             input_ended: true,

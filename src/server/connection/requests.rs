@@ -38,7 +38,8 @@ pub(super) enum Progress<C> {
     BudgetSpent,
     /// The last answer has been written.
     Close(CloseReason),
-    /// The WebSocket handshake has been answered: what follows is frames. Boxed, for this goes along with every request.
+    /// The WebSocket handshake has been answered: what follows is frames. Boxed, for this goes along with every
+    /// request.
     Upgrade(Box<C>),
 }
 
@@ -261,7 +262,8 @@ impl<S: Service> Requests<S> {
         let end = end.map_err(|error| Fault::new(error, scanner.is_head(rest)))?;
         if end.is_none() {
             if let Phase::Idle = self.phase {
-                // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle time.
+                // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle
+                // time.
                 self.deadline = context.now + context.timeouts.head;
             }
             self.phase = Phase::Head(scanner);
@@ -334,7 +336,8 @@ impl<S: Service> Requests<S> {
 }
 
 impl<S: Service> Receiving<S> {
-    /// Memory for so much more of the body. If there is none, the rest is read for nothing, and the request refused at its end.
+    /// Memory for so much more of the body. If there is none, the rest is read for nothing, and the request refused at
+    /// its end.
     fn make_room(&mut self, piece_bytes: usize) {
         let Some(charge) = &mut self.charge else { return };
         let needed = (self.body.len() as u64 + piece_bytes as u64).min(self.max_bytes);

@@ -49,7 +49,8 @@ impl<C: Conversation> Upgraded<C> {
         }
     }
 
-    /// Hears what has come, until input or budget ends: it returns all but [`Hearing::Goes`], unless the output is full.
+    /// Hears what has come, until input or budget ends: it returns all but [`Hearing::Goes`], unless the output is
+    /// full.
     ///
     /// # Errors
     /// Why the connection is to be closed.

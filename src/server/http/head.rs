@@ -36,10 +36,10 @@ impl HeadScanner {
     /// input was split, and what is certain to be refused is refused without waiting for the rest.
     ///
     /// # Errors
-    /// [`HttpError::MalformedHead`] for a bare CR or LF, a first byte that begins no method, and a request line without a
-    /// version; [`HttpError::UnsupportedVersion`] for a major version other than 1; [`HttpError::UnknownMethod`] for a method over
-    /// [`METHOD_MAX_BYTES`]; when [`HEAD_MAX_BYTES`] hold no
-    /// end, [`HttpError::TargetTooLong`] if the request line hasn't ended either, else [`HttpError::HeadTooLarge`].
+    /// [`HttpError::MalformedHead`] for a bare CR or LF, a first byte that begins no method, and a request line without
+    /// a version; [`HttpError::UnsupportedVersion`] for a major version other than 1; [`HttpError::UnknownMethod`] for
+    /// a method over [`METHOD_MAX_BYTES`]; when [`HEAD_MAX_BYTES`] hold no end, [`HttpError::TargetTooLong`] if the
+    /// request line hasn't ended either, else [`HttpError::HeadTooLarge`].
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, HttpError> {
         let window = bytes.get(..HEAD_MAX_BYTES).unwrap_or(bytes);
         loop {
@@ -140,9 +140,9 @@ impl<'b> RequestHead<'b> {
     ///
     /// # Errors
     /// [`HttpError::MalformedHead`], [`HttpError::HeadTooLarge`] (too many fields), [`HttpError::TargetTooLong`],
-    /// [`HttpError::BadHost`], [`HttpError::BadFraming`], [`HttpError::BadLength`], [`HttpError::UnsupportedCoding`] and
-    /// [`HttpError::ExpectationFailed`], as documented at each. A bad WebSocket key is none of these: the method counts
-    /// first, see [`Upgrade::accept_key`].
+    /// [`HttpError::BadHost`], [`HttpError::BadFraming`], [`HttpError::BadLength`], [`HttpError::UnsupportedCoding`]
+    /// and [`HttpError::ExpectationFailed`], as documented at each. A bad WebSocket key is none of these: the method
+    /// counts first, see [`Upgrade::accept_key`].
     pub fn parse(head: &'b [u8]) -> Result<Self, HttpError> {
         let mut slots = [const { MaybeUninit::uninit() }; HEAD_MAX_FIELDS];
         let mut request = httparse::Request::new(&mut []);

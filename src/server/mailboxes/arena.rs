@@ -1,7 +1,7 @@
 //! Equal places in segments: which are used, which is taken next, and which moves so that segments become empty.
 //!
-//! What lies in a place is its owner's, [`super::dense`]'s or [`super::blocks`]'. Indices are only good until a place is
-//! put back: there are no generations.
+//! What lies in a place is its owner's, [`super::dense`]'s or [`super::blocks`]'. Indices are only good until a place
+//! is put back: there are no generations.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ const LINE: usize = 8;
 
 /// Places for values of one or more lines each, in segments from the pool.
 ///
-/// A segment begins with a bit for each of its places, set while the place is used, and with a word for each if the owner
-/// wants one. The places that this prefix lies in are used from the start. The vacant place with the lowest index is taken
-/// first, so that the segments at the end become empty, and an empty one goes back to the pool at once.
+/// A segment begins with a bit for each of its places, set while the place is used, and with a word for each if the
+/// owner wants one. The places that this prefix lies in are used from the start. The vacant place with the lowest index
+/// is taken first, so that the segments at the end become empty, and an empty one goes back to the pool at once.
 pub(super) struct Arena {
     pool: Arc<Pool>,
     segments: Vec<Segment>,
@@ -122,7 +122,8 @@ impl Arena {
         self.used
     }
 
-    /// Sees to it that [`Arena::take`] can be called so many times; `false`, and nothing changed, if the budget has no room.
+    /// Sees to it that [`Arena::take`] can be called so many times; `false`, and nothing changed, if the budget has no
+    /// room.
     pub(super) fn reserve(&mut self, places: u32) -> bool {
         let missing = self.missing_segments(places);
         if missing == 0 {
@@ -210,8 +211,8 @@ impl Arena {
         }
     }
 
-    /// Gives back segments that were reserved and in which no place has been taken. Costs nothing where there is none, as
-    /// at most refusals of a full relay.
+    /// Gives back segments that were reserved and in which no place has been taken. Costs nothing where there is none,
+    /// as at most refusals of a full relay.
     pub(super) fn give_back_unused(&mut self) {
         for at in (0..self.segments.len()).rev() {
             if self.unused_segments == 0 {
@@ -223,7 +224,8 @@ impl Arena {
         }
     }
 
-    /// While many places are vacant: the last used one, and a vacant one before it that has been taken for what lies in it.
+    /// While many places are vacant: the last used one, and a vacant one before it that has been taken for what lies in
+    /// it.
     ///
     /// The caller moves that, and puts the first one back. So what is held is never much more than what is used.
     pub(super) fn next_move(&mut self) -> Option<(u32, u32)> {

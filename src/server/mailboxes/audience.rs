@@ -168,8 +168,8 @@ impl Audience {
         false
     }
 
-    /// Has the session that is the furthest behind give up its mail if more is kept for it than a window, and wakes it to be
-    /// closed; whether there was one. `last_bytes` is the size of the last message kept.
+    /// Has the session that is the furthest behind give up its mail if more is kept for it than a window, and wakes it
+    /// to be closed; whether there was one. `last_bytes` is the size of the last message kept.
     pub(super) fn end_lag(&mut self, last_bytes: usize, oldest: Sequence, wake: &mut Vec<SessionAddress>) -> bool {
         let Room { messages, bytes } = self.kept;
         // A session's own window lets one message go beyond it: what has been given so is none to be closed for.

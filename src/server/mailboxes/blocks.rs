@@ -64,7 +64,8 @@ impl Blocks {
         self.0.give_back_unused();
     }
 
-    /// Stores a body for which there is room, of the message at `owner`. Returns its first block, [`NONE`] if it is empty.
+    /// Stores a body for which there is room, of the message at `owner`. Returns its first block, [`NONE`] if it is
+    /// empty.
     pub(super) fn store(&mut self, owner: u32, body: &[u8]) -> u32 {
         let (whole, rest) = body.as_chunks::<BLOCK_BYTES>();
         let mut whole = whole.iter();

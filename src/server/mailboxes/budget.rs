@@ -12,8 +12,9 @@ use crate::server::sync::atomic::{AtomicU64, Ordering};
 
 /// How many bytes may be held altogether, and how many are.
 ///
-/// Charged from every worker, without a lock. Segments of mail that no shard holds wait here for the next one, charged for
-/// nothing, and go when something else needs their place: together with what is charged they never stay over the limit.
+/// Charged from every worker, without a lock. Segments of mail that no shard holds wait here for the next one, charged
+/// for nothing, and go when something else needs their place: together with what is charged they never stay over the
+/// limit.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,

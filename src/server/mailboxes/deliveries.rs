@@ -1,4 +1,5 @@
-//! Scratch for mail on its way from a mailbox into a session's output: copied under the shard's lock, framed outside it.
+//! Scratch for mail on its way from a mailbox into a session's output: copied under the shard's lock, framed outside
+//! it.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! How many messages of each mailbox expired unseen, kept for the next login: the mailbox itself goes with its last message.
+//! How many messages of each mailbox expired unseen, kept for the next login: the mailbox itself goes with its last
+//! message.
 //!
 //! Counts, and no mail: what doesn't fit in here is a number that nobody is told.
 
@@ -13,7 +14,8 @@ use super::table::Table;
 
 /// At most so many counts, each by the id of its mailbox, in the order in which they were last added to.
 ///
-/// Every operation is O(1). When there is no room for another id, the one that was added to the longest ago is forgotten.
+/// Every operation is O(1). When there is no room for another id, the one that was added to the longest ago is
+/// forgotten.
 pub(super) struct Lost {
     table: Table,
     records: Slab<Record>,

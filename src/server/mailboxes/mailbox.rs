@@ -89,7 +89,8 @@ impl Mailbox {
             && self.next_sequence.since(self.oldest(messages)) > u32::MAX - RESERVE
     }
 
-    /// Puts the message at `index` at the end of the queue. Its links and sequence are set here; the caps are the caller's.
+    /// Puts the message at `index` at the end of the queue. Its links and sequence are set here; the caps are the
+    /// caller's.
     pub(super) fn append(&mut self, index: u32, messages: &mut Dense<Message>) {
         let message = &mut messages[index];
         message.prev = self.tail;
@@ -110,7 +111,8 @@ impl Mailbox {
     pub(super) fn unlink(&mut self, index: u32, messages: &mut Dense<Message>) {
         let (is_first, is_last) = (index == self.head, index == self.tail);
         let Message { prev, next, len, .. } = messages[index];
-        // The first one's own `prev` means nothing, so a queue that is worked off from its front has no neighbour changed.
+        // The first one's own `prev` means nothing, so a queue that is worked off from its front has no neighbour
+        // changed.
         if is_first {
             self.head = next;
         } else {

@@ -1,4 +1,5 @@
-//! The memory of all mailboxes: equal segments, each lent to one shard at a time, and charged to the budget while it is.
+//! The memory of all mailboxes: equal segments, each lent to one shard at a time, and charged to the budget while it
+//! is.
 //!
 //! What lies in a segment is its shard's. Since all segments are equal, what one message has left any other can use.
 
@@ -10,9 +11,9 @@ use crate::server::limits::{SEGMENT_MAX_BYTES, SEGMENT_MIN_BYTES, SEGMENTS_PER_S
 use super::budget::Budget;
 use super::segment::{LINE_BYTES, Segment};
 
-/// Where segments come from and go to: those that no shard holds are in the [`Budget`], and more are made only while there
-/// is none. So all of them together never take more than the budget allows. Vacant ones go back to the allocator little by
-/// little ([`Pool::trim`]).
+/// Where segments come from and go to: those that no shard holds are in the [`Budget`], and more are made only while
+/// there is none. So all of them together never take more than the budget allows. Vacant ones go back to the allocator
+/// little by little ([`Pool::trim`]).
 pub(super) struct Pool {
     segment_lines: usize,
     budget: Arc<Budget>,
@@ -35,7 +36,8 @@ impl Pool {
         self.segment_lines
     }
 
-    /// Charges `count` segments, which are then there for [`Pool::take`]; `false`, and nothing charged, if there is no room.
+    /// Charges `count` segments, which are then there for [`Pool::take`]; `false`, and nothing charged, if there is no
+    /// room.
     pub(super) fn try_charge(&self, count: usize) -> bool {
         self.budget.try_charge(self.bytes_of(count))
     }

@@ -226,8 +226,8 @@ impl Shard {
             && (!with_mailbox || self.mailboxes.reserve())
     }
 
-    /// Whether the budget has room for one more mailbox. Asked for every message: if one to a mailbox that there is were
-    /// taken without it, its sender would learn that there is one.
+    /// Whether the budget has room for one more mailbox. Asked for every message: if one to a mailbox that there is
+    /// were taken without it, its sender would learn that there is one.
     fn may_add_mailbox(&self) -> bool {
         let bytes = self.mailboxes.missing_bytes() + self.table.growth_bytes();
         bytes == 0 || self.budget.has_room(bytes)
@@ -304,8 +304,8 @@ impl Shard {
         true
     }
 
-    /// Room for a message of `len` bytes in a mailbox that is full: drops what has expired, as far as it is the first that
-    /// counts against the caps, and no more than it takes. One lock's share must do: the wheel comes for the rest.
+    /// Room for a message of `len` bytes in a mailbox that is full: drops what has expired, as far as it is the first
+    /// that counts against the caps, and no more than it takes. One lock's share must do: the wheel comes for the rest.
     fn make_room(&mut self, index: u32, len: usize, now_millis: u64) {
         for _ in 0..EXPIRIES_PER_LOCK {
             let mailbox = &self.mailboxes[index];
@@ -339,7 +339,8 @@ impl Shard {
         true
     }
 
-    /// Ends a message whose time is over, and counts it if nobody has seen it. Its mailbox stays, even if it's idle now.
+    /// Ends a message whose time is over, and counts it if nobody has seen it. Its mailbox stays, even if it's idle
+    /// now.
     fn end_expired(&mut self, index: u32) {
         if self.is_unseen(index) {
             self.expired += 1;
@@ -352,7 +353,8 @@ impl Shard {
         self.remove(index);
     }
 
-    /// Whether no session has confirmed the message, nor is it on its way to one. One that must not be stored isn't missed.
+    /// Whether no session has confirmed the message, nor is it on its way to one. One that must not be stored isn't
+    /// missed.
     fn is_unseen(&self, index: u32) -> bool {
         let message = &self.messages[index];
         let mailbox = &self.mailboxes[message.mailbox];

@@ -1,7 +1,7 @@
 //! Reads ahead in what is about to be dropped, so that the processor waits for many cold cache lines at once.
 //!
-//! A message that goes is seldom in a cache: its place, its mailbox, the links of its body. To drop one after the other is
-//! to wait for each of these in turn.
+//! A message that goes is seldom in a cache: its place, its mailbox, the links of its body. To drop one after the other
+//! is to wait for each of these in turn.
 
 use std::hint::black_box;
 

@@ -1,8 +1,8 @@
 //! What a session has been sent and its client has not been seen to have read: how much that may be, and when to ask.
 //!
-//! A ping follows the messages in the stream, with a number in it. Every WebSocket stack answers it by itself, and only when
-//! it has read up to it (RFC 6455 §5.5.2), so the pong with that number confirms all that went before. No frame, no mailbox
-//! and no clock is touched here.
+//! A ping follows the messages in the stream, with a number in it. Every WebSocket stack answers it by itself, and only
+//! when it has read up to it (RFC 6455 §5.5.2), so the pong with that number confirms all that went before. No frame,
+//! no mailbox and no clock is touched here.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -86,8 +86,8 @@ impl Window {
 
     /// A message with a body of so many bytes has been written into the stream.
     ///
-    /// Its ping is due at once, in the same write, unless the last one is too recent. So a client that ends the session in
-    /// order soon after it has read the message has acknowledged it, and isn't sent it again at its next login.
+    /// Its ping is due at once, in the same write, unless the last one is too recent. So a client that ends the session
+    /// in order soon after it has read the message has acknowledged it, and isn't sent it again at its next login.
     pub(super) fn note_message(&mut self, sequence: Sequence, bytes: usize, now: Instant) {
         self.fresh.messages += 1;
         self.fresh.bytes += bytes;

@@ -1,7 +1,7 @@
 //! How models of threads are run, and what a thread in one sleeps on.
 //!
-//! A model is a closure that starts at most three threads beside its own and makes no random choice. What all sleep in is
-//! a deadlock, which fails the model: that is how a lost wake-up shows.
+//! A model is a closure that starts at most three threads beside its own and makes no random choice. What all sleep in
+//! is a deadlock, which fails the model: that is how a lost wake-up shows.
 
 use loom::model::Builder;
 use loom::sync::{Condvar, Mutex};

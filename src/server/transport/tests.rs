@@ -1,5 +1,5 @@
-//! What a deadline finds in the kernel before it ends anything: over real sockets, in virtual time, without a poller that
-//! would have told.
+//! What a deadline finds in the kernel before it ends anything: over real sockets, in virtual time, without a poller
+//! that would have told.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,6 +1,7 @@
 //! The server's side of TLS for one connection, without its socket: ciphertext in and out, plaintext out and in.
 //!
-//! Here and in the transport above is all that names a TLS connection. Which certificate is shown is [`crate::server::certificate`]'s.
+//! Here and in the transport above is all that names a TLS connection. Which certificate is shown is
+//! [`crate::server::certificate`]'s.
 
 mod clock;
 
@@ -21,14 +22,14 @@ use crate::server::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_
 
 /// What TLS connections begin with: versions 1.2 and 1.3, HTTP/1.1, resumption by tickets that any worker can read.
 ///
-/// A ticket holds the whole of a session under a key that changes every six hours, so nothing is kept for it here. There
-/// is no early data: it could be replayed, and a message posted twice.
+/// A ticket holds the whole of a session under a key that changes every six hours, so nothing is kept for it here.
+/// There is no early data: it could be replayed, and a message posted twice.
 #[derive(Debug, Clone)]
 pub struct Acceptor(Arc<ServerConfig>);
 
 impl Acceptor {
-    /// An acceptor that shows what `certificate` has at the time of each handshake, and judges the age of its tickets by
-    /// `wall_clock`.
+    /// An acceptor that shows what `certificate` has at the time of each handshake, and judges the age of its tickets
+    /// by `wall_clock`.
     ///
     /// # Errors
     /// There are no random bytes for the tickets' key.
@@ -37,7 +38,8 @@ impl Acceptor {
         wall_clock: fn() -> SystemTime,
     ) -> Result<Self, rustls::Error> {
         let mut provider = aws_lc_rs::default_provider();
-        // Those with SHA-256 first, which processors have instructions for: with SHA-384 a handshake takes three tenths more.
+        // Those with SHA-256 first, which processors have instructions for: with SHA-384 a handshake takes three tenths
+        // more.
         provider.cipher_suites.sort_by_key(hash_bytes);
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&TLS13, &TLS12])?
@@ -68,10 +70,11 @@ fn hash_bytes(suite: &SupportedCipherSuite) -> usize {
 /// One TLS connection.
 ///
 /// Calling contract:
-/// 1. [`Tls::receive`] is given what [`Tls::partial`] has and what came after it, until it fails or [`Tls::has_peer_ended`].
-///    After a failure only [`Tls::unsent`] and [`Tls::sent`] are called.
-/// 2. [`Tls::seal`] is given plaintext that is to be sent: each time all that [`Tls::sent`] has not counted yet, in the same
-///    order, with anything new at its end. Then what [`Tls::unsent`] gives is sent, and [`Tls::sent`] told how much went.
+/// 1. [`Tls::receive`] is given what [`Tls::partial`] has and what came after it, until it fails or
+///    [`Tls::has_peer_ended`]. After a failure only [`Tls::unsent`] and [`Tls::sent`] are called.
+/// 2. [`Tls::seal`] is given plaintext that is to be sent: each time all that [`Tls::sent`] has not counted yet, in the
+///    same order, with anything new at its end. Then what [`Tls::unsent`] gives is sent, and [`Tls::sent`] told how
+///    much went.
 /// 3. So it is after [`Tls::end`].
 pub struct Tls {
     connection: UnbufferedServerConnection,
@@ -86,8 +89,8 @@ pub struct Tls {
     has_answered: bool,
 }
 
-/// A fatal alert before there are any keys (RFC 8446 §6): the `ClientHello` is longer than it may be. rustls makes none for a
-/// message or record whose length alone it refuses, nor for what is refused here.
+/// A fatal alert before there are any keys (RFC 8446 §6): the `ClientHello` is longer than it may be. rustls makes none
+/// for a message or record whose length alone it refuses, nor for what is refused here.
 const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// The bytes are no TLS that is spoken here, or what was agreed on is broken.
@@ -134,8 +137,8 @@ impl Tls {
         &self.partial
     }
 
-    /// Takes ciphertext, its own partial first, and adds what it says to `plaintext`, which never is longer. What is to be
-    /// answered is [`Tls::unsent`].
+    /// Takes ciphertext, its own partial first, and adds what it says to `plaintext`, which never is longer. What is to
+    /// be answered is [`Tls::unsent`].
     ///
     /// # Errors
     /// The connection is over. The alert that tells the peer, if there is one for it, is [`Tls::unsent`].
@@ -199,8 +202,8 @@ impl Tls {
 
     /// The kernel took `count` bytes of [`Tls::unsent`]. Returns how many bytes of plaintext have left with them.
     ///
-    /// What leaves in the middle of a record counts for its share, so that a slow peer is seen to take something; the last
-    /// byte of plaintext counts with the last one of ciphertext.
+    /// What leaves in the middle of a record counts for its share, so that a slow peer is seen to take something; the
+    /// last byte of plaintext counts with the last one of ciphertext.
     pub fn sent(&mut self, count: usize) -> usize {
         let plaintext = (self.sealed_plaintext * count)
             .checked_div(self.sealed.len())
@@ -221,7 +224,8 @@ impl Tls {
         std::mem::swap(&mut self.sealed, buffer);
     }
 
-    /// Gives back what [`Tls::lend`] took, and keeps a copy of what has not been sent: mostly nothing, which takes no memory.
+    /// Gives back what [`Tls::lend`] took, and keeps a copy of what has not been sent: mostly nothing, which takes no
+    /// memory.
     pub(super) fn give_back(&mut self, buffer: &mut Vec<u8>) {
         let unsent = self.sealed.as_slice().to_vec();
         *buffer = std::mem::replace(&mut self.sealed, unsent);

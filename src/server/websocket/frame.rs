@@ -67,8 +67,8 @@ pub(super) struct FrameMeter {
 
 /// Looks for the peer's Close in a stream in which nothing else counts any more.
 ///
-/// It reads headers only, and takes those that break the rules for what they say: the stream is being given up, maybe for
-/// one of them.
+/// It reads headers only, and takes those that break the rules for what they say: the stream is being given up, maybe
+/// for one of them.
 #[derive(Debug)]
 pub struct CloseFinder {
     partial: PartialHeader,
@@ -118,8 +118,8 @@ impl FrameMeter {
     /// Says how much of the non-empty `input` to give on: to the end of the current frame, or all.
     ///
     /// # Errors
-    /// The frame breaks RFC 6455 §5 or a limit. Known from the header alone, before any memory is spent on its payload. Of
-    /// `input` only the header has been read then, whose bytes are off its front.
+    /// The frame breaks RFC 6455 §5 or a limit. Known from the header alone, before any memory is spent on its payload.
+    /// Of `input` only the header has been read then, whose bytes are off its front.
     pub(super) fn next_piece(&mut self, input: &mut &[u8], message_max_bytes: u32) -> Result<Piece, WebSocketError> {
         let mut length = 0;
         let starts = self.payload_left == 0;
@@ -258,7 +258,8 @@ impl CloseFinder {
 }
 
 impl PartialHeader {
-    /// Adds input until the header is whole, whatever it says; `taken` counts what it took. Returns whether it is whole.
+    /// Adds input until the header is whole, whatever it says; `taken` counts what it took. Returns whether it is
+    /// whole.
     fn gather(&mut self, input: &[u8], taken: &mut usize) -> bool {
         loop {
             let have = usize::from(self.length);

@@ -231,8 +231,8 @@ impl Model {
     }
 
     /// Whether the message may wait for what the session was given before it to be acknowledged: sessions have ended
-    /// with it, with what was given last or before that, since which mail comes in batches, or with one between, which the
-    /// session waited at and whose time has ended since.
+    /// with it, with what was given last or before that, since which mail comes in batches, or with one between, which
+    /// the session waited at and whose time has ended since.
     pub(super) fn may_wait(&self, session: &Session, message: usize) -> bool {
         if session.unconfirmed.is_empty() {
             return false;

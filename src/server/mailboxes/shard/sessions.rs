@@ -186,8 +186,8 @@ impl Shard {
         u64::from(missed).saturating_add(self.lost.take(&key, whole_seconds(now_millis)))
     }
 
-    /// Before the first of a mailbox's sessions: messages that sessions have kept ending with go behind all others, in their
-    /// order, with their deadlines.
+    /// Before the first of a mailbox's sessions: messages that sessions have kept ending with go behind all others, in
+    /// their order, with their deadlines.
     fn put_suspects_last(&mut self, index: u32) {
         let mailbox = &mut self.mailboxes[index];
         for _ in 0..SUSPECTS_PER_ATTACH.min(mailbox.count as usize) {
@@ -200,8 +200,8 @@ impl Shard {
         }
     }
 
-    /// A session is leaving: if it has been given the first message of the queue, and has acknowledged nothing from there on,
-    /// that may be what it has ended with. What must not be stored goes anyway, and is passed over.
+    /// A session is leaving: if it has been given the first message of the queue, and has acknowledged nothing from
+    /// there on, that may be what it has ended with. What must not be stored goes anyway, and is passed over.
     fn note_failure(&mut self, index: u32, key: u32) {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
@@ -287,7 +287,8 @@ impl Shard {
 
     /// Drops what must not be stored, now that the last session has gone.
     ///
-    /// It all came while that session or one before it was there, so the walk passes only over what came since the first.
+    /// It all came while that session or one before it was there, so the walk passes only over what came since the
+    /// first.
     fn drop_live_only(&mut self, index: u32) {
         let mailbox = &mut self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);

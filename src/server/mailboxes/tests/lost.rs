@@ -1,4 +1,5 @@
-//! What expired unseen: what counts, who is told, and for how long it is known. The bounds of the table are tested with it.
+//! What expired unseen: what counts, who is told, and for how long it is known. The bounds of the table are tested with
+//! it.
 
 use crate::server::limits::LOST_HOLD_SECONDS;
 

@@ -1,4 +1,5 @@
-//! A message that ends every session it is given to: what goes before it, and that it doesn't keep others back for ever.
+//! A message that ends every session it is given to: what goes before it, and that it doesn't keep others back for
+//! ever.
 
 use crate::server::limits::SUSPECT_FAILURES;
 
