@@ -10,6 +10,8 @@ mod intolerance;
 mod ledger;
 mod model;
 mod peer;
+#[path = "../common/pipe.rs"]
+mod pipe;
 mod pongs;
 mod poster;
 mod random;
@@ -18,6 +20,7 @@ mod regressions;
 mod settings;
 mod sightings;
 mod socket;
+mod stage;
 mod trace;
 mod wire;
 mod worker;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use npchat::server::config::{Config, Timeouts};
 use npchat::server::connection::Connection;
+use npchat::server::connection::visit::{Cause, Edges, IoContext, Wired};
 use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::limits::REQUESTS_PER_VISIT;
@@ -16,6 +17,7 @@ use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 
 use crate::identity;
+use crate::pipe::Pipe;
 
 #[test]
 fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late() {
@@ -28,16 +30,16 @@ fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late()
 
     let start = Instant::now();
     let mut stage = Stage::new(start);
-    let mut connection = Connection::new(start, &Timeouts::default());
-    let mut answers = stage.call(&mut connection, start, 0, |connection, context| {
-        connection.receive(input.as_bytes(), context);
-    });
+    let mut wired = Wired::new(Pipe::default(), Connection::new(start, &Timeouts::default()));
+    wired.io.input = input.into_bytes();
+    wired.io.send_sizes = vec![0];
+    stage.visit(&mut wired, Cause::Ordinary, start);
+    wired.io.send_sizes = vec![usize::MAX];
     let too_late = start + Timeouts::default().body_grace + Duration::from_secs(1);
-    answers += &stage.call(&mut connection, too_late, usize::MAX, |connection, context| {
-        connection.reach_deadline(true, context);
-    });
-    answers += &stage.call(&mut connection, too_late, usize::MAX, Connection::resume);
+    stage.visit(&mut wired, Cause::Deadline, too_late);
+    stage.visit(&mut wired, Cause::Ordinary, too_late);
 
+    let answers = String::from_utf8_lossy(&wired.io.sent);
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), REQUESTS_PER_VISIT);
     assert!(!answers.contains("HTTP/1.1 408"));
 }
@@ -61,14 +63,13 @@ impl Stage {
         }
     }
 
-    /// One call of the contract, after which the kernel takes up to `room` bytes: those.
-    fn call(
-        &mut self,
-        connection: &mut Connection,
-        now: Instant,
-        room: usize,
-        call: impl FnOnce(&mut Connection, &mut Context<'_>),
-    ) -> String {
+    /// One visit, for which an event has reported all that there is.
+    fn visit(&mut self, wired: &mut Wired<Pipe>, cause: Cause, now: Instant) {
+        wired.note_edges(Edges {
+            readable: true,
+            read_closed: false,
+            writable: true,
+        });
         let mut context = Context {
             now,
             mail_now: now,
@@ -90,11 +91,6 @@ impl Stage {
             wake: &mut Vec::new(),
             deliveries: &mut Deliveries::new(),
         };
-        call(connection, &mut context);
-        let unsent = connection.unsent(context.out);
-        let taken = unsent.len().min(room);
-        let text = String::from_utf8_lossy(&unsent[..taken]).into_owned();
-        connection.sent(taken, &mut context);
-        text
+        assert_eq!(wired.visit(cause, &mut context, &mut IoContext::default()), None);
     }
 }

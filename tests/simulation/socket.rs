@@ -3,6 +3,8 @@
 //! What the server sends is kept only until the kernel has it: the peer hears it when it is offered, and counts what it
 //! has read.
 
+use npchat::server::connection::visit::Edges;
+
 use crate::random::Random;
 use crate::sightings::{Sight, saw};
 
@@ -34,14 +36,6 @@ pub(crate) struct Socket {
     /// The server has closed the socket.
     pub(crate) is_gone: bool,
     edges: Edges,
-}
-
-/// What epoll would tell, each once.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Edges {
-    pub(crate) readable: bool,
-    pub(crate) read_closed: bool,
-    pub(crate) writable: bool,
 }
 
 /// What came of reading.

@@ -10,13 +10,14 @@ const LINES_KEPT: usize = 120;
 
 /// What happened last. Tells it when it is dropped by a panic.
 pub(crate) struct Trace {
-    seed: u64,
+    /// None where nothing happens.
+    seed: Option<u64>,
     now: Duration,
     lines: VecDeque<(Duration, &'static str, [usize; 3])>,
 }
 
 impl Trace {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: Option<u64>) -> Self {
         Self {
             seed,
             now: Duration::ZERO,
@@ -41,13 +42,12 @@ impl Trace {
 impl Drop for Trace {
     #[expect(clippy::print_stderr, reason = "this is how a failed run tells how to replay it")]
     fn drop(&mut self) {
-        if !thread::panicking() {
+        let Some(seed) = self.seed.filter(|_| thread::panicking()) else {
             return;
-        }
+        };
         for (at, event, numbers) in &self.lines {
             eprintln!("{:>9.3} s  {event}: {numbers:?}", at.as_secs_f64());
         }
-        let seed = self.seed;
         eprintln!("seed {seed} failed; replay it: SIMULATION_SEED={seed} cargo test --test simulation");
     }
 }

@@ -5,6 +5,8 @@
 mod flood;
 mod visits;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +35,7 @@ use crate::settings::{
 };
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
+use crate::stage::{LentStage, Stage};
 use crate::trace::Trace;
 use crate::worker::{Shared, Worker};
 
@@ -46,16 +49,14 @@ const CROWDED_ONCE_IN: usize = 32;
 /// Everything there is in one run.
 pub(crate) struct World {
     start: Instant,
-    now: Instant,
+    stage: Stage,
+    /// What workers see of it in their turns.
+    lent: LentStage,
     date: HttpDate,
     config: Config,
     store: Store,
     terms: Arc<Terms>,
     workers: Vec<Worker>,
-    peers: Vec<Peer>,
-    model: Model,
-    random: Random,
-    trace: Trace,
     /// Wake-ups that their workers have not been told of.
     in_flight: Vec<SessionAddress>,
     /// All connections that ever were: wake-ups for any may come at any time.
@@ -72,10 +73,10 @@ pub(crate) struct World {
 /// Runs a seed to its end, and returns what the workers have counted. Panics when the relay breaks a promise.
 pub(crate) fn run(seed: u64) -> Totals {
     let mut world = World::new(seed);
-    let steps = world.random.within(100, 400);
+    let steps = world.stage.random.within(100, 400);
     for _ in 0..steps {
         world.step();
-        if world.random.once_in(600) {
+        if world.stage.random.once_in(600) {
             world.settle();
             world.check_what_is_stored();
         }
@@ -83,7 +84,7 @@ pub(crate) fn run(seed: u64) -> Totals {
     if world.is_crowded {
         world.flood();
     }
-    match world.random.below(8) {
+    match world.stage.random.below(8) {
         0 => world.drain(),
         1 => world.settle(),
         2 => {
@@ -131,20 +132,20 @@ impl World {
             let scratch_bytes = random.pick(&[200, 4096, 65536]);
             Worker::new(index, signer, scratch_bytes)
         });
+        let workers = workers.collect();
+        let peers_to_come = random.within(4, 16);
+        let nobody = Stage::new(start, Model::new(&config), Random::new(0), Trace::new(None));
         Self {
             start,
-            now: start,
+            stage: Stage::new(start, Model::new(&config), random, Trace::new(Some(seed))),
+            lent: Rc::new(RefCell::new(nobody)),
             date: HttpDate::at(SystemTime::UNIX_EPOCH),
             store: Store::new(&config, [seed, !seed], start, "1970-01-01T00:00:00Z"),
             terms: Arc::new(terms),
-            workers: workers.collect(),
-            peers: Vec::new(),
-            model: Model::new(&config),
-            peers_to_come: random.within(4, 16),
+            workers,
+            peers_to_come,
             intolerance,
             again_to_come: 8,
-            random,
-            trace: Trace::new(seed),
             in_flight: Vec::new(),
             addresses: Vec::new(),
             is_crowded,
@@ -154,29 +155,29 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(34) {
-            0..14 if !self.peers.is_empty() => {
-                let peer = self.random.below(self.peers.len());
-                self.trace.note("peer acts", [peer, 0, 0]);
-                self.peers[peer].act(&mut self.model, &mut self.random);
+        match self.stage.random.below(34) {
+            0..14 if !self.stage.peers.is_empty() => {
+                let peer = self.stage.random.below(self.stage.peers.len());
+                self.stage.trace.note("peer acts", [peer, 0, 0]);
+                self.stage.peers[peer].act(&mut self.stage.model, &mut self.stage.random);
             }
             14..27 => {
                 let worker = self.random_worker();
                 self.take_turn(worker, false);
             }
             27 | 28 => {
-                let millis = match self.random.below(40) {
-                    0 => self.random.within(5_000, 40_000),
-                    1..8 => self.random.within(300, 3_000),
-                    _ => self.random.within(1, 60),
+                let millis = match self.stage.random.below(40) {
+                    0 => self.stage.random.within(5_000, 40_000),
+                    1..8 => self.stage.random.within(300, 3_000),
+                    _ => self.stage.random.within(1, 60),
                 };
                 self.pass(millis);
             }
             29 => self.expire(),
             30 => self.misdirect_wake_ups(),
-            31 if self.random.once_in(8) => self.keep_from_running(),
-            32 if self.is_crowded || (self.has_long_messages() && self.random.once_in(3)) => self.flood(),
-            33 if self.random.once_in(2) => self.log_in_again(),
+            31 if self.stage.random.once_in(8) => self.keep_from_running(),
+            32 if self.is_crowded || (self.has_long_messages() && self.stage.random.once_in(3)) => self.flood(),
+            33 if self.stage.random.once_in(2) => self.log_in_again(),
             _ if self.peers_to_come > 0 => {
                 self.peers_to_come -= 1;
                 self.add_any_peer();
@@ -184,13 +185,13 @@ impl World {
             _ => {}
         }
         assert!(self.store.memory_used() <= most_memory(&self.config), "over the budget");
-        if self.random.once_in(HELD_CHECKED_ONCE_IN) {
+        if self.stage.random.once_in(HELD_CHECKED_ONCE_IN) {
             self.check_held();
         }
     }
 
     fn random_worker(&mut self) -> usize {
-        self.random.below(self.workers.len())
+        self.stage.random.below(self.workers.len())
     }
 
     fn pass(&mut self, millis: usize) {
@@ -198,18 +199,20 @@ impl World {
     }
 
     fn pass_for(&mut self, time: Duration) {
-        self.now += time;
-        let since_start = self.now - self.start;
+        self.stage.now += time;
+        let since_start = self.stage.now - self.start;
         self.date = HttpDate::at(SystemTime::UNIX_EPOCH + since_start);
-        self.trace.set_time(since_start);
+        self.stage.trace.set_time(since_start);
     }
 
     /// The process is stopped for a while, or the machine sleeps.
     fn keep_from_running(&mut self) {
-        let millis = self.random.within(1_000, 60_000);
-        self.trace.note("kept from running for milliseconds", [millis, 0, 0]);
-        self.model.kept_from_running += Duration::from_millis(millis as u64);
-        if self.random.once_in(2) {
+        let millis = self.stage.random.within(1_000, 60_000);
+        self.stage
+            .trace
+            .note("kept from running for milliseconds", [millis, 0, 0]);
+        self.stage.model.kept_from_running += Duration::from_millis(millis as u64);
+        if self.stage.random.once_in(2) {
             self.pass_for(Duration::from_millis(STALL_MIN_MILLIS));
         }
         if self.store.stats().messages > 0 {
@@ -218,11 +221,11 @@ impl World {
     }
 
     fn mail_now(&self) -> Instant {
-        self.now + self.model.kept_from_running
+        self.stage.now + self.stage.model.kept_from_running
     }
 
     fn take_turn(&mut self, index: usize, is_patient: bool) {
-        let (random, worker) = (&mut self.random, &mut self.workers[index]);
+        let (random, worker) = (&mut self.stage.random, &mut self.workers[index]);
         self.in_flight.retain(|address| {
             let comes = address.worker as usize == index && (is_patient || !random.once_in(4));
             if comes {
@@ -237,28 +240,28 @@ impl World {
         self.with_worker(index, is_patient, Worker::turn);
     }
 
-    fn with_worker(&mut self, index: usize, is_patient: bool, act: impl FnOnce(&mut Worker, &mut Shared<'_>)) {
-        let mut shared = Shared {
-            now: self.now,
-            mail_now: self.now + self.model.kept_from_running,
+    fn with_worker(&mut self, index: usize, is_patient: bool, act: impl FnOnce(&mut Worker, &Shared<'_>)) {
+        let mail_now = self.mail_now();
+        self.stage.is_draining = self.store.is_draining();
+        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
+        let shared = Shared {
+            mail_now,
             date: &self.date,
             store: &self.store,
             timeouts: &self.config.timeouts,
-            peers: &mut self.peers,
-            model: &mut self.model,
-            random: &mut self.random,
-            trace: &mut self.trace,
+            stage: &self.lent,
             is_patient,
         };
-        act(&mut self.workers[index], &mut shared);
+        act(&mut self.workers[index], &shared);
+        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
         self.in_flight.append(&mut self.workers[index].wake);
     }
 
     /// Some wake-ups come twice, and some for connections that want none or are gone.
     fn misdirect_wake_ups(&mut self) {
-        let count = self.random.below(4);
+        let count = self.stage.random.below(4);
         for _ in 0..count.min(self.addresses.len()) {
-            let address = self.random.pick(&self.addresses);
+            let address = self.stage.random.pick(&self.addresses);
             self.in_flight.push(address);
         }
     }
@@ -270,7 +273,7 @@ impl World {
     fn expire(&mut self) {
         let before = self.store.stats().messages;
         for shard in 0..self.store.shards() {
-            let mut budget = self.random.below(3);
+            let mut budget = self.stage.random.below(3);
             let _ = self.store.expire(shard, self.mail_now(), &mut budget);
         }
         if self.store.stats().messages < before {
@@ -286,26 +289,26 @@ impl World {
             60.max(self.terms.max_message_bytes / 40)
         };
         let queue = |random: &mut Random| random.pick(&[smallest, smallest, 1000, 4096, 100_000]);
-        let socket = Socket::new(queue(&mut self.random), queue(&mut self.random));
-        let habit = if self.random.once_in(8) {
+        let socket = Socket::new(queue(&mut self.stage.random), queue(&mut self.stage.random));
+        let habit = if self.stage.random.once_in(8) {
             Habit::Slow
         } else {
             Habit::Sound
         };
-        let role = if self.random.below(9) < 4 {
-            Role::Poster(Poster::new(Arc::clone(&self.terms), &mut self.random))
+        let role = if self.stage.random.below(9) < 4 {
+            Role::Poster(Poster::new(Arc::clone(&self.terms), &mut self.stage.random))
         } else {
-            let manner = match self.random.below(20) {
+            let manner = match self.stage.random.below(20) {
                 0 => Manner::Mute,
                 1 => Manner::WrongKey,
                 2 => Manner::WrongSolution,
                 3..9 => Manner::Hasty,
                 _ => Manner::Plain,
             };
-            let (identity, _) = self.terms.recipients[self.random.below(self.terms.recipients.len())];
-            let answering = Answering::any(&mut self.random);
-            let forges = self.random.once_in(5);
-            let intolerance = self.intolerance.filter(|_| !self.random.once_in(4));
+            let (identity, _) = self.terms.recipients[self.stage.random.below(self.terms.recipients.len())];
+            let answering = Answering::any(&mut self.stage.random);
+            let forges = self.stage.random.once_in(5);
+            let intolerance = self.intolerance.filter(|_| !self.stage.random.once_in(4));
             let receiver = Receiver::new(identity, manner).answering(answering, forges);
             Role::Receiver(Box::new(receiver.unable_to_take(intolerance)))
         };
@@ -314,10 +317,10 @@ impl World {
 
     fn add(&mut self, peer: Peer) {
         let worker = self.random_worker();
-        let number = self.peers.len();
-        self.trace.note("peer connects to worker", [number, worker, 0]);
-        self.peers.push(peer);
-        let address = self.workers[worker].accept(number, self.now, &self.config.timeouts);
+        let number = self.stage.peers.len();
+        self.stage.trace.note("peer connects to worker", [number, worker, 0]);
+        self.stage.peers.push(peer);
+        let address = self.workers[worker].accept(number, &self.lent, self.stage.now, &self.config.timeouts);
         self.workers[worker].counters.accepted.add(1);
         self.addresses.push(address);
     }
@@ -325,12 +328,12 @@ impl World {
     /// Everything goes on until nothing moves any more, then everybody must have what is theirs. Time stands still meanwhile,
     /// or passes until all who answer have confirmed what they have.
     fn settle(&mut self) {
-        let is_waiting = !self.random.once_in(3);
+        let is_waiting = !self.stage.random.once_in(3);
         let mut waits = 0;
         let mut before = 0;
         for _ in 0..SETTLING_ROUNDS {
-            for peer in &mut self.peers {
-                peer.settle(&mut self.random);
+            for peer in &mut self.stage.peers {
+                peer.settle(&mut self.stage.random);
             }
             for index in 0..self.workers.len() {
                 self.take_turn(index, true);
@@ -339,12 +342,12 @@ impl World {
             let is_busy = self.workers.iter().any(Worker::is_busy) || !self.in_flight.is_empty();
             if moved == before && !is_busy {
                 self.check_settled();
-                let is_confirmed = !self.peers.iter().any(Peer::is_to_confirm);
+                let is_confirmed = !self.stage.peers.iter().any(Peer::is_to_confirm);
                 if is_confirmed || !is_waiting {
                     return;
                 }
                 saw(Sight::WaitedForPing);
-                let most = PINGS_TO_CONFIRM_ALL + PINGS_FOR_SUSPECT * self.model.suspects();
+                let most = PINGS_TO_CONFIRM_ALL + PINGS_FOR_SUSPECT * self.stage.model.suspects();
                 assert!(waits < most, "mail that was read is not confirmed in time");
                 waits += 1;
                 self.pass_for(LONGEST_TO_PING);
@@ -355,14 +358,14 @@ impl World {
     }
 
     fn check_settled(&self) {
-        for peer in &self.peers {
-            peer.check_settled(self.now, &self.model);
+        for peer in &self.stage.peers {
+            peer.check_settled(self.stage.now, &self.stage.model);
         }
         self.check_held();
     }
 
     fn moved(&self) -> usize {
-        let sockets = self.peers.iter().map(|peer| &peer.socket);
+        let sockets = self.stage.peers.iter().map(|peer| &peer.socket);
         sockets
             .map(|socket| socket.given + socket.offered() + socket.taken + socket.read)
             .sum()
@@ -370,15 +373,15 @@ impl World {
 
     /// Somebody vanishes without a word, mail comes, and time passes until all who don't answer have been closed.
     fn lose_somebody(&mut self) {
-        let peer = self.random.below(self.peers.len());
-        if let Some(peer) = self.peers.get_mut(peer) {
+        let peer = self.stage.random.below(self.stage.peers.len());
+        if let Some(peer) = self.stage.peers.get_mut(peer) {
             peer.vanish();
         }
         self.flood();
         self.settle();
-        let until = self.now + LONGEST_SILENCE;
-        while self.now < until {
-            let millis = self.random.within(1_000, 20_000);
+        let until = self.stage.now + LONGEST_SILENCE;
+        while self.stage.now < until {
+            let millis = self.stage.random.within(1_000, 20_000);
             self.pass(millis);
             self.settle();
         }
@@ -386,12 +389,12 @@ impl World {
 
     /// The relay stops, when all is quiet or in the middle of everything. Nobody is let in any more.
     fn drain(&mut self) {
-        if self.random.once_in(4) {
+        if self.stage.random.once_in(4) {
             self.settle();
         }
         self.store.start_draining();
         (self.peers_to_come, self.again_to_come) = (0, 0);
-        for _ in 0..self.random.below(60) {
+        for _ in 0..self.stage.random.below(60) {
             self.step();
         }
         self.settle();
@@ -399,16 +402,16 @@ impl World {
 
     /// All peers go, one way or another, and nothing may be left of them, nor of their messages.
     fn end(&mut self) {
-        for peer in &mut self.peers {
-            match self.random.below(3) {
+        for peer in &mut self.stage.peers {
+            match self.stage.random.below(3) {
                 0 => peer.reset(),
                 1 => peer.finish(),
                 _ => peer.vanish(),
             }
         }
-        let until = self.now + LONGEST_END;
-        while self.now < until {
-            let millis = self.random.within(100, 20_000);
+        let until = self.stage.now + LONGEST_END;
+        while self.stage.now < until {
+            let millis = self.stage.random.within(100, 20_000);
             self.pass(millis);
             for index in 0..self.workers.len() {
                 self.take_turn(index, true);
@@ -431,16 +434,17 @@ impl World {
             "a session outlives its connection"
         );
         let memory_used = self.store.memory_used();
-        self.model
-            .check_held(stats.messages, memory_used, has_connections, self.now);
+        self.stage
+            .model
+            .check_held(stats.messages, memory_used, has_connections, self.stage.now);
     }
 
     fn expire_all(&mut self) {
-        self.now += self.config.max_ttl + Duration::from_secs(60);
+        self.stage.now += self.config.max_ttl + Duration::from_secs(60);
         let now = self.mail_now();
         for shard in 0..self.store.shards() {
             let mut steps = 0;
-            while self.store.expire(shard, now, &mut self.random.within(1, 5)) {
+            while self.store.expire(shard, now, &mut self.stage.random.within(1, 5)) {
                 steps += 1;
                 assert!(steps < 100_000, "expiring never ends");
             }
@@ -455,7 +459,10 @@ impl World {
             delivered: totals.delivered,
             logins: totals.logins,
         };
-        assert_eq!(counted, self.model.counts, "the counters differ from what was seen");
+        assert_eq!(
+            counted, self.stage.model.counts,
+            "the counters differ from what was seen"
+        );
         assert_eq!(totals.open, 0, "a connection that was accepted has not ended");
         totals
     }

@@ -6,34 +6,34 @@ impl World {
     /// Many short messages for one mailbox at one moment, or some long ones, as from many posters: by one they take too
     /// many turns.
     pub(super) fn flood(&mut self) {
-        let (identity, id) = self.terms.recipients[self.random.below(self.terms.recipients.len())].clone();
+        let (identity, id) = self.terms.recipients[self.stage.random.below(self.terms.recipients.len())].clone();
         let id = RecipientId::parse(id.as_bytes()).expect("the id of an identity");
-        let seconds = 1 + self.random.next() % self.terms.max_ttl_seconds;
+        let seconds = 1 + self.stage.random.next() % self.terms.max_ttl_seconds;
         let (most, longest) = if self.is_crowded {
-            (700, self.random.pick(&[0, 8, 300, 300]))
+            (700, self.stage.random.pick(&[0, 8, 300, 300]))
         } else {
             (8, self.terms.max_message_bytes)
         };
         let now = self.mail_now();
-        let (count, waiting) = (self.random.within(1, most), self.in_flight.len());
+        let (count, waiting) = (self.stage.random.within(1, most), self.in_flight.len());
         for _ in 0..count {
-            let wish = if self.random.once_in(10) {
+            let wish = if self.stage.random.once_in(10) {
                 Wish::LiveOnly
             } else {
                 Wish::Seconds(seconds)
             };
-            let length = self.random.below(longest + 1);
-            let message = self.model.write(identity, length, &mut self.random);
-            let body = self.model.body(message);
+            let length = self.stage.random.below(longest + 1);
+            let message = self.stage.model.write(identity, length, &mut self.stage.random);
+            let body = self.stage.model.body(message);
             match self.store.post(&id, body, wish, now, &mut self.in_flight) {
                 Ok(ttl_seconds) => {
                     self.workers[0].counters.posted.add(1);
-                    self.model.accept(message, ttl_seconds.into(), self.now);
+                    self.stage.model.accept(message, ttl_seconds.into(), self.stage.now);
                 }
-                Err(Refusal::MailboxFull) => self.model.refuse(message, Refused::MailboxFull, self.now),
+                Err(Refusal::MailboxFull) => self.stage.model.refuse(message, Refused::MailboxFull, self.stage.now),
                 Err(refusal) => {
                     assert_eq!(refusal, Refusal::RelayFull);
-                    self.model.refuse(message, Refused::RelayFull, self.now);
+                    self.stage.model.refuse(message, Refused::RelayFull, self.stage.now);
                 }
             }
         }
