@@ -1,5 +1,6 @@
-//! A worker with one connection, without its socket and its clock: the other side of the connection's calling contract.
+//! A worker with one connection, visited as the server's does it, without its socket and its clock.
 
+use std::io;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -7,7 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use npchat::protocol::id::{PublicKey, RecipientId};
 use npchat::server::config::{Config, Timeouts};
-use npchat::server::connection::{Connection, Step};
+use npchat::server::connection::Connection;
+use npchat::server::connection::visit::{Cause, Edges, Io, IoContext, Received, Scratch, Sent, Wired};
 use npchat::server::context::Context;
 use npchat::server::http::HttpDate;
 use npchat::server::http::limits::HEAD_MAX_BYTES;
@@ -65,7 +67,6 @@ pub(crate) enum Kernel {
 
 pub(crate) struct Driver {
     kernel: Kernel,
-    room: Box<dyn Iterator<Item = usize>>,
     store: Store,
     timeouts: Timeouts,
     signer: ChallengeSigner,
@@ -73,16 +74,27 @@ pub(crate) struct Driver {
     date: HttpDate,
     now: Instant,
     turns: usize,
-    connection: Option<Connection>,
-    /// The kernel hasn't taken all output.
-    is_blocked: bool,
-    half_closed: bool,
+    wired: Option<Wired<Pipe>>,
+    io_context: IoContext,
     /// All that the kernel took.
     pub(crate) sent: Vec<u8>,
     /// Up to where in it the client has looked for pings.
     heard: usize,
     /// Why the connection is over.
     pub(crate) over: Option<CloseReason>,
+}
+
+/// What stands for the connection's socket.
+struct Pipe {
+    /// What has come and is not read.
+    input: Vec<u8>,
+    input_ended: bool,
+    /// What the kernel takes of each output.
+    room: Box<dyn Iterator<Item = usize>>,
+    may_stall: bool,
+    /// What the kernel took in this visit.
+    sent: Vec<u8>,
+    half_closed: bool,
 }
 
 impl Driver {
@@ -99,19 +111,25 @@ impl Driver {
             Kernel::TakesPieces(cuts) => Box::new(cuts.lengths().map(|length| length.max(1))),
             Kernel::MayStall(cuts) => Box::new(cuts.lengths()),
         };
+        let pipe = Pipe {
+            input: Vec::new(),
+            input_ended: false,
+            room,
+            may_stall: matches!(kernel, Kernel::MayStall(_)),
+            sent: Vec::new(),
+            half_closed: false,
+        };
         Self {
             kernel,
-            room,
             store: Store::new(&config, [1, 2], now, "2026-01-01T00:00:00Z"),
-            connection: Some(Connection::new(now, &timeouts)),
+            wired: Some(Wired::new(pipe, Connection::new(now, &timeouts))),
+            io_context: IoContext::default(),
             timeouts,
             signer: ChallengeSigner::new(config.fresh_key).expect("random bytes"),
             counters: Counters::default(),
             date: HttpDate::at(UNIX_EPOCH),
             now,
             turns: 0,
-            is_blocked: false,
-            half_closed: false,
             sent: Vec::new(),
             heard: 0,
             over: None,
@@ -136,7 +154,7 @@ impl Driver {
             Op::EndInput => self.end_input(),
             Op::Drain => {
                 self.store.start_draining();
-                self.turn(Connection::drain);
+                self.turn(Cause::Drain);
                 self.settle();
             }
         }
@@ -149,8 +167,7 @@ impl Driver {
 
     /// The connection is freed without a word.
     pub(crate) fn reset(&mut self) {
-        self.connection = None;
-        self.is_blocked = false;
+        self.wired = None;
     }
 
     /// Ends the connection if it hasn't ended, and checks that nothing of it is left.
@@ -163,7 +180,7 @@ impl Driver {
             self.end_input();
             self.wait(DAY);
         }
-        assert!(self.connection.is_none(), "it never ends");
+        assert!(self.wired.is_none(), "it never ends");
         assert_eq!(self.store.stats().sessions, 0);
         self.now += CONFIG.max_ttl + Duration::from_secs(u64::from(LIVE_ONLY_HOLD_SECONDS) + 2);
         self.expire();
@@ -181,7 +198,10 @@ impl Driver {
             if !self.wait_until_it_wants_input() {
                 return;
             }
-            self.turn(|connection, context| connection.receive(piece, context));
+            if let Some(wired) = &mut self.wired {
+                wired.io.input.extend_from_slice(piece);
+            }
+            self.turn(Cause::Ordinary);
         }
         self.settle();
     }
@@ -211,8 +231,11 @@ impl Driver {
     }
 
     fn end_input(&mut self) {
-        if self.wait_until_it_wants_input() {
-            self.turn(Connection::end_input);
+        if self.wait_until_it_wants_input()
+            && let Some(wired) = &mut self.wired
+        {
+            wired.io.input_ended = true;
+            self.turn(Cause::Ordinary);
         }
         self.settle();
     }
@@ -255,7 +278,10 @@ impl Driver {
         let _ = self.store.post(&ID, &body, Wish::Default, self.now, &mut wake);
         if !wake.is_empty() {
             assert_eq!(wake, [ADDRESS]);
-            self.turn(Connection::note_mail);
+            if let Some(wired) = &mut self.wired {
+                wired.note_mail();
+            }
+            self.turn(Cause::Ordinary);
         }
         self.settle();
     }
@@ -265,7 +291,7 @@ impl Driver {
         let end = self.now + time;
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
-            self.turn(|connection, context| connection.reach_deadline(true, context));
+            self.turn(Cause::Deadline);
             // A kernel that takes what it is given does so at once.
             if !self.may_stall() {
                 self.settle();
@@ -283,7 +309,7 @@ impl Driver {
     /// Serves what is left over until there is nothing, or the kernel has had its chance.
     fn settle(&mut self) {
         let mut patience = PATIENCE_TURNS;
-        while self.wants_turn() || self.is_blocked {
+        while self.wants_turn() || self.is_blocked() {
             if self.may_stall() {
                 patience -= 1;
                 if patience == 0 {
@@ -297,8 +323,8 @@ impl Driver {
     /// Whether it does in the end.
     fn wait_until_it_wants_input(&mut self) -> bool {
         let mut patience = PATIENCE_TURNS;
-        while let Some(connection) = &self.connection {
-            if connection.wants_input() {
+        while let Some(wired) = &self.wired {
+            if wired.connection.wants_input() {
                 return true;
             }
             if self.may_stall() {
@@ -307,8 +333,8 @@ impl Driver {
                     return false;
                 }
             }
-            if !self.wants_turn() && !self.is_blocked {
-                assert!(self.half_closed || self.over.is_some(), "stuck");
+            if !self.wants_turn() && !self.is_blocked() {
+                assert!(wired.io.half_closed, "stuck");
                 return false;
             }
             self.go_on();
@@ -318,11 +344,7 @@ impl Driver {
 
     /// The kernel has room again, or it is this connection's turn.
     fn go_on(&mut self) {
-        self.turn(|connection, context| {
-            if connection.wants_turn() || connection.awaits_login_step() {
-                connection.resume(context);
-            }
-        });
+        self.turn(Cause::Ordinary);
     }
 
     fn may_stall(&self) -> bool {
@@ -330,15 +352,20 @@ impl Driver {
     }
 
     fn wants_turn(&self) -> bool {
-        let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| connection.wants_turn() || connection.awaits_login_step())
+        let wired = self.wired.as_ref();
+        wired.is_some_and(|wired| wired.wants_turn() || wired.awaits_login_step())
+    }
+
+    /// Whether the kernel hasn't taken all output.
+    fn is_blocked(&self) -> bool {
+        let wired = self.wired.as_ref();
+        wired.is_some_and(|wired| wired.connection.has_unsent())
     }
 
     /// # Panics
     /// A connection may stay for ever.
     fn deadline(&self) -> Option<Instant> {
-        let connection = self.connection.as_ref()?;
-        let deadline = connection.deadline(&self.timeouts);
+        let deadline = self.wired.as_ref()?.deadline(&self.timeouts);
         assert!(deadline.is_some(), "no deadline");
         deadline
     }
@@ -349,14 +376,16 @@ impl Driver {
         }
     }
 
-    /// One turn, as a worker does it: see `worker/slot.rs`.
-    fn turn(&mut self, act: impl FnOnce(&mut Connection, &mut Context<'_>)) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
+    /// One visit, before which an event reports that there is input, if there is, and room.
+    fn turn(&mut self, cause: Cause) {
+        let Some(mut wired) = self.wired.take() else { return };
         self.turns += 1;
         assert!(self.turns < TURNS_MAX, "turns without end");
-        let may_stall = self.may_stall();
+        wired.note_edges(Edges {
+            readable: !wired.io.input.is_empty() || wired.io.input_ended,
+            read_closed: wired.io.input_ended,
+            writable: true,
+        });
         let (mut out, mut wake, mut deliveries) = (Vec::new(), Vec::new(), Deliveries::new());
         let mut context = Context {
             now: self.now,
@@ -380,41 +409,57 @@ impl Driver {
             wake: &mut wake,
             deliveries: &mut deliveries,
         };
-        act(&mut connection, &mut context);
-        let unsent = connection.unsent(context.out);
-        assert!(unsent.len() <= UNSENT_MAX_BYTES, "{} bytes wait", unsent.len());
-        assert!(unsent.is_empty() || !self.half_closed, "said after the end");
-        self.is_blocked = false;
-        if !unsent.is_empty() {
-            let count = self.room.next().unwrap_or(0).min(unsent.len());
-            // A byte at a time of much output teaches no more than of little.
-            let count = count.max(if may_stall { 0 } else { unsent.len() / 64 });
-            self.sent.extend_from_slice(&unsent[..count]);
-            self.is_blocked = count < unsent.len();
-            connection.sent(count, &mut context);
-        }
-        self.over = next_steps(&mut connection, &context, &mut self.half_closed);
-        self.is_blocked &= self.over.is_none();
+        self.over = wired.visit(cause, &mut context, &mut self.io_context);
+        assert!(context.out.is_empty(), "output is left in the worker's hands");
+        self.sent.append(&mut wired.io.sent);
         // The mailbox of a session is made even when the budget is spent.
         let limit = self.store.memory_limit() + SEGMENT_MAX_BYTES as u64;
         assert!(self.store.memory_used() <= limit);
         // It can't be sender and session at once.
         assert!(wake.is_empty());
         if self.over.is_none() {
-            self.connection = Some(connection);
+            self.wired = Some(wired);
         }
     }
 }
 
-/// Does what the socket needs; why the connection is over, if it is.
-fn next_steps(connection: &mut Connection, context: &Context<'_>, half_closed: &mut bool) -> Option<CloseReason> {
-    loop {
-        match connection.next_step(context) {
-            Step::Wait => return None,
-            Step::HalfClose => assert!(!std::mem::replace(half_closed, true), "ended twice"),
-            Step::Free(reason) => return Some(reason),
+impl Io for Pipe {
+    fn receive<'s>(&mut self, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
+        let count = self.input.len();
+        if count == 0 {
+            return Ok(if self.input_ended {
+                Received::End
+            } else {
+                Received::WouldBlock
+            });
         }
+        scratch.received[..count].copy_from_slice(&self.input);
+        self.input.clear();
+        Ok(Received::Input {
+            bytes: &scratch.received[..count],
+            received: count,
+            drained: count < scratch.received.len(),
+        })
     }
+
+    fn send(&mut self, bytes: &[u8], _: &mut Scratch) -> io::Result<Sent> {
+        assert!(bytes.len() <= UNSENT_MAX_BYTES, "{} bytes wait", bytes.len());
+        assert!(!self.half_closed, "said after the end");
+        let count = self.room.next().unwrap_or(0).min(bytes.len());
+        // A byte at a time of much output teaches no more than of little.
+        let count = count.max(if self.may_stall { 0 } else { bytes.len() / 64 });
+        self.sent.extend_from_slice(&bytes[..count]);
+        Ok(Sent {
+            count,
+            blocked: count < bytes.len(),
+        })
+    }
+
+    fn half_close(&mut self) {
+        assert!(!std::mem::replace(&mut self.half_closed, true), "ended twice");
+    }
+
+    fn close(&mut self) {}
 }
 
 fn upgrade_request(offers_npchat_2: bool) -> Vec<u8> {
