@@ -56,13 +56,14 @@
 //! | [`server::system`] | what the machine offers |
 //! | [`server::certificate`], `renewal` | a certificate and its key, and the one that is shown now; a look at their files |
 //! | `listeners`, `places` | listening sockets; whether a connection may come in |
-//! | `worker` | one mio loop on one core: poll, accept, read, dispatch, timers, flush. The only caller of `poll` |
+//! | [`server::worker`] | one mio loop on one core: poll, accept, sleep. The only caller of `poll` |
+//! | [`server::worker::scheduler`] | which connections are visited in a turn, in which order, and how many of them or for how long; without socket and clock of its own |
 //! | `worker/shared`, `worker/inbox` | what workers share; what they notify each other of |
 //! | `worker/clock`, `worker/entrance` | the time of a turn; where connections come in |
 //! | `worker/slots`, `worker/slot` | a slab with generations; one connection with its socket, and its visit |
-//! | `worker/waiting`, `worker/rounds` | connections that wait for a turn; which are served, and in which order |
-//! | `worker/steps`, `worker/expiry` | steps of logins and handshakes; a worker's share in freeing what has expired |
-//! | `worker/holders`, `worker/evictions` | which connections hold the most memory; their end when that is spent |
+//! | `worker/queues`, `worker/scheduler/order` | connections that wait for a turn, one queue for each class; which are served, and in which order |
+//! | `worker/scheduler/deadlines`, `worker/expiry` | deadlines of connections; a worker's share in freeing what has expired |
+//! | `worker/holders`, `worker/scheduler/evictions` | which connections hold the most memory; their end when that is spent |
 //! | [`server::transport`] | the socket's bytes, plain or by way of TLS; the only file that touches a connected socket |
 //! | [`server::connection::visit`] | one visit to a connection: read, advance, deliver, write, close; over a socket, or what stands for one |
 //! | [`server::transport::tls`] | one TLS connection without its socket: ciphertext in and out, plaintext out and in |
@@ -94,8 +95,8 @@
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those not [`server::transport::tls`]; [`server::log`]
-//!    reads the time of its lines. All else takes
+//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those neither [`server::worker::scheduler`] nor
+//!    [`server::transport::tls`]; [`server::log`] reads the time of its lines. All else takes
 //!    bytes and `now`, so that all of [`server::connection`], its visits included, can be driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.

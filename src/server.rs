@@ -11,7 +11,6 @@ mod listeners;
 mod places;
 mod renewal;
 mod sync;
-mod worker;
 
 // For tests, benches, fuzz targets and examples, which look at the parts of the house.
 #[cfg(not(feature = "internals"))]
@@ -98,6 +97,10 @@ pub mod transport;
 mod websocket;
 #[cfg(feature = "internals")]
 pub mod websocket;
+#[cfg(not(feature = "internals"))]
+mod worker;
+#[cfg(feature = "internals")]
+pub mod worker;
 
 use std::io;
 use std::net::SocketAddr;
@@ -161,7 +164,7 @@ impl Server {
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| StartError::System("make a poller", error))?;
-        let shared = Arc::new(Shared::new(config, &polls, files, bound.len())?);
+        let shared = Arc::new(Shared::on_polls(config, &polls, files, bound.len())?);
         let mut server = Self {
             shared,
             addresses: bound.iter().map(|one| one.address).collect(),
@@ -208,8 +211,7 @@ impl Server {
 
     /// Begins to stop: no accept, what is under way is answered, WebSockets are closed with 1012.
     pub fn drain(&self) {
-        self.shared.store.start_draining();
-        self.wake_all();
+        self.shared.start_draining();
     }
 
     /// Waits until all workers have ended, which they do after a drain.
@@ -270,10 +272,6 @@ impl Server {
             result = Err(StartError::WorkerFailed(failure));
         }
         result
-    }
-
-    fn wake_all(&self) {
-        self.shared.wake_all();
     }
 }
 
@@ -396,8 +394,7 @@ fn watch(signals: &mut Signals, started: &Receiver<Started<impl Fn()>>) {
             Some(Started { shared, .. }) if signal == SIGUSR1 => tracing::info!("so far: {}", shared.totals()),
             Some(Started { shared, .. }) if is_end && !is_stopping => {
                 is_stopping = true;
-                shared.store.start_draining();
-                shared.wake_all();
+                shared.start_draining();
                 tracing::info!("stopping");
             }
             _ if is_end => {

@@ -19,7 +19,7 @@ pub(crate) enum Place {
 
 /// All places, and how many of them are taken.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     /// Of each listener.
     kept: Vec<Count>,
     common: Count,

@@ -1,7 +1,5 @@
-//! A worker's time, read at the beginning of a turn, for all that is decided in it: as connections see it, as mail does, as a
-//! tick of the worker's deadlines, and as the `Date` of its answers.
-//!
-//! The wall clock decides nothing but what `Date` says.
+//! A worker's time, read at the beginning of a turn, for all that is decided in it: as connections see it, as mail
+//! does, as a tick of the worker's deadlines, and as the `Date` of its answers.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,37 +8,39 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::server::http::HttpDate;
 use crate::server::limits::{DEADLINE_TICK_MILLIS, STALL_LOG_SECONDS, STALL_MIN_MILLIS};
 
-/// Where a worker's time comes from.
-pub(super) trait Source {
+/// Where a worker's time comes from: the system, or a simulation that may let it pass in the middle of a turn.
+pub trait Clock {
     /// `CLOCK_MONOTONIC`, which stands still while the machine sleeps.
     fn monotonic(&self) -> Instant;
     /// `CLOCK_BOOTTIME`, which goes on then.
     fn boottime(&self) -> Duration;
+    /// The wall clock, which decides nothing but what `Date` says.
+    fn wall(&self) -> SystemTime;
 }
 
 /// The clocks of the system.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct System;
+pub struct System;
 
 /// The moment at which the server started, by both of its clocks: all workers count the time of mail from the same one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Epoch {
+pub struct Epoch {
     pub(crate) instant: Instant,
     boottime: Duration,
 }
 
 /// The moment of a turn.
 #[derive(Debug)]
-pub(super) struct Clock<S = System> {
-    source: S,
+pub(super) struct Time<C = System> {
+    clock: C,
     epoch: Epoch,
-    /// As connections see it: the time for which this worker was kept from running is left out, so that it counts against
-    /// none of them.
+    /// As connections see it: the time for which this worker was kept from running is left out, so that it counts
+    /// against none of them.
     pub(super) now: Instant,
     /// As mail sees it: the time for which the machine slept counts. It is late by nothing.
     pub(super) mail_now: Instant,
     /// When the turn began, with nothing left out.
-    pub(super) turn_began: Instant,
+    turn_began: Instant,
     /// The last tick that is over, as connections see it.
     pub(super) tick: u32,
     pub(super) date: HttpDate,
@@ -54,12 +54,8 @@ pub(super) struct Clock<S = System> {
 }
 
 impl Epoch {
-    /// Now.
-    pub(crate) fn now() -> Self {
-        Self::of(&System)
-    }
-
-    fn of(source: &impl Source) -> Self {
+    /// Now, by this clock.
+    pub fn of(source: &impl Clock) -> Self {
         Self {
             instant: source.monotonic(),
             boottime: source.boottime(),
@@ -67,47 +63,52 @@ impl Epoch {
     }
 }
 
-impl Clock {
-    pub(super) fn start(epoch: Epoch) -> Self {
-        Self::from_source(System, epoch)
-    }
-}
-
-impl<S: Source> Clock<S> {
-    fn from_source(source: S, epoch: Epoch) -> Self {
+impl<C: Clock> Time<C> {
+    pub(super) fn start(source: C, epoch: Epoch) -> Self {
         let now = source.monotonic();
-        let mut clock = Self {
-            source,
+        let date = HttpDate::at(source.wall());
+        let mut time = Self {
+            clock: source,
             epoch,
             now,
             mail_now: epoch.instant,
             turn_began: now,
             tick: 0,
-            date: HttpDate::at(SystemTime::now()),
+            date,
             date_until: epoch.instant,
             expected_at: now,
             stalled: Duration::ZERO,
             quiet_until: now,
         };
-        clock.begin_turn();
-        clock
+        time.begin_turn();
+        time
     }
 
     pub(super) fn begin_turn(&mut self) {
-        self.turn_began = self.source.monotonic();
+        self.turn_began = self.clock.monotonic();
         self.note_gap(self.turn_began);
         self.now = self.turn_began.checked_sub(self.stalled).unwrap_or(self.now);
-        self.mail_now = self.epoch.instant + self.source.boottime().saturating_sub(self.epoch.boottime);
+        self.mail_now = self.epoch.instant + self.clock.boottime().saturating_sub(self.epoch.boottime);
         self.tick = self.tick_before(self.now);
         if self.mail_now >= self.date_until {
-            self.date = HttpDate::at(SystemTime::now());
+            self.date = HttpDate::at(self.clock.wall());
             self.date_until = self.mail_now + Duration::from_secs(1);
         }
     }
 
+    /// What the clock says now.
+    pub(super) fn read(&self) -> Instant {
+        self.clock.monotonic()
+    }
+
+    /// How long the turn has taken so far.
+    pub(super) fn elapsed_in_turn(&self) -> Duration {
+        self.read().saturating_duration_since(self.turn_began)
+    }
+
     /// The worker is about to wait for so long at most, which is no delay.
     pub(super) fn sleep(&mut self, at_most: Duration) {
-        let now = self.source.monotonic();
+        let now = self.clock.monotonic();
         self.note_gap(now);
         self.expected_at = now.checked_add(at_most).unwrap_or(now);
     }
@@ -148,7 +149,7 @@ impl<S: Source> Clock<S> {
     }
 }
 
-impl Source for System {
+impl Clock for System {
     fn monotonic(&self) -> Instant {
         Instant::now()
     }
@@ -156,6 +157,10 @@ impl Source for System {
     fn boottime(&self) -> Duration {
         // Neither part is ever negative.
         Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
     }
 }
 
@@ -190,12 +195,12 @@ mod tests {
             self.monotonic.set(self.monotonic.get() + time);
         }
 
-        fn clock(&self) -> Clock<Self> {
-            Clock::from_source(self.clone(), Epoch::of(self))
+        fn clock(&self) -> Time<Self> {
+            Time::start(self.clone(), Epoch::of(self))
         }
     }
 
-    impl Source for Scripted {
+    impl Clock for Scripted {
         fn monotonic(&self) -> Instant {
             self.start + self.monotonic.get()
         }
@@ -203,11 +208,15 @@ mod tests {
         fn boottime(&self) -> Duration {
             Duration::from_secs(1_000_000) + self.monotonic.get() + self.asleep.get()
         }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
     }
 
     /// What both times say since the start, in milliseconds.
-    fn millis(clock: &Clock<Scripted>) -> (u128, u128) {
-        let since = |at: Instant| (at - clock.source.start).as_millis();
+    fn millis(clock: &Time<Scripted>) -> (u128, u128) {
+        let since = |at: Instant| (at - clock.clock.start).as_millis();
         (since(clock.now), since(clock.mail_now))
     }
 

@@ -6,8 +6,11 @@ use std::{io, net};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
+use super::scheduler::Host;
 use crate::server::limits::{ACCEPT_PAUSE_MILLIS, LISTEN_BACKLOG};
 use crate::server::log::LineLimit;
+use crate::server::system;
+use crate::server::token;
 use crate::server::transport::Transport;
 use crate::server::transport::tls::Acceptor;
 
@@ -17,6 +20,8 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 /// Clients can cause both kinds of lines, as often as there is a pause or a connection.
 static PAUSES: LineLimit = LineLimit::new();
 static DROPS: LineLimit = LineLimit::new();
+/// Where the system watches no more sockets, each connection causes a line.
+static UNWATCHED: LineLimit = LineLimit::new();
 
 /// A listening socket, and what its connections begin with.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Door {
 /// The listeners of one worker.
 #[derive(Debug)]
 pub(super) struct Entrance {
+    /// Where their connections are watched.
+    registry: Registry,
     listeners: Vec<Listener>,
     /// The listener whose turn it is, so that a storm at one doesn't shut out who waits at another.
     at: usize,
@@ -48,6 +55,7 @@ struct Listener {
 impl Entrance {
     pub(super) fn new(doors: Vec<Door>, registry: &Registry) -> io::Result<Self> {
         let mut entrance = Self {
+            registry: registry.try_clone()?,
             listeners: Vec::new(),
             at: 0,
             paused_until: None,
@@ -72,24 +80,8 @@ impl Entrance {
         listener.map(|listener| listener.pending = true).is_some()
     }
 
-    /// The next connection that waits, at a listener for TLS only if `takes_tls`, and which listener that is. `None`:
-    /// there is none now, or accepting pauses.
-    pub(super) fn next(&mut self, takes_tls: bool, now: Instant) -> Option<(Transport, usize)> {
-        loop {
-            let (socket, place) = self.accept(takes_tls, now)?;
-            match Transport::accepted(socket, self.listeners[place].acceptor.as_ref()) {
-                Ok(transport) => return Some((transport, place)),
-                Err(error) => {
-                    if let Some(suppressed) = DROPS.admit(now) {
-                        tracing::error!(%error, suppressed, "a connection is dropped");
-                    }
-                }
-            }
-        }
-    }
-
     /// A connection, and the place of its listener.
-    fn accept(&mut self, takes_tls: bool, now: Instant) -> Option<(TcpStream, usize)> {
+    fn accept_socket(&mut self, takes_tls: bool, now: Instant) -> Option<(TcpStream, usize)> {
         if self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
@@ -116,34 +108,9 @@ impl Entrance {
     }
 
     /// Has every listener be asked again, at once: an edge may have come that hasn't been seen, or none will.
-    pub(super) fn look_again(&mut self) {
+    fn look_again(&mut self) {
         self.paused_until = None;
         self.listeners.iter_mut().for_each(|listener| listener.pending = true);
-    }
-
-    /// Whether connections may be waiting that can be taken at once.
-    pub(super) fn is_pending(&self) -> bool {
-        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.pending)
-    }
-
-    /// Whether [`Entrance::next`] may find somebody, or has to end a pause.
-    pub(super) fn has_work(&self, now: Instant) -> bool {
-        self.is_pending() || self.paused_until.is_some_and(|until| until <= now)
-    }
-
-    /// When accepting goes on, if it pauses.
-    pub(super) fn paused_until(&self) -> Option<Instant> {
-        self.paused_until
-    }
-
-    /// How many connections may wait in the kernel altogether.
-    pub(super) fn backlog(&self) -> usize {
-        self.listeners.len().saturating_mul(LISTEN_BACKLOG)
-    }
-
-    pub(super) fn close(&mut self) {
-        self.listeners.clear();
-        self.paused_until = None;
     }
 
     fn next_pending(&self, takes_tls: bool) -> Option<usize> {
@@ -160,6 +127,56 @@ impl Entrance {
         if let Some(suppressed) = PAUSES.admit(now) {
             tracing::warn!(%error, suppressed, "accepting pauses until it succeeds again");
         }
+    }
+}
+
+impl Host for Entrance {
+    type Io = Transport;
+
+    fn accept(&mut self, takes_tls: bool, now: Instant) -> Option<(Transport, usize)> {
+        loop {
+            let (socket, place) = self.accept_socket(takes_tls, now)?;
+            match Transport::accepted(socket, self.listeners[place].acceptor.as_ref()) {
+                Ok(transport) => return Some((transport, place)),
+                Err(error) => {
+                    if let Some(suppressed) = DROPS.admit(now) {
+                        tracing::error!(%error, suppressed, "a connection is dropped");
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, transport: &mut Transport, token: token::Token, now: Instant) -> bool {
+        let watched = transport.register(&self.registry, Token(token.to_word()));
+        if let Err(error) = &watched
+            && let Some(suppressed) = UNWATCHED.admit(now)
+        {
+            tracing::warn!(%error, suppressed, "a connection is dropped that can't be watched");
+        }
+        watched.is_ok()
+    }
+
+    fn is_pending(&self) -> bool {
+        self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.pending)
+    }
+
+    fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    fn close_soon(&mut self) -> usize {
+        self.look_again();
+        self.listeners.len().saturating_mul(LISTEN_BACKLOG)
+    }
+
+    fn close(&mut self) {
+        self.listeners.clear();
+        self.paused_until = None;
+    }
+
+    fn resident_bytes() -> Option<u64> {
+        system::resident_bytes()
     }
 }
 
@@ -201,7 +218,7 @@ mod tests {
             std::thread::yield_now();
         }
         let mut entrance = Entrance::new(doors, poll.registry()).unwrap();
-        let accepted: Vec<_> = std::iter::from_fn(|| entrance.accept(true, Instant::now()))
+        let accepted: Vec<_> = std::iter::from_fn(|| entrance.accept_socket(true, Instant::now()))
             .map(|(_, place)| place)
             .collect();
         assert_eq!(accepted, [0, 1, 0, 1, 0, 0]);

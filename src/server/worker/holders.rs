@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::slot::Slot;
 use super::slots::Slots;
+use crate::server::connection::visit::Io;
 use crate::server::service::Service;
 use crate::server::token::Token;
 
 /// Connections that hold something, in lists by the power of two that it reaches.
 ///
-/// A connection is put on a list when what it holds grows to a higher class than that of the list it is on. It is looked
-/// at again when it is to be evicted, and only then is what has become of it meanwhile known.
+/// A connection is put on a list when what it holds grows to a higher class than that of the list it is on. It is
+/// looked at again when it is to be evicted, and only then is what has become of it meanwhile known.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     classes: [Vec<Token>; CLASSES],
@@ -63,7 +64,7 @@ impl Holders {
         class.and_then(|class| u8::try_from(class).ok()).unwrap_or(0)
     }
 
-    pub(super) fn note<S: Service>(&mut self, token: Token, slots: &mut Slots<Slot<S>>) {
+    pub(super) fn note<I: Io, S: Service>(&mut self, token: Token, slots: &mut Slots<Slot<I, S>>) {
         let Some(slot) = slots.get_mut(token) else { return };
         let class = class_of(slot.wired.held_bytes());
         if class <= slot.holder_class {
@@ -78,7 +79,7 @@ impl Holders {
         }
     }
 
-    fn drop_stale<S: Service>(&mut self, slots: &mut Slots<Slot<S>>) {
+    fn drop_stale<I: Io, S: Service>(&mut self, slots: &mut Slots<Slot<I, S>>) {
         self.entries = 0;
         for (class, tokens) in self.classes.iter_mut().enumerate() {
             tokens.retain(|token| {
@@ -91,7 +92,7 @@ impl Holders {
     }
 
     /// Looks at one entry of the highest list, which is then on no list. `None`: it holds less by now, or has gone.
-    pub(super) fn take_largest<S: Service>(&mut self, slots: &mut Slots<Slot<S>>) -> Option<Token> {
+    pub(super) fn take_largest<I: Io, S: Service>(&mut self, slots: &mut Slots<Slot<I, S>>) -> Option<Token> {
         let class = usize::from(self.highest_class());
         let token = self.classes[class].pop()?;
         self.entries -= 1;

@@ -1,7 +1,7 @@
-//! What workers tell each other: that a session has mail. Only who sleeps is woken, and once for each sleep.
+//! What threads notify workers of. Only a worker that sleeps is woken, and once for each sleep.
 //!
-//! The mail itself stays in the mailbox. A mailbox tells each session at most once until the session has looked, so
-//! an inbox holds at most one entry for each session of its worker.
+//! The mail itself stays in the mailbox. A mailbox notifies each session at most once until the session has looked,
+//! so an inbox holds at most one notice for each session of its worker, and what the server's end takes.
 
 use std::sync::PoisonError;
 
@@ -16,68 +16,80 @@ use crate::server::token::Token;
 mod interleavings;
 
 /// The poller's name for the inbox.
-pub(crate) const INBOX: mio::Token = mio::Token(usize::MAX);
+pub(super) const INBOX: mio::Token = mio::Token(usize::MAX);
+
+/// All that a thread may have to say to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// This session has mail.
+    Mail(Token),
+    /// The server is stopping: a drain is to begin.
+    Drain,
+    /// All is to end at once, whatever is in progress.
+    Halt,
+}
 
 /// One worker's inbox; all others write to it.
 ///
 /// 1. The worker calls [`Inbox::take`] at the beginning of each turn.
-/// 2. Before it sleeps it calls [`Inbox::fall_asleep`], and after that, not before, looks at whatever else a wake-up may be
-///    for. If there is anything it takes a turn instead.
-/// 3. So who tells something either does so before that look, or finds the worker asleep and wakes it.
+/// 2. Before it sleeps it calls [`Inbox::fall_asleep`], which looks for notices once others know how to wake it. If
+///    there are
+///    any it takes a turn instead.
+/// 3. So a notice either is there before that look, or finds the worker asleep and wakes it.
 #[derive(Debug)]
-pub(crate) struct Inbox<W = Waker> {
-    sessions: Mutex<Vec<Token>>,
+pub struct Inbox<W = Waker> {
+    notices: Mutex<Vec<Notice>>,
     /// The worker sleeps, or is about to, and no wake-up is on its way.
     asleep: AtomicBool,
     waker: W,
 }
 
 impl<W: Wake> Inbox<W> {
-    pub(crate) fn new(waker: W) -> Self {
+    /// An empty inbox, whose worker is awake.
+    pub fn new(waker: W) -> Self {
         Self {
-            sessions: Mutex::default(),
+            notices: Mutex::default(),
             asleep: AtomicBool::new(false),
             waker,
         }
     }
 
-    /// Hands over the tokens of sessions that have mail, and wakes the worker if it sleeps.
-    pub(super) fn tell(&self, sessions: &mut Vec<Token>) {
-        self.lock().append(sessions);
-        self.wake();
-    }
-
-    /// Makes the worker take a turn. What was set before this, it sees once it has fallen asleep, or been kept from it.
-    pub(crate) fn wake(&self) {
+    /// Hands over notices, and wakes the worker if it sleeps.
+    pub fn notify(&self, notices: &mut Vec<Notice>) {
+        self.lock().append(notices);
         if self.asleep.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
 
-    /// From now on whoever tells something wakes the worker. Returns whether nothing has been told so far.
+    /// Wakes the worker if it sleeps, for what it sees before its next sleep.
+    pub(super) fn wake(&self) {
+        self.notify(&mut Vec::new());
+    }
+
+    /// From now on a notice wakes the worker. Returns whether there is none so far.
     pub(super) fn fall_asleep(&self) -> bool {
-        // Not a plain store, which would hide what was set before a wake-up that came too early to be one.
         self.asleep.swap(true, Ordering::AcqRel);
         self.lock().is_empty()
     }
 
-    /// Takes all that was told so far; `into` is empty. The worker is awake.
-    pub(super) fn take(&self, into: &mut Vec<Token>) {
-        // Not a plain store, which could hide from the next look what was set before a wake-up. And who wasn't asleep has
-        // nothing to take back.
+    /// Takes all notices so far; `into` is empty. The worker is awake.
+    pub(super) fn take(&self, into: &mut Vec<Notice>) {
+        // Not a plain store, which could hide from the next look what was set before a wake-up. And who wasn't asleep
+        // has nothing to take back.
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.swap(false, Ordering::AcqRel);
         }
         std::mem::swap(&mut *self.lock(), into);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Token>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Notice>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What ends a worker's sleep: its poller's waker, or a model of one.
-pub(crate) trait Wake {
+pub trait Wake {
     /// Ends the sleep, or the next one if the worker is awake.
     fn wake(&self);
 }

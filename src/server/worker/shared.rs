@@ -1,15 +1,14 @@
 //! What all workers share: the mail, the inboxes of each other, the places for connections.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand;
 use mio::{Poll, Waker};
 
-use super::clock::Epoch;
+use super::clock::{Clock, Epoch, System};
 use super::holders::HighestClasses;
-use super::inbox::{INBOX, Inbox};
+use super::inbox::{INBOX, Inbox, Notice, Wake};
 use crate::server::config::{Config, Timeouts};
 use crate::server::error::StartError;
 use crate::server::limits::{FILES_PER_PROCESS, FILES_PER_WORKER, RESERVED_FILES, TURNED_AWAY_MAX};
@@ -19,47 +18,72 @@ use crate::server::store::Store;
 
 /// What all workers share.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) store: Store,
+pub struct Shared<W = Waker> {
+    /// The mail.
+    pub store: Store,
     /// What the time of mail counts from.
     pub(crate) epoch: Epoch,
-    pub(crate) inboxes: Vec<Inbox>,
-    pub(crate) counters: Vec<Counters>,
+    /// By worker.
+    pub inboxes: Vec<Inbox<W>>,
+    /// By worker.
+    pub counters: Vec<Counters>,
     pub(crate) places: Places,
     /// Which worker has the connections that hold the most.
     pub(crate) highest_classes: HighestClasses,
     pub(crate) timeouts: Timeouts,
     pub(crate) clean_period: Duration,
     pub(crate) drain: Duration,
-    /// Stop at once, whatever is under way.
-    pub(crate) halt: AtomicBool,
+}
+
+/// What a start of the server comes to, beside its configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// What the store's mailboxes are spread by, unknown to clients.
+    pub secret: [u64; 2],
+    /// The time of day, as clients are shown it.
+    pub at: &'a str,
+    /// Connections that the system has room for.
+    pub room: usize,
+    /// Listeners, each of which keeps a few places of its own.
+    pub listeners: usize,
 }
 
 impl Shared {
-    pub(crate) fn new(config: &Config, polls: &[Poll], files: u64, listeners: usize) -> Result<Self, StartError> {
-        let inboxes = polls
+    /// What workers on these pollers share, in a process that may open so many files.
+    pub(crate) fn on_polls(config: &Config, polls: &[Poll], files: u64, listeners: usize) -> Result<Self, StartError> {
+        let wakers = polls
             .iter()
-            .map(|poll| Waker::new(poll.registry(), INBOX).map(Inbox::new))
+            .map(|poll| Waker::new(poll.registry(), INBOX))
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| StartError::System("make a waker", error))?;
         let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let room = files.saturating_sub(reserved_files(polls.len(), listeners)).max(1);
-        let epoch = Epoch::now();
-        Ok(Self {
-            store: Store::new(config, random_secret()?, epoch.instant, &started),
+        let start = Start {
+            secret: random_secret()?,
+            at: &started,
+            room: usize::try_from(room).unwrap_or(usize::MAX),
+            listeners,
+        };
+        Ok(Self::new(config, start, &System, wakers))
+    }
+}
+
+impl<W: Wake> Shared<W> {
+    /// What as many workers share as there are wakers, one for each. The time of mail begins now.
+    pub fn new(config: &Config, start: Start<'_>, clock: &impl Clock, wakers: Vec<W>) -> Self {
+        let epoch = Epoch::of(clock);
+        let most = usize::try_from(config.max_connections()).unwrap_or(usize::MAX);
+        Self {
+            store: Store::new(config, start.secret, epoch.instant, start.at),
             epoch,
-            counters: polls.iter().map(|_| Counters::default()).collect(),
-            inboxes,
-            places: Places::new(
-                usize::try_from(room.min(config.max_connections().into())).unwrap_or(usize::MAX),
-                listeners,
-            ),
-            highest_classes: HighestClasses::new(polls.len()),
+            highest_classes: HighestClasses::new(wakers.len()),
+            counters: wakers.iter().map(|_| Counters::default()).collect(),
+            inboxes: wakers.into_iter().map(Inbox::new).collect(),
+            places: Places::new(start.room.min(most), start.listeners),
             timeouts: config.timeouts,
             clean_period: config.clean_period,
             drain: config.drain,
-            halt: AtomicBool::new(false),
-        })
+        }
     }
 
     /// A place for one more connection, accepted at this listener, to be given back by [`Shared::leave`]. `None`: it
@@ -73,21 +97,28 @@ impl Shared {
         self.places.leave(place);
     }
 
-    pub(crate) fn halt(&self) {
-        self.halt.store(true, Ordering::Release);
-        self.wake_all();
+    /// Has every worker stop taking connections, and end those that it has in good order.
+    pub fn start_draining(&self) {
+        self.store.start_draining();
+        self.notify_all(Notice::Drain);
     }
 
-    pub(crate) fn totals(&self) -> Totals {
+    /// Has every worker end at once, whatever is in progress.
+    pub(crate) fn halt(&self) {
+        self.notify_all(Notice::Halt);
+    }
+
+    /// What the workers have counted so far.
+    pub fn totals(&self) -> Totals {
         Totals {
             over_bound: self.store.times_over_bound(),
             ..Totals::of(&self.counters, self.store.expired())
         }
     }
 
-    pub(crate) fn wake_all(&self) {
+    fn notify_all(&self, notice: Notice) {
         for inbox in &self.inboxes {
-            inbox.wake();
+            inbox.notify(&mut vec![notice]);
         }
     }
 }

@@ -1,11 +1,13 @@
-//! A slab of connections whose tokens carry a generation, so that an event for a connection that is gone is seen as such.
+//! A slab of connections whose tokens carry a generation, so that an event for a connection that is gone is seen as
+//! such.
 
 use crate::server::timer_wheel::{Node, Nodes};
 use crate::server::token::Token;
 
 /// A slab. A freed slot is used again with its next generation.
 ///
-/// It grows by blocks that stay where they are: to move all connections because one more has come would hold up all of them.
+/// It grows by blocks that stay where they are: to move all connections because one more has come would hold up all
+/// of them.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     blocks: Vec<Box<[Entry<T>]>>,

@@ -26,15 +26,15 @@ impl Wake for Sleeper {
 }
 
 impl Inbox<Sleeper> {
-    /// A turn: sleeps if there is nothing in the inbox nor anything else to do, then takes what there is.
-    fn turn(&self, has_else_to_do: impl Fn() -> bool) -> Vec<Token> {
+    /// A turn: sleeps if there is nothing in the inbox, then takes what there is.
+    fn turn(&self) -> Vec<Notice> {
         self.waker.sleeps.fetch_add(1, Ordering::SeqCst);
-        if self.fall_asleep() && !has_else_to_do() {
+        if self.fall_asleep() {
             self.waker.bell.sleep();
         }
-        let mut told = Vec::new();
-        self.take(&mut told);
-        told
+        let mut notices = Vec::new();
+        self.take(&mut notices);
+        notices
     }
 }
 
@@ -42,12 +42,16 @@ fn inbox() -> Arc<Inbox<Sleeper>> {
     Arc::new(Inbox::new(Sleeper::default()))
 }
 
-/// A thread that tells of one session after another.
+fn mail(index: u32) -> Notice {
+    Notice::Mail(Token { index, generation: 0 })
+}
+
+/// A thread that notifies of one session after another.
 fn teller(inbox: &Arc<Inbox<Sleeper>>, sessions: &'static [u32]) -> thread::JoinHandle<()> {
     let inbox = Arc::clone(inbox);
     thread::spawn(move || {
         for &index in sessions {
-            inbox.tell(&mut vec![Token { index, generation: 0 }]);
+            inbox.notify(&mut vec![mail(index)]);
         }
     })
 }
@@ -59,7 +63,10 @@ fn a_worker_never_sleeps_on_what_it_was_told() {
         let tellers = [teller(&inbox, &[1, 2]), teller(&inbox, &[3])];
         let mut told = Vec::new();
         while told.len() < 3 {
-            told.extend(inbox.turn(|| false).iter().map(|token| token.index));
+            told.extend(inbox.turn().into_iter().filter_map(|notice| match notice {
+                Notice::Mail(token) => Some(token.index),
+                Notice::Drain | Notice::Halt => None,
+            }));
         }
         for teller in tellers {
             teller.join().unwrap();
@@ -75,7 +82,7 @@ fn who_is_awake_is_not_woken_and_who_sleeps_is_woken_once() {
         let inbox = inbox();
         teller(&inbox, &[1]).join().unwrap();
         assert_eq!(inbox.waker.wakes.load(Ordering::SeqCst), 0);
-        assert_eq!(inbox.turn(|| false).len(), 1);
+        assert_eq!(inbox.turn().len(), 1);
         inbox.waker.sleeps.fetch_add(1, Ordering::SeqCst);
         assert!(inbox.fall_asleep());
         for teller in [teller(&inbox, &[1, 2]), teller(&inbox, &[3])] {
@@ -86,22 +93,15 @@ fn who_is_awake_is_not_woken_and_who_sleeps_is_woken_once() {
 }
 
 #[test]
-fn what_was_set_before_a_wake_up_keeps_the_worker_awake_or_wakes_it() {
+fn a_drain_reaches_a_worker_whenever_it_falls_asleep() {
     explore(|| {
         let inbox = inbox();
-        let draining = Arc::new(AtomicBool::new(false));
         let teller = teller(&inbox, &[1]);
         let stopper = {
-            let (inbox, draining) = (Arc::clone(&inbox), Arc::clone(&draining));
-            thread::spawn(move || {
-                draining.store(true, Ordering::Release);
-                inbox.wake();
-            })
+            let inbox = Arc::clone(&inbox);
+            thread::spawn(move || inbox.notify(&mut vec![Notice::Drain]))
         };
-        let is_draining = || draining.load(Ordering::Acquire);
-        while !is_draining() {
-            inbox.turn(is_draining);
-        }
+        while !inbox.turn().contains(&Notice::Drain) {}
         teller.join().unwrap();
         stopper.join().unwrap();
     });

@@ -1,12 +1,14 @@
 //! What connections hold between turns, charged to the budget for them, and the end of the largest when that is spent.
 
-use super::Worker;
-use crate::server::connection::visit::Cause;
+use super::Scheduler;
+use crate::server::connection::visit::{Cause, Io};
 use crate::server::limits::EVICTIONS_PER_TURN;
 use crate::server::service::Service;
 use crate::server::token::Token;
+use crate::server::worker::clock::Clock;
+use crate::server::worker::inbox::Wake;
 
-impl<S: Service> Worker<S> {
+impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     /// Charges what the connection holds after its visit.
     pub(super) fn settle(&mut self, token: Token) {
         let Some(slot) = self.slots.get_mut(token) else { return };
@@ -53,7 +55,7 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    /// Whether [`Worker::evict_holders`] has something to do here.
+    /// Whether [`Scheduler::evict_holders`] has something to do here.
     pub(super) fn must_evict(&self) -> bool {
         if !self.is_over_budget() {
             return false;
