@@ -21,6 +21,7 @@ mod settings;
 mod sightings;
 mod socket;
 mod stage;
+mod times;
 mod trace;
 mod wire;
 mod worker;

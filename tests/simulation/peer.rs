@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::poster::Poster;
 use crate::random::Random;
 use crate::receiver::Receiver;
+use crate::settings::DEADLINE_LATENESS;
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
 
@@ -259,7 +260,7 @@ impl Peer {
         if let Role::Receiver(receiver) = &self.role
             && self.is_there()
         {
-            receiver.check_deadlines(self.is_heard, now, model);
+            receiver.check_deadlines(self.is_heard, now - DEADLINE_LATENESS, model);
         }
         let is_blocked = self.socket.read < self.socket.taken || self.socket.pending() > 0;
         if !self.is_there() || self.socket.has_finished() || self.socket.half_closed || self.is_deaf() {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use npchat::server::config::{Config, Timeouts};
-use npchat::server::limits::{SEGMENT_MIN_BYTES, WINDOW_MAX_MESSAGES};
+use npchat::server::limits::{DEADLINE_TICK_MILLIS, SEGMENT_MIN_BYTES, WINDOW_MAX_MESSAGES};
 
 use crate::random::Random;
 
@@ -13,8 +13,11 @@ pub(crate) const SETTLING_ROUNDS: usize = 5_000;
 /// Later than any deadline of a connection whose peer does nothing.
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(300);
 /// A ping follows a message within this time, unless an earlier one is under way.
-pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150);
-/// In so many times of that everything that was sent is confirmed by those who answer, but for what sessions have ended with.
+pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150 + 2 * DEADLINE_TICK_MILLIS);
+/// A deadline is reached so much later at most by a worker that wakes up for it.
+pub(crate) const DEADLINE_LATENESS: Duration = Duration::from_millis(2 * DEADLINE_TICK_MILLIS);
+/// In so many times of [`LONGEST_TO_PING`] everything that was sent is confirmed by those who answer, but for what
+/// sessions have ended with.
 pub(crate) const PINGS_TO_CONFIRM_ALL: usize = 4;
 /// So many more for each of those: it goes alone, and what follows in batches that double up to a window.
 pub(crate) const PINGS_FOR_SUSPECT: usize = 2 + WINDOW_MAX_MESSAGES.ilog2() as usize;
@@ -40,6 +43,8 @@ pub(crate) fn any(random: &mut Random) -> Config {
         mailbox_messages: random.pick(&[2, 8, 64, 600, 600]),
         mailbox_bytes: narrow(max_message * random.pick(&[1, 4, 200])),
         memory: memory as u64,
+        // Longer than anything takes, so that each connection ends in its own time.
+        drain: Duration::from_secs(3600),
         timeouts: Timeouts {
             // Less than the default, so that runs come to it more often.
             pong: Duration::from_secs(20),

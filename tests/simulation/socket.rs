@@ -123,6 +123,10 @@ impl Socket {
         (edges.readable || edges.writable).then_some(edges)
     }
 
+    pub(crate) fn has_edges(&self) -> bool {
+        self.edges.readable || self.edges.writable
+    }
+
     /// The server reads. A count below the scratch's length means that the queue is drained, as with `recv`.
     pub(crate) fn receive(&mut self, scratch: &mut [u8]) -> Result<Transfer, WasReset> {
         if self.was_reset {

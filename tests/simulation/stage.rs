@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use npchat::server::connection::Connection;
@@ -12,12 +13,14 @@ use npchat::server::connection::visit::{Io, Moment, Received, Scratch, Sent};
 use npchat::server::context::Context;
 use npchat::server::limits::OUTBOUND_HIGH_WATER_BYTES;
 use npchat::server::service::Service;
+use npchat::server::worker::shared::Shared;
 
 use crate::model::Model;
 use crate::peer::Peer;
 use crate::random::Random;
 use crate::socket::{Transfer, WasReset};
 use crate::trace::Trace;
+use crate::worker::Bell;
 
 /// All but the relay and its workers.
 pub(crate) struct Stage {
@@ -26,7 +29,7 @@ pub(crate) struct Stage {
     pub(crate) model: Model,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
-    pub(crate) is_draining: bool,
+    pub(crate) shared: Arc<Shared<Bell>>,
     /// Messages that each worker has counted as confirmed.
     confirmed: Vec<u64>,
 }
@@ -41,14 +44,14 @@ pub(crate) struct Simulated {
 }
 
 impl Stage {
-    pub(crate) fn new(now: Instant, model: Model, random: Random, trace: Trace) -> Self {
+    pub(crate) fn new(now: Instant, shared: &Arc<Shared<Bell>>, model: Model, random: Random, trace: Trace) -> Self {
         Self {
             now,
             peers: Vec::new(),
             model,
             random,
             trace,
-            is_draining: false,
+            shared: Arc::clone(shared),
             confirmed: Vec::new(),
         }
     }
@@ -64,8 +67,14 @@ impl Stage {
 
     /// The client gets to know what the server has made for it so far, whether the kernel takes it or not.
     fn hear(&mut self, peer: usize, unsent: &[u8]) {
-        self.peers[peer].hear(unsent, self.now, self.is_draining, &mut self.model);
+        let is_draining = self.shared.store.is_draining();
+        self.peers[peer].hear(unsent, self.now, is_draining, &mut self.model);
     }
+
+    pub(crate) fn begin_turn(&mut self) {}
+
+    /// Whether an event is reported of a client in the turn at hand, ahead of all visits for events.
+    pub(crate) fn note_event(&mut self, _peer: usize, _is_told: bool) {}
 
     fn note_taken(&mut self, peer: usize) {
         self.peers[peer].note_taken(self.now);
@@ -113,7 +122,8 @@ impl Io for Simulated {
 
     fn half_close(&mut self) {
         let stage = &mut *self.stage.borrow_mut();
-        stage.peers[self.peer].end_stream(stage.is_draining);
+        let is_draining = stage.shared.store.is_draining();
+        stage.peers[self.peer].end_stream(is_draining);
     }
 
     fn close(&mut self) {}
@@ -150,6 +160,17 @@ impl Io for Simulated {
         peer.check_visited(has_deadline || connection.wants_turn() || connection.awaits_login_step());
         // What this visit has left unsent may be why it isn't listened to from now on.
         peer.is_heard = connection.wants_input();
+    }
+}
+
+impl Drop for Simulated {
+    /// The server has closed the socket, with or without a word.
+    fn drop(&mut self) {
+        if let Ok(mut stage) = self.stage.try_borrow_mut()
+            && let Some(peer) = stage.peers.get_mut(self.peer)
+        {
+            peer.socket.is_gone = true;
+        }
     }
 }
 

@@ -8,18 +8,19 @@ mod visits;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
-use npchat::server::http::HttpDate;
-use npchat::server::limits::{MESSAGES_PER_TAKE, STALL_MIN_MILLIS};
+use npchat::server::limits::MESSAGES_PER_TAKE;
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
-use npchat::server::refusal::Refusal;
+use npchat::server::refusal::{CloseReason, Refusal};
 use npchat::server::signer::ChallengeSigner;
-use npchat::server::store::{Store, Wish};
-use npchat::server::token::SessionAddress;
+use npchat::server::store::Wish;
+use npchat::server::token::{SessionAddress, Token};
+use npchat::server::worker::inbox::Notice;
+use npchat::server::worker::shared::{Shared, Start};
 
 use crate::identity;
 use crate::intolerance::Intolerance;
@@ -36,8 +37,9 @@ use crate::settings::{
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
 use crate::stage::{LentStage, Stage};
+use crate::times::Times;
 use crate::trace::Trace;
-use crate::worker::{Shared, Worker};
+use crate::worker::{Bell, Worker};
 
 /// The model and the mailboxes are compared once in so many steps.
 const HELD_CHECKED_ONCE_IN: usize = 24;
@@ -46,19 +48,19 @@ const LONG_MESSAGE_BYTES: usize = 40_000;
 /// One run in so many has mailboxes with many hundreds of messages, which take their time.
 const CROWDED_ONCE_IN: usize = 32;
 
+/// A worker that doesn't sleep takes a turn this often at least.
+const LONGEST_TURN: Duration = Duration::from_millis(300);
+
 /// Everything there is in one run.
 pub(crate) struct World {
-    start: Instant,
+    times: Times,
     stage: Stage,
     /// What workers see of it in their turns.
     lent: LentStage,
-    date: HttpDate,
     config: Config,
-    store: Store,
+    shared: Arc<Shared<Bell>>,
     terms: Arc<Terms>,
     workers: Vec<Worker>,
-    /// Wake-ups that their workers have not been told of.
-    in_flight: Vec<SessionAddress>,
     /// All connections that ever were: wake-ups for any may come at any time.
     addresses: Vec<SessionAddress>,
     peers_to_come: usize,
@@ -66,8 +68,6 @@ pub(crate) struct World {
     intolerance: Option<Intolerance>,
     again_to_come: usize,
     is_crowded: bool,
-    /// Workers that know that the relay is stopping.
-    stopping: Vec<usize>,
 }
 
 /// Runs a seed to its end, and returns what the workers have counted. Panics when the relay breaks a promise.
@@ -127,29 +127,36 @@ impl World {
         };
         let makes_intolerant = random.once_in(2);
         let intolerance = makes_intolerant.then(|| Intolerance::any(terms.max_message_bytes, &mut random));
-        let workers = (0..u32::try_from(random.within(1, 3)).unwrap_or(1)).map(|index| {
+        let bells: Vec<_> = (0..random.within(1, 3)).map(|_| Bell::default()).collect();
+        let times = Times::new(start);
+        let begun = Start {
+            secret: [seed, !seed],
+            at: "1970-01-01T00:00:00Z",
+            room: usize::MAX,
+            listeners: 1,
+        };
+        let shared = Arc::new(Shared::new(&config, begun, &times, bells.clone()));
+        let nobody = Stage::new(start, &shared, Model::new(&config), Random::new(0), Trace::new(None));
+        let lent = Rc::new(RefCell::new(nobody));
+        let workers = (0..).zip(bells).map(|(index, bell)| {
             let signer = ChallengeSigner::new(config.fresh_key).expect("this machine can make a key");
-            let scratch_bytes = random.pick(&[200, 4096, 65536]);
-            Worker::new(index, signer, scratch_bytes)
+            let read_bytes = random.pick(&[200, 4096, 65536]);
+            Worker::new(index, &shared, bell, signer, times.clone(), &lent, read_bytes)
         });
         let workers = workers.collect();
         let peers_to_come = random.within(4, 16);
-        let nobody = Stage::new(start, Model::new(&config), Random::new(0), Trace::new(None));
         Self {
-            start,
-            stage: Stage::new(start, Model::new(&config), random, Trace::new(Some(seed))),
-            lent: Rc::new(RefCell::new(nobody)),
-            date: HttpDate::at(SystemTime::UNIX_EPOCH),
-            store: Store::new(&config, [seed, !seed], start, "1970-01-01T00:00:00Z"),
+            times,
+            stage: Stage::new(start, &shared, Model::new(&config), random, Trace::new(Some(seed))),
+            lent,
+            shared,
             terms: Arc::new(terms),
             workers,
             peers_to_come,
             intolerance,
             again_to_come: 8,
-            in_flight: Vec::new(),
             addresses: Vec::new(),
             is_crowded,
-            stopping: Vec::new(),
             config,
         }
     }
@@ -184,7 +191,10 @@ impl World {
             }
             _ => {}
         }
-        assert!(self.store.memory_used() <= most_memory(&self.config), "over the budget");
+        assert!(
+            self.shared.store.memory_used() <= most_memory(&self.config),
+            "over the budget"
+        );
         if self.stage.random.once_in(HELD_CHECKED_ONCE_IN) {
             self.check_held();
         }
@@ -198,24 +208,40 @@ impl World {
         self.pass_for(Duration::from_millis(millis as u64));
     }
 
+    /// Time passes, and each worker takes its turns when it wakes up, or often enough if it doesn't sleep.
     fn pass_for(&mut self, time: Duration) {
-        self.stage.now += time;
-        let since_start = self.stage.now - self.start;
-        self.date = HttpDate::at(SystemTime::UNIX_EPOCH + since_start);
-        self.stage.trace.set_time(since_start);
+        let end = self.times.now() + time;
+        while self.times.now() < end {
+            let now = self.times.now();
+            let next = |worker: &Worker| {
+                let at = worker.next_turn(now);
+                if at <= now { now + LONGEST_TURN } else { at }
+            };
+            let next = self.workers.iter().filter(|worker| !worker.is_over()).map(next).min();
+            let step = next.map_or(end, |next| next.min(end));
+            self.times.pass(step.saturating_duration_since(now));
+            self.note_time();
+            for index in 0..self.workers.len() {
+                self.take_turn(index, false);
+            }
+        }
     }
 
-    /// The process is stopped for a while, or the machine sleeps.
+    fn note_time(&mut self) {
+        self.stage.now = self.times.now();
+        self.stage.trace.set_time(self.times.since_start());
+    }
+
+    /// The machine sleeps.
     fn keep_from_running(&mut self) {
         let millis = self.stage.random.within(1_000, 60_000);
         self.stage
             .trace
             .note("kept from running for milliseconds", [millis, 0, 0]);
-        self.stage.model.kept_from_running += Duration::from_millis(millis as u64);
-        if self.stage.random.once_in(2) {
-            self.pass_for(Duration::from_millis(STALL_MIN_MILLIS));
-        }
-        if self.store.stats().messages > 0 {
+        let time = Duration::from_millis(millis as u64);
+        self.stage.model.kept_from_running += time;
+        self.times.sleep_machine(time);
+        if self.shared.store.stats().messages > 0 {
             saw(Sight::KeptFromRunningWithMail);
         }
     }
@@ -224,37 +250,40 @@ impl World {
         self.stage.now + self.stage.model.kept_from_running
     }
 
+    /// The worker takes a turn, unless it sleeps. If `is_patient`, it is told of all events, and no time passes.
     fn take_turn(&mut self, index: usize, is_patient: bool) {
-        let (random, worker) = (&mut self.stage.random, &mut self.workers[index]);
-        self.in_flight.retain(|address| {
-            let comes = address.worker as usize == index && (is_patient || !random.once_in(4));
-            if comes {
-                worker.inbox.push(address.token);
-            }
-            !comes
-        });
-        if self.store.is_draining() && !self.stopping.contains(&index) {
-            self.stopping.push(index);
-            self.with_worker(index, is_patient, Worker::drain);
+        if !self.workers[index].is_due(self.stage.now, &self.stage) {
+            return;
         }
-        self.with_worker(index, is_patient, Worker::turn);
+        self.stage.trace.note("turn of worker", [index, 0, 0]);
+        let drift = (!is_patient).then(|| Random::new(self.stage.random.next()));
+        self.times.set_drift(drift);
+        self.stage.begin_turn();
+        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
+        self.workers[index].take_turn(self.times.now(), |stage| {
+            is_patient || !stage.borrow_mut().random.once_in(4)
+        });
+        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
+        self.note_time();
+        let panics = self.shared.totals().closes[CloseReason::Internal as usize];
+        assert_eq!(panics, 0, "a visit panicked");
+        let watched = &self.workers[index].listener.watched;
+        for (token, _) in watched {
+            let address = SessionAddress {
+                worker: u32::try_from(index).unwrap_or(u32::MAX),
+                token: *token,
+            };
+            if !self.addresses.contains(&address) {
+                self.addresses.push(address);
+            }
+        }
     }
 
-    fn with_worker(&mut self, index: usize, is_patient: bool, act: impl FnOnce(&mut Worker, &Shared<'_>)) {
-        let mail_now = self.mail_now();
-        self.stage.is_draining = self.store.is_draining();
-        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
-        let shared = Shared {
-            mail_now,
-            date: &self.date,
-            store: &self.store,
-            timeouts: &self.config.timeouts,
-            stage: &self.lent,
-            is_patient,
-        };
-        act(&mut self.workers[index], &shared);
-        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
-        self.in_flight.append(&mut self.workers[index].wake);
+    /// Another thread has mail for these sessions.
+    fn notify(&self, addresses: &mut Vec<SessionAddress>) {
+        for SessionAddress { worker, token } in addresses.drain(..) {
+            self.shared.inboxes[worker as usize].notify(&mut vec![Notice::Mail(token)]);
+        }
     }
 
     /// Some wake-ups come twice, and some for connections that want none or are gone.
@@ -262,7 +291,12 @@ impl World {
         let count = self.stage.random.below(4);
         for _ in 0..count.min(self.addresses.len()) {
             let address = self.stage.random.pick(&self.addresses);
-            self.in_flight.push(address);
+            let mut watched = self.workers[address.worker as usize].listener.watched.iter();
+            let is_another = |token: Token| token.index == address.token.index && token != address.token;
+            if watched.any(|(token, _)| is_another(*token)) {
+                saw(Sight::WakeForGoneConnection);
+            }
+            self.notify(&mut vec![address]);
         }
     }
 
@@ -271,12 +305,12 @@ impl World {
     }
 
     fn expire(&mut self) {
-        let before = self.store.stats().messages;
-        for shard in 0..self.store.shards() {
+        let before = self.shared.store.stats().messages;
+        for shard in 0..self.shared.store.shards() {
             let mut budget = self.stage.random.below(3);
-            let _ = self.store.expire(shard, self.mail_now(), &mut budget);
+            let _ = self.shared.store.expire(shard, self.mail_now(), &mut budget);
         }
-        if self.store.stats().messages < before {
+        if self.shared.store.stats().messages < before {
             saw(Sight::ExpiredUnasked);
         }
     }
@@ -320,9 +354,12 @@ impl World {
         let number = self.stage.peers.len();
         self.stage.trace.note("peer connects to worker", [number, worker, 0]);
         self.stage.peers.push(peer);
-        let address = self.workers[worker].accept(number, &self.lent, self.stage.now, &self.config.timeouts);
-        self.workers[worker].counters.accepted.add(1);
-        self.addresses.push(address);
+        let listener = &mut self.workers[worker].listener;
+        if listener.is_closed() {
+            self.stage.peers[number].socket.is_gone = true;
+        } else {
+            listener.push(number);
+        }
     }
 
     /// Everything goes on until nothing moves any more, then everybody must have what is theirs. Time stands still meanwhile,
@@ -339,7 +376,8 @@ impl World {
                 self.take_turn(index, true);
             }
             let moved = self.moved();
-            let is_busy = self.workers.iter().any(Worker::is_busy) || !self.in_flight.is_empty();
+            let is_busy = |worker: &Worker| worker.is_due(self.stage.now, &self.stage);
+            let is_busy = self.workers.iter().any(is_busy);
             if moved == before && !is_busy {
                 self.check_settled();
                 let is_confirmed = !self.stage.peers.iter().any(Peer::is_to_confirm);
@@ -392,12 +430,26 @@ impl World {
         if self.stage.random.once_in(4) {
             self.settle();
         }
-        self.store.start_draining();
+        self.start_draining();
         (self.peers_to_come, self.again_to_come) = (0, 0);
         for _ in 0..self.stage.random.below(60) {
             self.step();
         }
+        if let Some(drain) = self.times.take_interrupt() {
+            drain();
+        }
         self.settle();
+    }
+
+    /// Another thread has the relay drain, now or in the middle of a turn.
+    fn start_draining(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        if self.stage.random.once_in(3) {
+            shared.start_draining();
+        } else {
+            let looks = self.stage.random.below(40);
+            self.times.interrupt_after(looks, move || shared.start_draining());
+        }
     }
 
     /// All peers go, one way or another, and nothing may be left of them, nor of their messages.
@@ -421,30 +473,35 @@ impl World {
         let leaked = self.workers.iter().any(Worker::has_connections);
         assert!(!leaked, "a connection outlives its peer and its deadlines");
         self.expire_all();
-        assert_eq!(self.store.stats(), Stats::default(), "something is left");
-        assert_eq!(self.store.memory_used(), 0, "memory is still charged");
+        assert_eq!(self.shared.store.stats(), Stats::default(), "something is left");
+        assert_eq!(self.shared.store.memory_used(), 0, "memory is still charged");
     }
 
     /// What is acknowledged and neither confirmed nor over is held, and nothing else.
     fn check_held(&self) {
         let has_connections = self.workers.iter().any(Worker::has_connections);
-        let stats = self.store.stats();
+        let stats = self.shared.store.stats();
         assert!(
             has_connections || stats.sessions == 0,
             "a session outlives its connection"
         );
-        let memory_used = self.store.memory_used();
+        let memory_used = self.shared.store.memory_used();
         self.stage
             .model
             .check_held(stats.messages, memory_used, has_connections, self.stage.now);
     }
 
     fn expire_all(&mut self) {
-        self.stage.now += self.config.max_ttl + Duration::from_secs(60);
+        self.times.pass(self.config.max_ttl + Duration::from_secs(60));
+        self.note_time();
         let now = self.mail_now();
-        for shard in 0..self.store.shards() {
+        for shard in 0..self.shared.store.shards() {
             let mut steps = 0;
-            while self.store.expire(shard, now, &mut self.stage.random.within(1, 5)) {
+            while self
+                .shared
+                .store
+                .expire(shard, now, &mut self.stage.random.within(1, 5))
+            {
                 steps += 1;
                 assert!(steps < 100_000, "expiring never ends");
             }
@@ -452,8 +509,7 @@ impl World {
     }
 
     fn check_counters(self) -> Totals {
-        let workers: Vec<_> = self.workers.into_iter().map(|worker| worker.counters).collect();
-        let totals = Totals::of(&workers, self.store.expired());
+        let totals = self.shared.totals();
         let counted = Counts {
             posted: totals.posted,
             delivered: totals.delivered,

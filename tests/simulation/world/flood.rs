@@ -15,7 +15,7 @@ impl World {
             (8, self.terms.max_message_bytes)
         };
         let now = self.mail_now();
-        let (count, waiting) = (self.stage.random.within(1, most), self.in_flight.len());
+        let (count, mut wake) = (self.stage.random.within(1, most), Vec::new());
         for _ in 0..count {
             let wish = if self.stage.random.once_in(10) {
                 Wish::LiveOnly
@@ -25,9 +25,9 @@ impl World {
             let length = self.stage.random.below(longest + 1);
             let message = self.stage.model.write(identity, length, &mut self.stage.random);
             let body = self.stage.model.body(message);
-            match self.store.post(&id, body, wish, now, &mut self.in_flight) {
+            match self.shared.store.post(&id, body, wish, now, &mut wake) {
                 Ok(ttl_seconds) => {
-                    self.workers[0].counters.posted.add(1);
+                    self.shared.counters[0].posted.add(1);
                     self.stage.model.accept(message, ttl_seconds.into(), self.stage.now);
                 }
                 Err(Refusal::MailboxFull) => self.stage.model.refuse(message, Refused::MailboxFull, self.stage.now),
@@ -37,8 +37,9 @@ impl World {
                 }
             }
         }
-        if count > MESSAGES_PER_TAKE && self.in_flight.len() > waiting {
+        if count > MESSAGES_PER_TAKE && !wake.is_empty() {
             saw(Sight::FloodToLiveSession);
         }
+        self.notify(&mut wake);
     }
 }

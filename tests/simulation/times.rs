@@ -1,0 +1,105 @@
+//! A run's time, as workers read it: it passes when the world says so, and a little with each look within a turn.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use npchat::server::worker::clock::Clock;
+
+use crate::random::Random;
+
+/// Longest time between two looks at the clock within a turn.
+const LONGEST_DRIFT_MICROS: usize = 400;
+
+/// The clock of all workers.
+#[derive(Clone)]
+pub(crate) struct Times(Rc<Inner>);
+
+struct Inner {
+    start: Instant,
+    since_start: Cell<Duration>,
+    /// When a worker last looked.
+    looked_at: Cell<Duration>,
+    /// The machine slept for so long.
+    asleep: Cell<Duration>,
+    /// How long things take within a turn; none while time stands still.
+    drift: RefCell<Option<Random>>,
+    /// What another thread does after so many looks.
+    other_thread: RefCell<Option<(usize, Box<dyn FnOnce()>)>>,
+}
+
+impl Times {
+    pub(crate) fn new(start: Instant) -> Self {
+        Self(Rc::new(Inner {
+            start,
+            since_start: Cell::default(),
+            looked_at: Cell::default(),
+            asleep: Cell::default(),
+            drift: RefCell::default(),
+            other_thread: RefCell::default(),
+        }))
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.0.start + self.0.since_start.get()
+    }
+
+    pub(crate) fn since_start(&self) -> Duration {
+        self.0.since_start.get()
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.0.since_start.set(self.0.since_start.get() + time);
+    }
+
+    pub(crate) fn sleep_machine(&self, time: Duration) {
+        self.0.asleep.set(self.0.asleep.get() + time);
+    }
+
+    /// From now on looks take time, as `drift` has it, or none.
+    pub(crate) fn set_drift(&self, drift: Option<Random>) {
+        *self.0.drift.borrow_mut() = drift;
+    }
+
+    /// Another thread does this in between two looks of the workers, so many after now.
+    pub(crate) fn interrupt_after(&self, looks: usize, act: impl FnOnce() + 'static) {
+        *self.0.other_thread.borrow_mut() = Some((looks, Box::new(act)));
+    }
+
+    /// What another thread is to do, if it has not been done.
+    pub(crate) fn take_interrupt(&self) -> Option<Box<dyn FnOnce()>> {
+        self.0.other_thread.borrow_mut().take().map(|(_, act)| act)
+    }
+
+    fn count_look(&self) -> Option<Box<dyn FnOnce()>> {
+        let mut other_thread = self.0.other_thread.borrow_mut();
+        let (looks, _) = other_thread.as_mut()?;
+        if *looks > 0 {
+            *looks -= 1;
+            return None;
+        }
+        other_thread.take().map(|(_, act)| act)
+    }
+}
+
+impl Clock for Times {
+    fn monotonic(&self) -> Instant {
+        let now = self.now();
+        self.0.looked_at.set(self.since_start());
+        if let Some(drift) = &mut *self.0.drift.borrow_mut() {
+            self.pass(Duration::from_micros(drift.below(LONGEST_DRIFT_MICROS) as u64));
+        }
+        if let Some(act) = self.count_look() {
+            act();
+        }
+        now
+    }
+
+    fn boottime(&self) -> Duration {
+        self.0.looked_at.get() + self.0.asleep.get()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.0.looked_at.get()
+    }
+}
