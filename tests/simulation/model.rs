@@ -42,6 +42,8 @@ pub(crate) struct Model {
     moment: u64,
     /// For so long the relay was kept from running, which counts for mail and not for connections.
     pub(crate) kept_from_running: Duration,
+    /// Connections may be refused because all places are taken.
+    pub(crate) has_few_places: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) counts: Counts,
 }
@@ -60,6 +62,8 @@ pub(crate) enum Refused {
     MailboxFull,
     RelayFull,
     TooLate,
+    /// All places for connections were taken.
+    NoPlace,
 }
 
 impl Model {
@@ -74,6 +78,7 @@ impl Model {
             spent_at: None,
             moment: 0,
             kept_from_running: Duration::ZERO,
+            has_few_places: false,
             timeouts: config.timeouts,
             counts: Counts::default(),
         }
@@ -163,7 +168,7 @@ impl Model {
                 );
             }
             Refused::RelayFull => self.spent_at = Some(self.spent_at.unwrap_or(usize::MAX).min(length)),
-            Refused::TooLate => {}
+            Refused::TooLate | Refused::NoPlace => {}
         }
     }
 

@@ -23,8 +23,8 @@ pub(crate) struct Peer {
     to_send: Vec<u8>,
     /// All bytes that it has ever written.
     written: usize,
-    /// The server read what this peer had written when it last had a look, if it was told that there was something.
-    pub(crate) is_heard: bool,
+    /// Since when the server reads what this peer writes, as of its last look, if it does.
+    heard_since: Option<Instant>,
 }
 
 /// What it came for.
@@ -54,7 +54,7 @@ impl Peer {
             habit,
             to_send: Vec::new(),
             written: 0,
-            is_heard: true,
+            heard_since: None,
         }
     }
 
@@ -163,6 +163,12 @@ impl Peer {
         }
     }
 
+    /// From now on the server reads what this peer writes, or it doesn't.
+    pub(crate) fn note_heard_from_now_on(&mut self, is_heard: bool, now: Instant) {
+        let since = self.heard_since.unwrap_or(now);
+        self.heard_since = is_heard.then_some(since);
+    }
+
     /// The server's turn with this peer is over, the connection is not; whether there will be another one without news.
     pub(crate) fn check_visited(&self, comes_again: bool) {
         if let Role::Receiver(receiver) = &self.role {
@@ -260,7 +266,9 @@ impl Peer {
         if let Role::Receiver(receiver) = &self.role
             && self.is_there()
         {
-            receiver.check_deadlines(self.is_heard, now - DEADLINE_LATENESS, model);
+            let now = now.checked_sub(DEADLINE_LATENESS).unwrap_or(now);
+            let is_heard = self.heard_since.is_some_and(|since| since <= now);
+            receiver.check_deadlines(is_heard, now, model);
         }
         let is_blocked = self.socket.read < self.socket.taken || self.socket.pending() > 0;
         if !self.is_there() || self.socket.has_finished() || self.socket.half_closed || self.is_deaf() {

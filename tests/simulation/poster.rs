@@ -176,6 +176,15 @@ impl Poster {
             self.is_closed = true;
             return;
         };
+        if model.has_few_places && answer.closes && self.answered_up_to == 0 && is_for_no_place(&request, answer) {
+            saw(Sight::TurnedAway);
+            self.is_closed = true;
+            self.answered_up_to = request.end;
+            if let Wants::Taken { message, .. } = request.wants {
+                model.refuse(message, Refused::NoPlace, now);
+            }
+            return;
+        }
         let is_whole = given >= request.end;
         let is_refused_early = answer.closes && (answer.status == 408 || answer.status == 503);
         assert!(is_whole || answer.closes, "answered before it was whole: {answer:?}");
@@ -267,6 +276,13 @@ impl Poster {
             }
         }
     }
+}
+
+/// Whether a connection that there was no place for is answered so: a probe as ever, but for its end, and all else is
+/// refused.
+fn is_for_no_place(request: &Request, answer: &Answer) -> bool {
+    let is_refused = answer.status == 503 && answer.body.windows(11).any(|window| window == b"unavailable");
+    is_refused || matches!(request.wants, Wants::Status(200) if answer.status == 200)
 }
 
 fn plain(out: &mut Vec<u8>, request: &str, status: u16, closes: bool) -> Request {

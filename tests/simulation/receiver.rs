@@ -347,7 +347,8 @@ impl Receiver {
     fn hear_one(&mut self, bytes: &[u8], start: usize, now: Instant, model: &mut Model) -> Option<usize> {
         if self.phase == Phase::Upgrading {
             let answer = Answer::parse(bytes)?;
-            let may_fail = answer.closes && (answer.status == 408 || (answer.status == 503 && self.misbehaves));
+            let may_be_refused = self.misbehaves || model.has_few_places;
+            let may_fail = answer.closes && (answer.status == 408 || (answer.status == 503 && may_be_refused));
             assert!(answer.status == 101 || may_fail, "{answer:?}");
             self.phase = if answer.closes { Phase::Over } else { Phase::Frames };
             self.unread.push_back((start + answer.length, Said::Upgraded));

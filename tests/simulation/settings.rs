@@ -14,8 +14,11 @@ pub(crate) const SETTLING_ROUNDS: usize = 5_000;
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(300);
 /// A ping follows a message within this time, unless an earlier one is under way.
 pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150 + 2 * DEADLINE_TICK_MILLIS);
-/// A deadline is reached so much later at most by a worker that wakes up for it.
-pub(crate) const DEADLINE_LATENESS: Duration = Duration::from_millis(2 * DEADLINE_TICK_MILLIS);
+/// A worker that doesn't sleep takes a turn this often at least.
+pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(DEADLINE_TICK_MILLIS);
+/// A deadline is reached so much later at most: with the next tick after it, after a turn, or with one more tick if input
+/// had to be read first.
+pub(crate) const DEADLINE_LATENESS: Duration = Duration::from_millis(4 * DEADLINE_TICK_MILLIS);
 /// In so many times of [`LONGEST_TO_PING`] everything that was sent is confirmed by those who answer, but for what
 /// sessions have ended with.
 pub(crate) const PINGS_TO_CONFIRM_ALL: usize = 4;

@@ -21,6 +21,10 @@ macro_rules! sights {
 sights! {
     /// The kernel took a part, though it had room.
     ShortWrite,
+    /// A client's first request came with the end of its handshake.
+    RequestWithHandshake,
+    /// A client was refused because all places were taken.
+    TurnedAway,
     /// The kernel had no room, because the client reads slowly or not at all.
     FullQueue,
     ClientResets,

@@ -36,6 +36,25 @@ pub(crate) struct Socket {
     /// The server has closed the socket.
     pub(crate) is_gone: bool,
     edges: Edges,
+    handshake: Handshake,
+}
+
+/// How far both sides are with what a client with TLS does first. It takes no part of the queues.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Handshake {
+    /// The client has sent nothing.
+    Silent,
+    /// The client's first flight has come to the server's kernel.
+    Begun,
+    /// The server has read it: its answer has not left.
+    Answering,
+    /// The server's answer is with the client's kernel.
+    Answered,
+    /// The client's last flight has come to the server's kernel.
+    Ending,
+    /// It is over, or there was none.
+    #[default]
+    Done,
 }
 
 /// What came of reading.
@@ -57,15 +76,65 @@ impl Socket {
         }
     }
 
-    /// The client writes; how much of it went.
+    /// The same for a client with TLS.
+    pub(crate) fn with_handshake(self) -> Self {
+        Self {
+            handshake: Handshake::Silent,
+            ..self
+        }
+    }
+
+    /// The client writes; how much of it went. Its part of a handshake goes first, and its last flight with what follows.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
-        if self.was_reset || self.up_ended || self.is_gone {
+        if self.was_reset || self.up_ended || self.is_gone || !self.shake() {
             return 0;
         }
         let count = bytes.len().min(self.up_capacity - self.up.len());
         self.up.extend_from_slice(&bytes[..count]);
         self.edges.readable |= count > 0;
         count
+    }
+
+    /// The client does its part of a handshake. Returns whether its own bytes may follow.
+    fn shake(&mut self) -> bool {
+        let next = match self.handshake {
+            Handshake::Silent => Handshake::Begun,
+            Handshake::Answered => Handshake::Ending,
+            Handshake::Begun | Handshake::Answering => return false,
+            Handshake::Ending | Handshake::Done => return true,
+        };
+        self.handshake = next;
+        self.edges.readable = true;
+        next == Handshake::Ending
+    }
+
+    pub(crate) fn handshake(&self) -> Handshake {
+        self.handshake
+    }
+
+    /// The server reads what there is of a handshake. Returns whether there was something.
+    pub(crate) fn receive_handshake(&mut self) -> Result<bool, WasReset> {
+        let next = match self.handshake {
+            _ if self.was_reset => return Err(WasReset),
+            Handshake::Begun => Handshake::Answering,
+            Handshake::Ending => Handshake::Done,
+            Handshake::Silent | Handshake::Answering | Handshake::Answered | Handshake::Done => return Ok(false),
+        };
+        self.handshake = next;
+        Ok(true)
+    }
+
+    /// The server sends its answer in a handshake. Returns whether the kernel takes it: if not, it will soon.
+    pub(crate) fn send_handshake(&mut self, random: &mut Random) -> Result<bool, WasReset> {
+        if self.was_reset {
+            return Err(WasReset);
+        }
+        if random.once_in(3) {
+            self.edges.writable = true;
+            return Ok(false);
+        }
+        self.handshake = Handshake::Answered;
+        Ok(true)
     }
 
     /// The client reads up to `most` bytes; how many it got.

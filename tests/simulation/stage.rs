@@ -3,6 +3,7 @@
 //! It is lent to the workers for a turn, and is the world's between turns.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,9 +19,13 @@ use npchat::server::worker::shared::Shared;
 use crate::model::Model;
 use crate::peer::Peer;
 use crate::random::Random;
-use crate::socket::{Transfer, WasReset};
+use crate::sightings::{Sight, saw};
+use crate::socket::{Handshake, Transfer, WasReset};
 use crate::trace::Trace;
 use crate::worker::Bell;
+
+/// What a flight of a handshake counts as.
+const HANDSHAKE_BYTES: usize = 300;
 
 /// All but the relay and its workers.
 pub(crate) struct Stage {
@@ -32,6 +37,11 @@ pub(crate) struct Stage {
     pub(crate) shared: Arc<Shared<Bell>>,
     /// Messages that each worker has counted as confirmed.
     confirmed: Vec<u64>,
+    /// Clients that are established, and those that have been, or are taken for such.
+    established: BTreeSet<usize>,
+    ever_established: BTreeSet<usize>,
+    /// Established clients of which an event was reported in the turn at hand, and that have not been visited since.
+    ready: BTreeSet<usize>,
 }
 
 /// The one stage, or an empty one between turns.
@@ -53,6 +63,9 @@ impl Stage {
             trace,
             shared: Arc::clone(shared),
             confirmed: Vec::new(),
+            established: BTreeSet::new(),
+            ever_established: BTreeSet::new(),
+            ready: BTreeSet::new(),
         }
     }
 
@@ -71,10 +84,46 @@ impl Stage {
         self.peers[peer].hear(unsent, self.now, is_draining, &mut self.model);
     }
 
-    pub(crate) fn begin_turn(&mut self) {}
+    /// A turn begins.
+    pub(crate) fn begin_turn(&mut self) {
+        self.ready.clear();
+    }
 
-    /// Whether an event is reported of a client in the turn at hand, ahead of all visits for events.
-    pub(crate) fn note_event(&mut self, _peer: usize, _is_told: bool) {}
+    /// An event is reported of a client in the turn at hand, ahead of all visits for events.
+    pub(crate) fn note_event(&mut self, peer: usize) {
+        if self.established.contains(&peer) {
+            self.ready.insert(peer);
+        }
+    }
+
+    /// A client is visited: if it never was established, those that are, and have had events, have been visited before.
+    fn check_order(&mut self, peer: usize) {
+        self.ready.remove(&peer);
+        let is_in_order = self.ready.is_empty() || self.ever_established.contains(&peer);
+        assert!(
+            is_in_order,
+            "a new connection is served before established ones: {:?}",
+            self.ready
+        );
+    }
+
+    /// A wake-up comes for a client that may be none that gets mail: it is served among those that do.
+    pub(crate) fn misdirect(&mut self, peer: usize) {
+        self.ever_established.insert(peer);
+    }
+
+    fn note_visit(&mut self, peer: usize, is_new: bool, is_established: bool) {
+        self.ready.remove(&peer);
+        if is_established {
+            self.established.insert(peer);
+            self.ever_established.insert(peer);
+        } else {
+            self.established.remove(&peer);
+            if !is_new {
+                self.ever_established.insert(peer);
+            }
+        }
+    }
 
     fn note_taken(&mut self, peer: usize) {
         self.peers[peer].note_taken(self.now);
@@ -82,6 +131,10 @@ impl Stage {
 }
 
 impl Simulated {
+    fn handshake(&self) -> Handshake {
+        self.stage.borrow().peers[self.peer].socket.handshake()
+    }
+
     pub(crate) fn new(peer: usize, stage: &LentStage) -> Self {
         Self {
             peer,
@@ -95,6 +148,24 @@ impl Io for Simulated {
         let stage = &mut *self.stage.borrow_mut();
         let peer = &mut stage.peers[self.peer];
         let room = scratch.received.len();
+        if peer.socket.handshake() != Handshake::Done {
+            let has_come = peer.socket.receive_handshake()?;
+            if !has_come {
+                return Ok(if peer.socket.has_finished() {
+                    Received::End
+                } else {
+                    Received::WouldBlock
+                });
+            }
+            if peer.socket.handshake() != Handshake::Done || peer.socket.is_drained() {
+                return Ok(Received::Input {
+                    bytes: &[],
+                    received: HANDSHAKE_BYTES,
+                    drained: !peer.socket.has_finished(),
+                });
+            }
+            saw(Sight::RequestWithHandshake);
+        }
         Ok(match peer.socket.receive(&mut scratch.received)? {
             Transfer::Bytes(count) => Received::Input {
                 bytes: &scratch.received[..count],
@@ -111,6 +182,18 @@ impl Io for Simulated {
 
     fn send(&mut self, bytes: &[u8], _: &mut Scratch) -> io::Result<Sent> {
         let stage = &mut *self.stage.borrow_mut();
+        let socket = &mut stage.peers[self.peer].socket;
+        if socket.handshake() == Handshake::Answering {
+            let blocked = !socket.send_handshake(&mut stage.random)?;
+            return Ok(Sent { count: 0, blocked });
+        }
+        // Nothing goes before the end of a handshake, and no event will report that it is over.
+        if socket.handshake() != Handshake::Done || bytes.is_empty() {
+            return Ok(Sent {
+                count: 0,
+                blocked: false,
+            });
+        }
         stage.hear(self.peer, bytes);
         let count = stage.peers[self.peer].socket.send(&mut stage.random)?;
         stage.note_taken(self.peer);
@@ -128,9 +211,28 @@ impl Io for Simulated {
 
     fn close(&mut self) {}
 
+    fn is_handshaking(&self) -> bool {
+        self.handshake() != Handshake::Done
+    }
+
+    fn awaits_keys(&self) -> bool {
+        self.handshake() < Handshake::Answering
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.handshake() == Handshake::Answering
+    }
+
     fn witness<S: Service>(&mut self, moment: Moment, connection: &mut Connection<S>, context: &mut Context<'_>) {
         let stage = &mut *self.stage.borrow_mut();
+        let numbers = [
+            context.address.worker as usize,
+            context.address.token.index as usize,
+            self.peer,
+        ];
         if moment == Moment::Heard {
+            stage.trace.note("visit of worker, slot, peer", numbers);
+            stage.check_order(self.peer);
             let worker = context.address.worker as usize;
             let count = stage.newly_confirmed(worker, context.counters.delivered.get());
             let peer = &mut stage.peers[self.peer];
@@ -144,13 +246,12 @@ impl Io for Simulated {
             stage.hear(self.peer, unsent);
             stage.note_taken(self.peer);
         }
+        let is_handshaking = stage.peers[self.peer].socket.handshake() != Handshake::Done;
+        let is_new = is_handshaking || connection.is_newcomer();
+        let is_over = matches!(moment, Moment::Over(_));
+        stage.note_visit(self.peer, is_new, !is_over && !is_new && !connection.is_lingering());
         let peer = &mut stage.peers[self.peer];
         if let Moment::Over(reason) = moment {
-            let numbers = [
-                context.address.worker as usize,
-                context.address.token.index as usize,
-                self.peer,
-            ];
             stage.trace.note("free of worker, slot, peer", numbers);
             peer.check_end(reason, context.now, &mut stage.model);
             peer.socket.is_gone = true;
@@ -159,7 +260,7 @@ impl Io for Simulated {
         let has_deadline = connection.deadline(context.timeouts).is_some();
         peer.check_visited(has_deadline || connection.wants_turn() || connection.awaits_login_step());
         // What this visit has left unsent may be why it isn't listened to from now on.
-        peer.is_heard = connection.wants_input();
+        peer.note_heard_from_now_on(connection.wants_input(), context.now);
     }
 }
 

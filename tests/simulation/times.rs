@@ -11,6 +11,9 @@ use crate::random::Random;
 /// Longest time between two looks at the clock within a turn.
 const LONGEST_DRIFT_MICROS: usize = 400;
 
+/// What another thread does.
+type Act = Box<dyn FnOnce()>;
+
 /// The clock of all workers.
 #[derive(Clone)]
 pub(crate) struct Times(Rc<Inner>);
@@ -25,7 +28,7 @@ struct Inner {
     /// How long things take within a turn; none while time stands still.
     drift: RefCell<Option<Random>>,
     /// What another thread does after so many looks.
-    other_thread: RefCell<Option<(usize, Box<dyn FnOnce()>)>>,
+    other_thread: RefCell<Option<(usize, Act)>>,
 }
 
 impl Times {
@@ -52,6 +55,13 @@ impl Times {
         self.0.since_start.set(self.0.since_start.get() + time);
     }
 
+    /// A turn is over, and began and ends with a whole millisecond, which is what mail's time counts in.
+    pub(crate) fn end_turn(&self) {
+        let micros = self.since_start().as_micros();
+        let millis = u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX);
+        self.0.since_start.set(Duration::from_millis(millis));
+    }
+
     pub(crate) fn sleep_machine(&self, time: Duration) {
         self.0.asleep.set(self.0.asleep.get() + time);
     }
@@ -67,11 +77,11 @@ impl Times {
     }
 
     /// What another thread is to do, if it has not been done.
-    pub(crate) fn take_interrupt(&self) -> Option<Box<dyn FnOnce()>> {
+    pub(crate) fn take_interrupt(&self) -> Option<Act> {
         self.0.other_thread.borrow_mut().take().map(|(_, act)| act)
     }
 
-    fn count_look(&self) -> Option<Box<dyn FnOnce()>> {
+    fn count_look(&self) -> Option<Act> {
         let mut other_thread = self.0.other_thread.borrow_mut();
         let (looks, _) = other_thread.as_mut()?;
         if *looks > 0 {

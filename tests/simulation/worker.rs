@@ -1,4 +1,5 @@
-//! A worker without poll: the server's own scheduler, with clients that come in, events and a sleep that are the seed's.
+//! A worker without poll: the server's own scheduler, with clients that come in, events and a sleep that are the
+//! seed's.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use npchat::server::worker::inbox::Wake;
 use npchat::server::worker::scheduler::{Host, Scheduler};
 use npchat::server::worker::shared::Shared;
 
-use crate::stage::{LentStage, Simulated};
+use crate::stage::{LentStage, Simulated, Stage};
 use crate::times::Times;
 
 /// The alarm of a worker's sleep.
@@ -78,7 +79,9 @@ impl Worker {
             let edges = {
                 let stage = &mut *self.listener.stage.borrow_mut();
                 let edges = is_told.then(|| stage.peers[peer].socket.take_edges()).flatten();
-                stage.note_event(peer, edges.is_some());
+                if edges.is_some() {
+                    stage.note_event(peer);
+                }
                 edges
             };
             if let Some(edges) = edges {
@@ -107,7 +110,7 @@ impl Worker {
     }
 
     /// Whether it takes a turn now, for whatever reason.
-    pub(crate) fn is_due(&self, now: Instant, stage: &crate::stage::Stage) -> bool {
+    pub(crate) fn is_due(&self, now: Instant, stage: &Stage) -> bool {
         let has_events = || {
             let mut watched = self.listener.watched.iter();
             watched.any(|(_, peer)| stage.peers[*peer].socket.has_edges())
@@ -140,7 +143,8 @@ impl Listener {
 impl Host for Listener {
     type Io = Simulated;
 
-    fn accept(&mut self, _: bool, _: Instant) -> Option<(Simulated, usize)> {
+    fn accept(&mut self, takes_tls: bool, _: Instant) -> Option<(Simulated, usize)> {
+        assert!(takes_tls, "so few clients wait for no handshake");
         let peer = self.backlog.pop_front()?;
         Some((Simulated::new(peer, &self.stage), 0))
     }

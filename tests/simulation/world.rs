@@ -3,6 +3,7 @@
 //! It knows no protocol: peers speak it, the model judges it.
 
 mod flood;
+mod turns;
 mod visits;
 
 use std::cell::RefCell;
@@ -15,11 +16,10 @@ use npchat::server::config::Config;
 use npchat::server::limits::MESSAGES_PER_TAKE;
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
-use npchat::server::refusal::{CloseReason, Refusal};
+use npchat::server::refusal::Refusal;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Wish;
-use npchat::server::token::{SessionAddress, Token};
-use npchat::server::worker::inbox::Notice;
+use npchat::server::token::SessionAddress;
 use npchat::server::worker::shared::{Shared, Start};
 
 use crate::identity;
@@ -47,9 +47,6 @@ const HELD_CHECKED_ONCE_IN: usize = 24;
 const LONG_MESSAGE_BYTES: usize = 40_000;
 /// One run in so many has mailboxes with many hundreds of messages, which take their time.
 const CROWDED_ONCE_IN: usize = 32;
-
-/// A worker that doesn't sleep takes a turn this often at least.
-const LONGEST_TURN: Duration = Duration::from_millis(300);
 
 /// Everything there is in one run.
 pub(crate) struct World {
@@ -129,10 +126,15 @@ impl World {
         let intolerance = makes_intolerant.then(|| Intolerance::any(terms.max_message_bytes, &mut random));
         let bells: Vec<_> = (0..random.within(1, 3)).map(|_| Bell::default()).collect();
         let times = Times::new(start);
+        let has_few_places = random.once_in(6);
         let begun = Start {
             secret: [seed, !seed],
             at: "1970-01-01T00:00:00Z",
-            room: usize::MAX,
+            room: if has_few_places {
+                random.within(1, 4)
+            } else {
+                usize::MAX
+            },
             listeners: 1,
         };
         let shared = Arc::new(Shared::new(&config, begun, &times, bells.clone()));
@@ -145,9 +147,11 @@ impl World {
         });
         let workers = workers.collect();
         let peers_to_come = random.within(4, 16);
+        let mut model = Model::new(&config);
+        model.has_few_places = has_few_places;
         Self {
             times,
-            stage: Stage::new(start, &shared, Model::new(&config), random, Trace::new(Some(seed))),
+            stage: Stage::new(start, &shared, model, random, Trace::new(Some(seed))),
             lent,
             shared,
             terms: Arc::new(terms),
@@ -204,100 +208,8 @@ impl World {
         self.stage.random.below(self.workers.len())
     }
 
-    fn pass(&mut self, millis: usize) {
-        self.pass_for(Duration::from_millis(millis as u64));
-    }
-
-    /// Time passes, and each worker takes its turns when it wakes up, or often enough if it doesn't sleep.
-    fn pass_for(&mut self, time: Duration) {
-        let end = self.times.now() + time;
-        while self.times.now() < end {
-            let now = self.times.now();
-            let next = |worker: &Worker| {
-                let at = worker.next_turn(now);
-                if at <= now { now + LONGEST_TURN } else { at }
-            };
-            let next = self.workers.iter().filter(|worker| !worker.is_over()).map(next).min();
-            let step = next.map_or(end, |next| next.min(end));
-            self.times.pass(step.saturating_duration_since(now));
-            self.note_time();
-            for index in 0..self.workers.len() {
-                self.take_turn(index, false);
-            }
-        }
-    }
-
-    fn note_time(&mut self) {
-        self.stage.now = self.times.now();
-        self.stage.trace.set_time(self.times.since_start());
-    }
-
-    /// The machine sleeps.
-    fn keep_from_running(&mut self) {
-        let millis = self.stage.random.within(1_000, 60_000);
-        self.stage
-            .trace
-            .note("kept from running for milliseconds", [millis, 0, 0]);
-        let time = Duration::from_millis(millis as u64);
-        self.stage.model.kept_from_running += time;
-        self.times.sleep_machine(time);
-        if self.shared.store.stats().messages > 0 {
-            saw(Sight::KeptFromRunningWithMail);
-        }
-    }
-
     fn mail_now(&self) -> Instant {
         self.stage.now + self.stage.model.kept_from_running
-    }
-
-    /// The worker takes a turn, unless it sleeps. If `is_patient`, it is told of all events, and no time passes.
-    fn take_turn(&mut self, index: usize, is_patient: bool) {
-        if !self.workers[index].is_due(self.stage.now, &self.stage) {
-            return;
-        }
-        self.stage.trace.note("turn of worker", [index, 0, 0]);
-        let drift = (!is_patient).then(|| Random::new(self.stage.random.next()));
-        self.times.set_drift(drift);
-        self.stage.begin_turn();
-        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
-        self.workers[index].take_turn(self.times.now(), |stage| {
-            is_patient || !stage.borrow_mut().random.once_in(4)
-        });
-        std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
-        self.note_time();
-        let panics = self.shared.totals().closes[CloseReason::Internal as usize];
-        assert_eq!(panics, 0, "a visit panicked");
-        let watched = &self.workers[index].listener.watched;
-        for (token, _) in watched {
-            let address = SessionAddress {
-                worker: u32::try_from(index).unwrap_or(u32::MAX),
-                token: *token,
-            };
-            if !self.addresses.contains(&address) {
-                self.addresses.push(address);
-            }
-        }
-    }
-
-    /// Another thread has mail for these sessions.
-    fn notify(&self, addresses: &mut Vec<SessionAddress>) {
-        for SessionAddress { worker, token } in addresses.drain(..) {
-            self.shared.inboxes[worker as usize].notify(&mut vec![Notice::Mail(token)]);
-        }
-    }
-
-    /// Some wake-ups come twice, and some for connections that want none or are gone.
-    fn misdirect_wake_ups(&mut self) {
-        let count = self.stage.random.below(4);
-        for _ in 0..count.min(self.addresses.len()) {
-            let address = self.stage.random.pick(&self.addresses);
-            let mut watched = self.workers[address.worker as usize].listener.watched.iter();
-            let is_another = |token: Token| token.index == address.token.index && token != address.token;
-            if watched.any(|(token, _)| is_another(*token)) {
-                saw(Sight::WakeForGoneConnection);
-            }
-            self.notify(&mut vec![address]);
-        }
     }
 
     fn has_long_messages(&self) -> bool {
@@ -323,7 +235,10 @@ impl World {
             60.max(self.terms.max_message_bytes / 40)
         };
         let queue = |random: &mut Random| random.pick(&[smallest, smallest, 1000, 4096, 100_000]);
-        let socket = Socket::new(queue(&mut self.stage.random), queue(&mut self.stage.random));
+        let mut socket = Socket::new(queue(&mut self.stage.random), queue(&mut self.stage.random));
+        if self.stage.random.once_in(3) {
+            socket = socket.with_handshake();
+        }
         let habit = if self.stage.random.once_in(8) {
             Habit::Slow
         } else {
@@ -405,7 +320,7 @@ impl World {
     fn moved(&self) -> usize {
         let sockets = self.stage.peers.iter().map(|peer| &peer.socket);
         sockets
-            .map(|socket| socket.given + socket.offered() + socket.taken + socket.read)
+            .map(|socket| socket.given + socket.offered() + socket.taken + socket.read + socket.handshake() as usize)
             .sum()
     }
 
@@ -439,17 +354,8 @@ impl World {
             drain();
         }
         self.settle();
-    }
-
-    /// Another thread has the relay drain, now or in the middle of a turn.
-    fn start_draining(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        if self.stage.random.once_in(3) {
-            shared.start_draining();
-        } else {
-            let looks = self.stage.random.below(40);
-            self.times.interrupt_after(looks, move || shared.start_draining());
-        }
+        let hear_of_it = self.workers.iter().all(|worker| worker.listener.is_closed());
+        assert!(hear_of_it, "a worker sleeps on through a drain");
     }
 
     /// All peers go, one way or another, and nothing may be left of them, nor of their messages.
