@@ -10,6 +10,8 @@ use crate::random::Random;
 
 /// Longest time between two looks at the clock within a turn.
 const LONGEST_DRIFT_MICROS: usize = 400;
+/// The same where time stands still: what passes within a turn, so that its time slices end, is taken back.
+const STILL_DRIFT: Duration = Duration::from_micros(20);
 
 /// What another thread does.
 type Act = Box<dyn FnOnce()>;
@@ -27,6 +29,7 @@ struct Inner {
     asleep: Cell<Duration>,
     /// How long things take within a turn; none while time stands still.
     drift: RefCell<Option<Random>>,
+    turn_began: Cell<Duration>,
     /// What another thread does after so many looks.
     other_thread: RefCell<Option<(usize, Act)>>,
 }
@@ -39,6 +42,7 @@ impl Times {
             looked_at: Cell::default(),
             asleep: Cell::default(),
             drift: RefCell::default(),
+            turn_began: Cell::default(),
             other_thread: RefCell::default(),
         }))
     }
@@ -57,6 +61,10 @@ impl Times {
 
     /// A turn is over, and began and ends with a whole millisecond, which is what mail's time counts in.
     pub(crate) fn end_turn(&self) {
+        if self.0.drift.borrow().is_none() {
+            self.0.since_start.set(self.0.turn_began.get());
+            return;
+        }
         let micros = self.since_start().as_micros();
         let millis = u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX);
         self.0.since_start.set(Duration::from_millis(millis));
@@ -66,8 +74,9 @@ impl Times {
         self.0.asleep.set(self.0.asleep.get() + time);
     }
 
-    /// From now on looks take time, as `drift` has it, or none.
-    pub(crate) fn set_drift(&self, drift: Option<Random>) {
+    /// A turn begins, in which looks take time as `drift` has it, or time stands still.
+    pub(crate) fn begin_turn(&self, drift: Option<Random>) {
+        self.0.turn_began.set(self.since_start());
         *self.0.drift.borrow_mut() = drift;
     }
 
@@ -96,9 +105,10 @@ impl Clock for Times {
     fn monotonic(&self) -> Instant {
         let now = self.now();
         self.0.looked_at.set(self.since_start());
-        if let Some(drift) = &mut *self.0.drift.borrow_mut() {
-            self.pass(Duration::from_micros(drift.below(LONGEST_DRIFT_MICROS) as u64));
-        }
+        self.pass(match &mut *self.0.drift.borrow_mut() {
+            Some(drift) => Duration::from_micros(drift.below(LONGEST_DRIFT_MICROS) as u64),
+            None => STILL_DRIFT,
+        });
         if let Some(act) = self.count_look() {
             act();
         }

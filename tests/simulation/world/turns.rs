@@ -63,7 +63,7 @@ impl World {
         }
         self.stage.trace.note("turn of worker", [index, 0, 0]);
         let drift = (!is_patient).then(|| Random::new(self.stage.random.next()));
-        self.times.set_drift(drift);
+        self.times.begin_turn(drift);
         self.stage.begin_turn();
         std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
         self.workers[index].take_turn(self.times.now(), |stage| {
