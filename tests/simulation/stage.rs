@@ -158,10 +158,12 @@ impl Io for Simulated {
                 });
             }
             if peer.socket.handshake() != Handshake::Done || peer.socket.is_drained() {
+                // As much as was asked for may have been all.
+                let drained = !peer.socket.has_finished() && !stage.random.once_in(3);
                 return Ok(Received::Input {
                     bytes: &[],
                     received: HANDSHAKE_BYTES,
-                    drained: !peer.socket.has_finished(),
+                    drained,
                 });
             }
             saw(Sight::RequestWithHandshake);

@@ -8,9 +8,7 @@ use npchat::server::worker::clock::Clock;
 
 use crate::random::Random;
 
-/// Longest time between two looks at the clock within a turn.
-const LONGEST_DRIFT_MICROS: usize = 400;
-/// The same where time stands still: what passes within a turn, so that its time slices end, is taken back.
+/// What passes between two looks at the clock within a turn, where time stands still: what passes within a turn, so that its time slices end, is taken back.
 const STILL_DRIFT: Duration = Duration::from_micros(20);
 
 /// What another thread does.
@@ -30,12 +28,15 @@ struct Inner {
     /// How long things take within a turn; none while time stands still.
     drift: RefCell<Option<Random>>,
     turn_began: Cell<Duration>,
+    /// Longest time between two looks within a turn, in microseconds.
+    longest_drift: usize,
     /// What another thread does after so many looks.
     other_thread: RefCell<Option<(usize, Act)>>,
 }
 
 impl Times {
-    pub(crate) fn new(start: Instant) -> Self {
+    /// A clock that such looks within a turn make go on by up to so many microseconds each.
+    pub(crate) fn new(start: Instant, longest_drift: usize) -> Self {
         Self(Rc::new(Inner {
             start,
             since_start: Cell::default(),
@@ -43,6 +44,7 @@ impl Times {
             asleep: Cell::default(),
             drift: RefCell::default(),
             turn_began: Cell::default(),
+            longest_drift,
             other_thread: RefCell::default(),
         }))
     }
@@ -106,7 +108,7 @@ impl Clock for Times {
         let now = self.now();
         self.0.looked_at.set(self.since_start());
         self.pass(match &mut *self.0.drift.borrow_mut() {
-            Some(drift) => Duration::from_micros(drift.below(LONGEST_DRIFT_MICROS) as u64),
+            Some(drift) => Duration::from_micros(drift.below(self.0.longest_drift) as u64),
             None => STILL_DRIFT,
         });
         if let Some(act) = self.count_look() {

@@ -65,6 +65,8 @@ pub(crate) struct World {
     intolerance: Option<Intolerance>,
     again_to_come: usize,
     is_crowded: bool,
+    /// Clients come by many at once.
+    is_storm: bool,
 }
 
 /// Runs a seed to its end, and returns what the workers have counted. Panics when the relay breaks a promise.
@@ -125,7 +127,9 @@ impl World {
         let makes_intolerant = random.once_in(2);
         let intolerance = makes_intolerant.then(|| Intolerance::any(terms.max_message_bytes, &mut random));
         let bells: Vec<_> = (0..random.within(1, 3)).map(|_| Bell::default()).collect();
-        let times = Times::new(start);
+        // Turns that are long for what they do have time for few of those that storm in.
+        let is_storm = random.once_in(12);
+        let times = Times::new(start, if is_storm { 5_000 } else { 400 });
         let has_few_places = random.once_in(6);
         let begun = Start {
             secret: [seed, !seed],
@@ -146,7 +150,11 @@ impl World {
             Worker::new(index, &shared, bell, signer, times.clone(), &lent, read_bytes)
         });
         let workers = workers.collect();
-        let peers_to_come = random.within(4, 16);
+        let peers_to_come = if is_storm {
+            random.within(24, 48)
+        } else {
+            random.within(4, 16)
+        };
         let mut model = Model::new(&config);
         model.has_few_places = has_few_places;
         Self {
@@ -161,6 +169,7 @@ impl World {
             again_to_come: 8,
             addresses: Vec::new(),
             is_crowded,
+            is_storm,
             config,
         }
     }
@@ -190,8 +199,11 @@ impl World {
             32 if self.is_crowded || (self.has_long_messages() && self.stage.random.once_in(3)) => self.flood(),
             33 if self.stage.random.once_in(2) => self.log_in_again(),
             _ if self.peers_to_come > 0 => {
-                self.peers_to_come -= 1;
-                self.add_any_peer();
+                let count = if self.is_storm { 12 } else { 1 };
+                for _ in 0..count.min(self.peers_to_come) {
+                    self.peers_to_come -= 1;
+                    self.add_any_peer();
+                }
             }
             _ => {}
         }
