@@ -177,9 +177,11 @@ impl World {
     fn step(&mut self) {
         match self.stage.random.below(34) {
             0..14 if !self.stage.peers.is_empty() => {
-                let peer = self.stage.random.below(self.stage.peers.len());
-                self.stage.trace.note("peer acts", [peer, 0, 0]);
-                self.stage.peers[peer].act(&mut self.stage.model, &mut self.stage.random);
+                for _ in 0..if self.is_storm { 16 } else { 1 } {
+                    let peer = self.stage.random.below(self.stage.peers.len());
+                    self.stage.trace.note("peer acts", [peer, 0, 0]);
+                    self.stage.peers[peer].act(&mut self.stage.model, &mut self.stage.random);
+                }
             }
             14..27 => {
                 let worker = self.random_worker();
