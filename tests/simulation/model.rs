@@ -201,6 +201,18 @@ impl Model {
         self.sessions.len() - 1
     }
 
+    /// A session is told that so many messages for it have expired: no more than have, and none of them twice.
+    pub(crate) fn note_lost(&mut self, session: usize, count: u64, now: Instant) {
+        let now = now + self.kept_from_running;
+        let identity = self.sessions[session].identity;
+        let expired = self.held(identity, |message| message.is_stored() && message.is_expired(now));
+        let line = &mut self.lines[identity];
+        line.reported_expired += count;
+        let is_possible = count > 0 && line.reported_expired <= expired.len() as u64;
+        assert!(is_possible, "{count} messages are reported as expired, of {expired:?}");
+        saw(Sight::ExpiredReported);
+    }
+
     /// A session was sent a frame of mail. Returns the message that it is.
     pub(crate) fn deliver(&mut self, session: usize, body: &[u8], now: Instant) -> usize {
         let now = now + self.kept_from_running;

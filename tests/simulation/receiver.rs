@@ -3,20 +3,20 @@
 //! It judges every frame when the server makes it, and answers what it has read.
 
 mod chatter;
+mod login;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::identity::{self, Challenge};
+use crate::identity::Challenge;
 use crate::intolerance::{End, Intolerance};
 use crate::ledger::Ledger;
 use crate::model::Model;
 use crate::pongs::{self, Answering};
 use crate::random::Random;
 use crate::sightings::{Sight, saw};
-use crate::wire::{Answer, BINARY, CLOSE, Frame, PING, PONG, TEXT, upgrade_request, write_frame};
+use crate::wire::{Answer, BINARY, CLOSE, Frame, PING, PONG, TEXT, write_frame};
 
-const CHALLENGE_REQUEST: &[u8] = br#"{"get":"challenge"}"#;
 const DONE: &[u8] = br#"{"message":"handshake done"}"#;
 /// The status of a Close that says that the relay stops (1012).
 const SERVICE_RESTART: [u8; 2] = 1012_u16.to_be_bytes();
@@ -29,6 +29,7 @@ const SERVICE_RESTART: [u8; 2] = 1012_u16.to_be_bytes();
 pub(crate) struct Receiver {
     identity: usize,
     manner: Manner,
+    is_npchat_2: bool,
     answering: Answering,
     /// It sends pongs that nobody asked for.
     forges: bool,
@@ -104,6 +105,7 @@ impl Receiver {
         Self {
             identity,
             manner,
+            is_npchat_2: false,
             answering: Answering::AtOnce,
             forges: false,
             intolerance: None,
@@ -137,6 +139,11 @@ impl Receiver {
             forges,
             ..self
         }
+    }
+
+    /// The same, but that it speaks npchat.2, if so.
+    pub(crate) fn speaking_npchat_2(self, is_npchat_2: bool) -> Self {
+        Self { is_npchat_2, ..self }
     }
 
     /// The same, but that there is mail at which it ends its session.
@@ -235,15 +242,6 @@ impl Receiver {
         }
     }
 
-    /// Begins with the upgrade request.
-    pub(crate) fn begin(&mut self, out: &mut Vec<u8>, random: &mut Random) {
-        self.phase = Phase::Upgrading;
-        out.extend_from_slice(&upgrade_request(&identity::all()[self.identity].id));
-        if self.manner == Manner::Hasty {
-            self.ask(out, random);
-        }
-    }
-
     /// Answers what ends in the first `read` bytes of all that the server made; `out` goes behind the first `before` bytes of
     /// all that it writes.
     pub(crate) fn react(&mut self, read: usize, before: usize, out: &mut Vec<u8>, random: &mut Random) {
@@ -253,6 +251,8 @@ impl Receiver {
             match said {
                 _ if self.misbehaves => {}
                 Said::Upgraded if self.manner == Manner::Hasty => {}
+                // The challenge comes without asking.
+                Said::Upgraded if self.is_npchat_2 => {}
                 Said::Upgraded => self.ask(out, random),
                 Said::Challenge(challenge) => self.solve(&challenge, out, random),
                 Said::Ping(payload) => self.answer(payload, before, out, random),
@@ -351,6 +351,7 @@ impl Receiver {
             let may_fail = answer.closes && (answer.status == 408 || (answer.status == 503 && may_be_refused));
             assert!(answer.status == 101 || may_fail, "{answer:?}");
             self.phase = if answer.closes { Phase::Over } else { Phase::Frames };
+            self.note_upgrade(&answer);
             self.unread.push_back((start + answer.length, Said::Upgraded));
             return Some(answer.length);
         }
@@ -393,11 +394,17 @@ impl Receiver {
                 !self.is_sound_session(),
                 "a sound session is told of an error: {frame:?}"
             );
+        } else if let Some(count) = login::lost_in(frame.payload) {
+            assert!(
+                self.is_npchat_2 && frame.opcode == TEXT,
+                "expired mail is reported in part 1"
+            );
+            model.note_lost(self.session.expect("it is reported after the login"), count, now);
         } else {
             let Some(session) = self.session else {
                 panic!("mail before the login: {frame:?}");
             };
-            let is_text = std::str::from_utf8(frame.payload).is_ok();
+            let is_text = !self.is_npchat_2 && std::str::from_utf8(frame.payload).is_ok();
             assert_eq!(frame.opcode == TEXT, is_text, "the wrong kind of frame");
             let message = model.deliver(session, frame.payload, now);
             self.ledger.note_sent(message, frame.payload.len(), now);
@@ -467,28 +474,6 @@ impl Receiver {
         }
         write_frame(out, PONG, payload, mask(random));
         self.ledger.note_pong(before + out.len(), payload);
-    }
-
-    fn ask(&mut self, out: &mut Vec<u8>, random: &mut Random) {
-        self.challenges_wanted += 1;
-        self.challenges_asked += 1;
-        write_frame(out, TEXT, CHALLENGE_REQUEST, mask(random));
-    }
-
-    fn solve(&mut self, challenge: &Challenge, out: &mut Vec<u8>, random: &mut Random) {
-        let everybody = identity::all();
-        let (own, other) = (
-            &everybody[self.identity],
-            &everybody[(self.identity + 1) % everybody.len()],
-        );
-        let solution = match self.manner {
-            Manner::Mute => return,
-            Manner::Plain | Manner::Hasty => own.solution(own, challenge),
-            Manner::WrongKey => other.solution(other, challenge),
-            Manner::WrongSolution => own.solution(other, challenge),
-        };
-        self.challenges_answered += 1;
-        write_frame(out, TEXT, solution.as_bytes(), mask(random));
     }
 }
 

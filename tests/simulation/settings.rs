@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use npchat::server::config::{Config, Timeouts};
-use npchat::server::limits::{DEADLINE_TICK_MILLIS, SEGMENT_MIN_BYTES, WINDOW_MAX_MESSAGES};
+use npchat::server::limits::{ACCEPT_PAUSE_MILLIS, DEADLINE_TICK_MILLIS, SEGMENT_MIN_BYTES, WINDOW_MAX_MESSAGES};
 
 use crate::random::Random;
 
@@ -14,6 +14,8 @@ pub(crate) const SETTLING_ROUNDS: usize = 5_000;
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(300);
 /// A ping follows a message within this time, unless an earlier one is under way.
 pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150 + 2 * DEADLINE_TICK_MILLIS);
+/// Accepting pauses for no longer than this.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(ACCEPT_PAUSE_MILLIS + 2 * DEADLINE_TICK_MILLIS);
 /// A worker that doesn't sleep takes a turn this often at least.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(DEADLINE_TICK_MILLIS);
 /// A deadline is reached so much later at most: with the next tick after it, after a turn, or with one more tick if input

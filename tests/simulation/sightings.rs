@@ -25,6 +25,12 @@ sights! {
     RequestWithHandshake,
     /// A client was refused because all places were taken.
     TurnedAway,
+    /// A login with npchat.2 was told of mail that had expired.
+    ExpiredReported,
+    /// A client waited for the end of a pause in accepting.
+    AcceptPaused,
+    /// A connection was dropped because the system watched no more of them.
+    Unwatched,
     /// The kernel had no room, because the client reads slowly or not at all.
     FullQueue,
     ClientResets,

@@ -8,6 +8,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The field `TTL`.
     pub(crate) ttl: Option<u64>,
+    /// The field `Sec-WebSocket-Protocol` names npchat.2.
+    pub(crate) is_npchat_2: bool,
     /// The connection ends after it.
     pub(crate) closes: bool,
     pub(crate) body: Vec<u8>,
@@ -41,6 +43,7 @@ impl Answer {
         let mut answer = Self {
             status: status.unwrap_or(0),
             ttl: None,
+            is_npchat_2: false,
             closes: false,
             body: Vec::new(),
             length: head_length,
@@ -52,6 +55,7 @@ impl Answer {
             assert!(!name.is_empty(), "no field: {line:?}");
             match name {
                 "Content-Length" => content_length = value.parse::<usize>().ok(),
+                "Sec-WebSocket-Protocol" => answer.is_npchat_2 = value == "npchat.2",
                 "TTL" => answer.ttl = value.parse().ok(),
                 "Connection" => answer.closes = value.ends_with("close"),
                 "Access-Control-Allow-Origin" => allows_all = value == "*",
@@ -117,11 +121,19 @@ pub(crate) fn write_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: u
     out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// The request for the WebSocket of an id.
-pub(crate) fn upgrade_request(id: &str) -> Vec<u8> {
+/// The host that requests name.
+pub(crate) const HOST: &str = "relay";
+
+/// The request for the WebSocket of an id, by npchat.2 or without a subprotocol.
+pub(crate) fn upgrade_request(id: &str, is_npchat_2: bool) -> Vec<u8> {
+    let subprotocol = if is_npchat_2 {
+        "Sec-WebSocket-Protocol: npchat.2\r\n"
+    } else {
+        ""
+    };
     format!(
-        "GET /{id} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        "GET /{id} HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\n{subprotocol}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     .into_bytes()
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use npchat::server::connection::visit::{IoContext, Scratch};
+use npchat::server::limits::ACCEPT_PAUSE_MILLIS;
 use npchat::server::relay::Relay;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::token::Token;
@@ -14,6 +15,7 @@ use npchat::server::worker::inbox::Wake;
 use npchat::server::worker::scheduler::{Host, Scheduler};
 use npchat::server::worker::shared::Shared;
 
+use crate::sightings::{Sight, saw};
 use crate::stage::{LentStage, Simulated, Stage};
 use crate::times::Times;
 
@@ -42,6 +44,9 @@ pub(crate) struct Listener {
     /// Clients that wait to be accepted.
     backlog: VecDeque<usize>,
     is_closed: bool,
+    paused_until: Option<Instant>,
+    /// The system may refuse to accept or to watch a connection.
+    pub(crate) has_faults: bool,
     /// Connections that ever were, with their clients.
     pub(crate) watched: Vec<(Token, usize)>,
 }
@@ -63,6 +68,8 @@ impl Worker {
                 stage: LentStage::clone(stage),
                 backlog: VecDeque::new(),
                 is_closed: false,
+                paused_until: None,
+                has_faults: false,
                 watched: Vec::new(),
             },
             bell,
@@ -116,7 +123,7 @@ impl Worker {
             watched.any(|(_, peer)| stage.peers[*peer].socket.has_edges())
         };
         let is_awake = self.next_turn(now) <= now || self.bell.0.load(Ordering::Relaxed);
-        !self.is_over() && (is_awake || !self.listener.backlog.is_empty() || has_events())
+        !self.is_over() && (is_awake || self.listener.is_pending() || has_events())
     }
 
     pub(crate) fn has_connections(&self) -> bool {
@@ -134,6 +141,14 @@ impl Listener {
         self.is_closed
     }
 
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    fn fails_once_in(&mut self, times: usize) -> bool {
+        self.has_faults && self.stage.borrow_mut().random.once_in(times)
+    }
+
     fn forget_gone(&mut self) {
         let stage = self.stage.borrow();
         self.watched.retain(|(_, peer)| !stage.peers[*peer].socket.is_gone);
@@ -143,31 +158,45 @@ impl Listener {
 impl Host for Listener {
     type Io = Simulated;
 
-    fn accept(&mut self, takes_tls: bool, _: Instant) -> Option<(Simulated, usize)> {
+    fn accept(&mut self, takes_tls: bool, now: Instant) -> Option<(Simulated, usize)> {
         assert!(takes_tls, "so few clients wait for no handshake");
+        if self.paused_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.paused_until = None;
+        if !self.backlog.is_empty() && self.fails_once_in(10) {
+            self.paused_until = Some(now + Duration::from_millis(ACCEPT_PAUSE_MILLIS));
+            return None;
+        }
         let peer = self.backlog.pop_front()?;
         Some((Simulated::new(peer, &self.stage), 0))
     }
 
     fn watch(&mut self, io: &mut Simulated, token: Token, _: Instant) -> bool {
+        if self.fails_once_in(10) {
+            saw(Sight::Unwatched);
+            return false;
+        }
         self.watched.push((token, io.peer));
         true
     }
 
     fn is_pending(&self) -> bool {
-        !self.backlog.is_empty()
+        self.paused_until.is_none() && !self.backlog.is_empty()
     }
 
     fn paused_until(&self) -> Option<Instant> {
-        None
+        self.paused_until
     }
 
     fn close_soon(&mut self) -> usize {
+        (self.paused_until, self.has_faults) = (None, false);
         self.backlog.len()
     }
 
     fn close(&mut self) {
         self.is_closed = true;
+        self.paused_until = None;
         let stage = &mut *self.stage.borrow_mut();
         for peer in self.backlog.drain(..) {
             stage.peers[peer].socket.is_gone = true;

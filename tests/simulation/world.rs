@@ -20,6 +20,7 @@ use npchat::server::refusal::Refusal;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Wish;
 use npchat::server::token::SessionAddress;
+use npchat::server::worker::scheduler::Host;
 use npchat::server::worker::shared::{Shared, Start};
 
 use crate::identity;
@@ -31,8 +32,8 @@ use crate::poster::{Poster, Terms};
 use crate::random::Random;
 use crate::receiver::{Manner, Receiver};
 use crate::settings::{
-    self, LONGEST_END, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_FOR_SUSPECT, PINGS_TO_CONFIRM_ALL, SETTLING_ROUNDS,
-    beginning, most_memory,
+    self, LONGEST_END, LONGEST_PAUSE, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_FOR_SUSPECT, PINGS_TO_CONFIRM_ALL,
+    SETTLING_ROUNDS, beginning, most_memory,
 };
 use crate::sightings::{Sight, saw};
 use crate::socket::Socket;
@@ -67,6 +68,8 @@ pub(crate) struct World {
     is_crowded: bool,
     /// Clients come by many at once.
     is_storm: bool,
+    /// The system now and then refuses to accept or to watch a connection.
+    has_accept_faults: bool,
 }
 
 /// Runs a seed to its end, and returns what the workers have counted. Panics when the relay breaks a promise.
@@ -131,6 +134,7 @@ impl World {
         let is_storm = random.once_in(12);
         let times = Times::new(start, if is_storm { 5_000 } else { 400 });
         let has_few_places = random.once_in(6);
+        let has_accept_faults = random.once_in(6);
         let begun = Start {
             secret: [seed, !seed],
             at: "1970-01-01T00:00:00Z",
@@ -170,6 +174,7 @@ impl World {
             addresses: Vec::new(),
             is_crowded,
             is_storm,
+            has_accept_faults,
             config,
         }
     }
@@ -272,7 +277,9 @@ impl World {
             let answering = Answering::any(&mut self.stage.random);
             let forges = self.stage.random.once_in(5);
             let intolerance = self.intolerance.filter(|_| !self.stage.random.once_in(4));
-            let receiver = Receiver::new(identity, manner).answering(answering, forges);
+            let receiver = Receiver::new(identity, manner)
+                .answering(answering, forges)
+                .speaking_npchat_2(self.stage.random.once_in(3));
             Role::Receiver(Box::new(receiver.unable_to_take(intolerance)))
         };
         self.add(Peer::new(socket, role, habit));
@@ -294,6 +301,7 @@ impl World {
     /// Everything goes on until nothing moves any more, then everybody must have what is theirs. Time stands still meanwhile,
     /// or passes until all who answer have confirmed what they have.
     fn settle(&mut self) {
+        self.end_pauses();
         let is_waiting = !self.stage.random.once_in(3);
         let mut waits = 0;
         let mut before = 0;
@@ -322,6 +330,18 @@ impl World {
             before = moved;
         }
         panic!("it never comes to rest");
+    }
+
+    /// Time passes until accepting, where it pauses, has gone on without any other reason for a turn.
+    fn end_pauses(&mut self) {
+        if self.workers.iter().any(|worker| worker.listener.is_paused()) {
+            saw(Sight::AcceptPaused);
+            let has_faults = std::mem::take(&mut self.has_accept_faults);
+            self.pass_for(LONGEST_PAUSE);
+            self.has_accept_faults = has_faults;
+            let is_paused = self.workers.iter().any(|worker| worker.listener.is_paused());
+            assert!(!is_paused, "a worker sleeps on beyond the pause of its accept");
+        }
     }
 
     fn check_settled(&self) {
@@ -390,6 +410,8 @@ impl World {
             }
             self.check_held();
         }
+        let is_waiting = self.workers.iter().any(|worker| worker.listener.is_pending());
+        assert!(!is_waiting, "a client waits for its accept for ever");
         let leaked = self.workers.iter().any(Worker::has_connections);
         assert!(!leaked, "a connection outlives its peer and its deadlines");
         self.expire_all();

@@ -11,6 +11,8 @@ pub(super) struct Line {
     pub(super) opened: u64,
     /// What was put last when a session last began so.
     pub(super) put_last: Vec<usize>,
+    /// So many messages have been reported as expired.
+    pub(super) reported_expired: u64,
     /// The one empty message, which nothing else could be told from.
     pub(super) empty: Option<usize>,
 }

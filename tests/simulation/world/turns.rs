@@ -66,6 +66,7 @@ impl World {
         self.times.begin_turn(drift);
         self.stage.begin_turn();
         std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
+        self.workers[index].listener.has_faults = self.has_accept_faults && !is_patient;
         self.workers[index].take_turn(self.times.now(), |stage| {
             is_patient || !stage.borrow_mut().random.once_in(4)
         });
