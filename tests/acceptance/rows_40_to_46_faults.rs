@@ -240,7 +240,11 @@ fn row_44_no_decision_depends_on_the_wall_clock() {
             continue;
         }
         for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            let is_look = line.contains("SystemTime::now");
+            // The workers' clock is the one way for the time of day to come to what they run.
+            if path == Path::new("server/worker/clock.rs") && line.trim() == "SystemTime::now()" {
+                continue;
+            }
+            let is_look = line.contains("SystemTime::now") || line.contains(".wall()");
             looks += usize::from(is_look);
             // The dates of a certificate are of that clock too, and the age of a ticket.
             let only_tells = [

@@ -16,6 +16,8 @@ pub(crate) const LONGEST_END: Duration = Duration::from_secs(300);
 pub(crate) const LONGEST_TO_PING: Duration = Duration::from_millis(150 + 2 * DEADLINE_TICK_MILLIS);
 /// Accepting pauses for no longer than this.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(ACCEPT_PAUSE_MILLIS + 2 * DEADLINE_TICK_MILLIS);
+/// So many turns in a row may move nothing, without a sleep between them.
+pub(crate) const SLEEPLESS_TURNS_MAX: usize = 50;
 /// A worker that doesn't sleep takes a turn this often at least.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(DEADLINE_TICK_MILLIS);
 /// A deadline is reached so much later at most: with the next tick after it, after a turn, or with one more tick if input

@@ -9,7 +9,7 @@ use npchat::server::worker::inbox::Notice;
 
 use super::World;
 use crate::random::Random;
-use crate::settings::LONGEST_TURN;
+use crate::settings::{LONGEST_TURN, SLEEPLESS_TURNS_MAX};
 use crate::sightings::{Sight, saw};
 use crate::worker::Worker;
 
@@ -21,8 +21,17 @@ impl World {
     /// Time passes, and each worker takes its turns when it wakes up, or often enough if it doesn't sleep.
     pub(super) fn pass_for(&mut self, time: Duration) {
         let end = self.times.now() + time;
+        let (mut sleepless, mut moved) = (0, self.moved());
         while self.times.now() < end {
             let now = self.times.now();
+            let is_awake = |worker: &Worker| !worker.is_over() && worker.next_turn(now) <= now;
+            let before = std::mem::replace(&mut moved, self.moved());
+            let is_for_nothing = before == moved && self.workers.iter().any(is_awake);
+            sleepless = if is_for_nothing { sleepless + 1 } else { 0 };
+            assert!(
+                sleepless < SLEEPLESS_TURNS_MAX,
+                "a worker takes one turn after the other for nothing"
+            );
             let next = |worker: &Worker| {
                 let at = worker.next_turn(now);
                 if at <= now { now + LONGEST_TURN } else { at }
