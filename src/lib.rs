@@ -19,7 +19,8 @@
 //!
 //! ```text
 //! socket → worker (one read into the worker's scratch) → transport → connection (which stage am I in?)
-//!   → http (head, body) → routes (what is asked for?) → relay → store → mailboxes (stored; live sessions' workers are told)
+//!   → http (head, body) → routes (what is asked for?) → relay → store
+//!   → mailboxes (stored; the workers of live sessions are notified)
 //!   → session (takes it from the mailbox, frames it) → outbound → one write → socket
 //! ```
 //!
@@ -95,25 +96,28 @@
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those neither [`server::worker::scheduler`] nor
-//!    [`server::transport::tls`]; [`server::log`] reads the time of its lines. All else takes
-//!    bytes and `now`, so that all of [`server::connection`], its visits included, can be driven without a socket, at any speed.
+//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those neither
+//!    [`server::worker::scheduler`] nor [`server::transport::tls`]; [`server::log`] reads the time of its lines. All
+//!    else takes bytes and `now`, so that all of [`server::connection`], its visits included, can be driven without a
+//!    socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
-//! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each behind its
-//!    own mutex, held for a map operation only. So the sender's answer is the truth without a round trip between workers.
-//! 4. A stage owns what it needs and nothing else. The upgrade consumes the HTTP stage, in place, in the same slot. An idle
-//!    connection owns no buffers: scratch belongs to the worker.
+//! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each
+//!    behind its own mutex, held for a map operation only. So the sender's answer is the truth without a round trip
+//!    between workers.
+//! 4. A stage owns what it needs and nothing else. The upgrade consumes the HTTP stage, in place, in the same slot. An
+//!    idle connection owns no buffers: scratch belongs to the worker.
 //! 5. Every queue has a cap. The message that doesn't fit gets an honest refusal, nothing stored is evicted. A
 //!    line of the log that doesn't fit is dropped and counted: nothing waits for stderr.
-//! 6. Everything that may take long has a budget for one turn; what is left over goes on a list for the next turn, because
-//!    edge-triggered readiness comes once.
-//!    Who is in is served before newcomers, those who haven't been answered or logged in yet: a storm waits for itself.
+//! 6. Everything that may take long has a budget for one turn; what is left over goes on a list for the next turn,
+//!    because edge-triggered readiness comes once. Who is in is served before newcomers, those who haven't been
+//!    answered or logged in yet: a storm waits for itself.
 //! 7. A token is an index and a generation, so that news for a connection that is gone is seen as such.
 //! 8. Errors name whose fault it is: one closed enum of [`protocol::error::Refusal`]s, one of
 //!    [`protocol::error::CloseReason`]s, a counter each.
-//! 9. [`protocol`] names nothing of [`server`]. [`server::http`] and [`server::websocket`] name nothing of npchat, but for the
-//!    grammar of an authority and the pace of a transfer. No two files name each other, nor is there a longer circle.
+//! 9. [`protocol`] names nothing of [`server`]. [`server::http`] and [`server::websocket`] name nothing of npchat, but
+//!    for the grammar of an authority and the pace of a transfer. No two files name each other, nor is there a longer
+//!    circle.
 //!
 //! `.ci/run` reads the sources for the first and the last of them.
 //!

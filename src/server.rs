@@ -283,8 +283,8 @@ impl Drop for Server {
     }
 }
 
-/// Stops all workers when one fails or panics: the others would go on without its listeners and its share of the expiry,
-/// and nobody would know.
+/// Stops all workers when one fails or panics: the others would go on without its listeners and its share of the
+/// expiry, and nobody would know.
 struct Alarm(Arc<Shared>);
 
 impl Alarm {

@@ -13,11 +13,13 @@ const CURL: &str = "Host: relay.example\r\nUser-Agent: curl/8.14.1\r\nAccept: */
     Content-Type: application/x-www-form-urlencoded\r\n";
 const BROWSER: &str = "Host: relay.example\r\nConnection: keep-alive\r\nContent-Length: 480\r\n\
     sec-ch-ua-platform: \"Linux\"\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/142.0.0.0 Safari/537.36\r\n\
     sec-ch-ua: \"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\", \"Not_A Brand\";v=\"99\"\r\n\
     Content-Type: text/plain;charset=UTF-8\r\nsec-ch-ua-mobile: ?0\r\nAccept: */*\r\n\
     Origin: https://chat.example\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n\
-    Referer: https://chat.example/\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: de-DE,de;q=0.9,en;q=0.8\r\n";
+    Referer: https://chat.example/\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: de-DE,de;q=0.9,en;q=0.8\r\n";
 
 pub(crate) fn benches(criterion: &mut Criterion<CpuTime>) {
     let mut group = criterion.benchmark_group("request head");

@@ -85,7 +85,8 @@ refusals! {
     /// `Content-Length` is not a number, or none that 64 bits hold (RFC 9112 §6.3).
     BadLength: 400, "bad_length", "Content-Length is not a number of bytes below 2^64.";
     /// A chunk header, chunk end or trailer is malformed (RFC 9112 §7.1).
-    BadChunk: 400, "bad_chunk", "The chunked body is malformed, or has over 256 bytes of extensions or 1024 of trailers.";
+    BadChunk: 400, "bad_chunk",
+        "The chunked body is malformed, or has over 256 bytes of extensions or 1024 of trailers.";
     /// The path isn't an id in its canonical spelling.
     BadId: 400, "bad_id", "The path is not an id: 43 characters of canonical base64url.";
     /// The `TTL` field isn't a number of seconds (RFC 8030 §5.2).

@@ -46,9 +46,9 @@ impl Identity {
     /// host.
     pub(crate) fn solution(&self, signer: &Self, host: Option<&str>, Challenge { txt, sig }: &Challenge) -> String {
         let bound = host.map(|host| format!("npchat/2 login\0{host}\0"));
-        let mut signed = bound.unwrap_or_default().into_bytes();
-        signed.extend(URL_SAFE_NO_PAD.decode(txt).expect("txt is base64url"));
-        let signature: Signature = signer.key.sign(&signed);
+        let mut text = bound.unwrap_or_default().into_bytes();
+        text.extend(URL_SAFE_NO_PAD.decode(txt).expect("txt is base64url"));
+        let signature: Signature = signer.key.sign(&text);
         let solution = URL_SAFE_NO_PAD.encode(signature.to_bytes());
         let public_key = &self.public_key;
         format!(r#"{{"publicKey":"{public_key}","challenge":{{"txt":"{txt}","sig":"{sig}"}},"solution":"{solution}"}}"#)

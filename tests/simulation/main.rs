@@ -1,7 +1,8 @@
-//! A seeded simulator of the relay without sockets and clocks: workers, peers and faults in any order, judged by a model.
+//! A seeded simulator of the relay without sockets and clocks: workers, peers and faults in any order, judged by a
+//! model.
 //!
-//! `SIMULATION_SEEDS=200000` runs more seeds than usual, `SIMULATION_SEED=7` only that one. A run is the same for a seed
-//! on every machine; what is random in a challenge has no influence on its course.
+//! `SIMULATION_SEEDS=200000` runs more seeds than usual, `SIMULATION_SEED=7` only that one. A run is the same for a
+//! seed on every machine; what is random in a challenge has no influence on its course.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "these fail a run")]
 

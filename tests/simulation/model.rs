@@ -2,8 +2,9 @@
 //!
 //! It is given the time as connections see it. Mail is older than that by all that the relay was kept from running.
 //!
-//! A message is *confirmed* once the server has read the pong of a ping that followed it in the stream, on a session that was
-//! not over. Which pong that is, and when it has been read, is the ledger's to say; here is what follows from it.
+//! A message is *confirmed* once the server has read the pong of a ping that followed it in the stream, on a session
+//! that was not over. Which pong that is, and when it has been read, is the ledger's to say; here is what follows from
+//! it.
 
 mod records;
 mod suspects;
@@ -267,8 +268,8 @@ impl Model {
         }
     }
 
-    /// Whether the session may have been closed for being behind: another one has been given more than a window of what came
-    /// for both. It may have confirmed some of that when it was too late.
+    /// Whether the session may have been closed for being behind: another one has been given more than a window of what
+    /// came for both. It may have confirmed some of that when it was too late.
     pub(crate) fn may_have_been_behind(&self, session: usize) -> bool {
         let this = &self.sessions[session];
         let others = self.sessions.iter().enumerate();

@@ -242,8 +242,8 @@ impl Receiver {
         }
     }
 
-    /// Answers what ends in the first `read` bytes of all that the server made; `out` goes behind the first `before` bytes of
-    /// all that it writes.
+    /// Answers what ends in the first `read` bytes of all that the server made; `out` goes behind the first `before`
+    /// bytes of all that it writes.
     pub(crate) fn react(&mut self, read: usize, before: usize, out: &mut Vec<u8>, random: &mut Random) {
         while self.unread.front().is_some_and(|(end, _)| *end <= read)
             && let Some((_, said)) = self.unread.pop_front()

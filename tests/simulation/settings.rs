@@ -20,8 +20,8 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(ACCEPT_PAUSE_MI
 pub(crate) const SLEEPLESS_TURNS_MAX: usize = 50;
 /// A worker that doesn't sleep takes a turn this often at least.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(DEADLINE_TICK_MILLIS);
-/// A deadline is reached so much later at most: with the next tick after it, after a turn, or with one more tick if input
-/// had to be read first.
+/// A deadline is reached so much later at most: with the next tick after it, after a turn, or with one more tick if
+/// input had to be read first.
 pub(crate) const DEADLINE_LATENESS: Duration = Duration::from_millis(4 * DEADLINE_TICK_MILLIS);
 /// In so many times of [`LONGEST_TO_PING`] everything that was sent is confirmed by those who answer, but for what
 /// sessions have ended with.

@@ -84,7 +84,8 @@ impl Socket {
         }
     }
 
-    /// The client writes; how much of it went. Its part of a handshake goes first, and its last flight with what follows.
+    /// The client writes; how much of it went. Its part of a handshake goes first, and its last flight with what
+    /// follows.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
         if self.was_reset || self.up_ended || self.is_gone || !self.shake() {
             return 0;

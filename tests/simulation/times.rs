@@ -8,7 +8,8 @@ use npchat::server::worker::clock::Clock;
 
 use crate::random::Random;
 
-/// What passes between two looks at the clock within a turn, where time stands still: what passes within a turn, so that its time slices end, is taken back.
+/// What passes between two looks at the clock within a turn, where time stands still: what passes within a turn, so
+/// that its time slices end, is taken back.
 const STILL_DRIFT: Duration = Duration::from_micros(20);
 
 /// What another thread does.

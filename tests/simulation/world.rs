@@ -298,8 +298,8 @@ impl World {
         }
     }
 
-    /// Everything goes on until nothing moves any more, then everybody must have what is theirs. Time stands still meanwhile,
-    /// or passes until all who answer have confirmed what they have.
+    /// Everything goes on until nothing moves any more, then everybody must have what is theirs. Time stands still
+    /// meanwhile, or passes until all who answer have confirmed what they have.
     fn settle(&mut self) {
         self.end_pauses();
         let is_waiting = !self.stage.random.once_in(3);

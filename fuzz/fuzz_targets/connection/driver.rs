@@ -41,7 +41,8 @@ const ADDRESS: SessionAddress = SessionAddress {
 /// What a solution of npchat.2 is over before the challenge's text, at the host of [`upgrade_request`].
 const BOUND_TO_HOST: &[u8] = b"npchat/2 login\0a\0";
 const MESSAGE_MAX_BYTES: u32 = 20_000;
-/// Twice the mark at which output pauses: what comes in one turn is added to what waits, and a message may pass the mark.
+/// Twice the mark at which output pauses: what comes in one turn is added to what waits, and a message may pass the
+/// mark.
 const UNSENT_MAX_BYTES: usize = 2 * OUTBOUND_HIGH_WATER_BYTES + MESSAGE_MAX_BYTES as usize + HEAD_MAX_BYTES;
 /// Turns in which a kernel that may stall is waited for.
 const PATIENCE_TURNS: usize = 16;
