@@ -60,7 +60,7 @@
 //! | [`server::worker`] | one mio loop on one core: poll, accept, sleep. The only caller of `poll` |
 //! | [`server::worker::scheduler`] | which connections are visited in a turn, in which order, and how many of them or for how long; without socket and clock of its own |
 //! | `worker/shared`, `worker/inbox` | what workers share; what they notify each other of |
-//! | `worker/clock`, `worker/entrance` | the time of a turn; where connections come in |
+//! | `worker/clock`, `worker/acceptor` | the time of a turn; where connections come in |
 //! | `worker/slots`, `worker/slot` | a slab with generations; one connection with its socket, and its visit |
 //! | `worker/queues`, `worker/scheduler/order` | connections that wait for a turn, one queue for each class; which are served, and in which order |
 //! | `worker/scheduler/deadlines`, `worker/expiry` | deadlines of connections; a worker's share in freeing what has expired |

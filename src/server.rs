@@ -127,8 +127,8 @@ use crate::server::relay::Relay;
 use crate::server::service::Service;
 use crate::server::signer::ChallengeSigner;
 use crate::server::system::FileLimit;
-use crate::server::transport::tls::Acceptor;
-use crate::server::worker::{Door, Shared, Worker, reserved_files};
+use crate::server::transport::tls::TlsAcceptor;
+use crate::server::worker::{Listener, Shared, Worker, reserved_files};
 
 /// A running server. Dropping it stops it at once.
 #[derive(Debug)]
@@ -175,9 +175,9 @@ impl Server {
             .iter()
             .map(|one| format!("{}://{}", one.scheme, one.address))
             .collect();
-        let doors = listeners::share_out(bound, config.workers, acceptor.as_ref());
-        for (index, (poll, doors)) in (0..).zip(polls.into_iter().zip(doors)) {
-            server.start_worker::<S>(index, poll, doors, config.fresh_key)?;
+        let listeners = listeners::share_out(bound, config.workers, acceptor.as_ref());
+        for (index, (poll, listeners)) in (0..).zip(polls.into_iter().zip(listeners)) {
+            server.start_worker::<S>(index, poll, listeners, config.fresh_key)?;
         }
         tracing::info!(
             "listening on {}, {} workers, up to {} connections, {} for mail",
@@ -244,14 +244,14 @@ impl Server {
         &mut self,
         index: u32,
         poll: Poll,
-        doors: Vec<Door>,
+        listeners: Vec<Listener>,
         fresh_key: u32,
     ) -> Result<(), StartError> {
         let signer = ChallengeSigner::new(fresh_key)
             .map_err(|error| StartError::System("make a signing key", io::Error::other(error)))?;
         let alarm = Alarm(Arc::clone(&self.shared));
         let shared = Arc::clone(&self.shared);
-        let worker = Worker::<S>::new(index, shared, poll, doors, signer)
+        let worker = Worker::<S>::new(index, shared, poll, listeners, signer)
             .map_err(|error| StartError::System("watch the listeners", error))?;
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
@@ -321,14 +321,14 @@ fn load(files: &CertificateFiles) -> Result<Loaded, StartError> {
 }
 
 /// What TLS takes, if there is a certificate.
-fn secure(config: &Config) -> Result<Option<(Acceptor, Renewal)>, StartError> {
+fn secure(config: &Config) -> Result<Option<(TlsAcceptor, Renewal)>, StartError> {
     let Some(files) = &config.certificate else {
         return Ok(None);
     };
     let stamps = renewal::stamps(files);
     let Loaded { certified, validity } = load(files)?;
     let current = Arc::new(CurrentCertificate::new(certified));
-    let acceptor = Acceptor::new(Arc::<CurrentCertificate>::clone(&current), SystemTime::now)
+    let acceptor = TlsAcceptor::new(Arc::<CurrentCertificate>::clone(&current), SystemTime::now)
         .map_err(|error| StartError::System("set up TLS", io::Error::other(error)))?;
     let renewal = Renewal::start(files.clone(), stamps, current, validity)
         .map_err(|error| StartError::System("start a thread", error))?;

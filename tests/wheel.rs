@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use npchat::server::timer_wheel::{Node, Nodes, Step, Wheel};
+use npchat::server::timer_wheel::{Node, Nodes, Wheel, WheelStep};
 
 const ENTRIES: u32 = 48;
 
@@ -90,13 +90,13 @@ impl Pair {
     fn step(&mut self, budget: usize) -> bool {
         for _ in 0..budget {
             match self.wheel.pop_expired(&mut self.slots, self.now) {
-                Step::Expired(index) => {
+                WheelStep::Expired(index) => {
                     let tick = self.slots.node(index).tick();
                     assert!(tick <= self.now, "early");
                     assert!(self.model.remove(&(tick, index)), "not there, or twice");
                 }
-                Step::Cascaded => {}
-                Step::Idle => return true,
+                WheelStep::Cascaded => {}
+                WheelStep::Idle => return true,
             }
         }
         false

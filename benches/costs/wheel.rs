@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
-use npchat::server::timer_wheel::{Node, Nodes, Step, Wheel};
+use npchat::server::timer_wheel::{Node, Nodes, Wheel, WheelStep};
 
 use crate::clock::{CpuTime, cpu_time};
 use crate::random::Random;
@@ -123,9 +123,9 @@ impl Pending {
         let begun = cpu_time();
         while self.picked.len() < batch as usize {
             match self.wheel.pop_expired(&mut self.nodes, u32::MAX) {
-                Step::Expired(index) => self.picked.push(index),
-                Step::Cascaded => {}
-                Step::Idle => panic!("entries wait"),
+                WheelStep::Expired(index) => self.picked.push(index),
+                WheelStep::Cascaded => {}
+                WheelStep::Idle => panic!("entries wait"),
             }
         }
         let spent = cpu_time().saturating_sub(begun);

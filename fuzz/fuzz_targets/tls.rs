@@ -19,7 +19,7 @@ use npchat::server::config::CertificateFiles;
 use npchat::server::limits::{
     TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES, TLS_SEALED_MAX_BYTES,
 };
-use npchat::server::transport::tls::{Acceptor, Tls};
+use npchat::server::transport::tls::{TlsAcceptor, Tls};
 use npchat_fuzz::Cuts;
 
 #[derive(Debug, Arbitrary)]
@@ -58,13 +58,13 @@ const OPS_MAX: usize = 64;
 /// Records that are begun before the cap, and a few words of the handshake.
 const UNSENT_MAX_BYTES: usize = TLS_SEALED_MAX_BYTES + TLS_RECORD_BYTES + TLS_RECORD_OVERHEAD_BYTES + 16 * 1024;
 
-static ACCEPTOR: LazyLock<Acceptor> = LazyLock::new(|| {
+static ACCEPTOR: LazyLock<TlsAcceptor> = LazyLock::new(|| {
     let files = CertificateFiles {
         certificate: format!("{FIXTURES}/localhost.cert.pem").into(),
         private_key: format!("{FIXTURES}/localhost.key.pem").into(),
     };
     let certified = load(&files, SystemTime::now()).unwrap().certified;
-    Acceptor::new(Arc::new(CurrentCertificate::new(certified)), SystemTime::now).unwrap()
+    TlsAcceptor::new(Arc::new(CurrentCertificate::new(certified)), SystemTime::now).unwrap()
 });
 
 static CLIENTS: LazyLock<[Arc<ClientConfig>; 2]> = LazyLock::new(|| {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-use npchat::server::timer_wheel::{Node, Nodes, Step, Wheel};
+use npchat::server::timer_wheel::{Node, Nodes, WheelStep, Wheel};
 
 /// An entry's index is a byte.
 const ENTRIES: usize = 256;
@@ -172,14 +172,14 @@ impl Pair {
     /// Takes one step; whether there was one to take.
     fn step(&mut self) -> bool {
         match self.wheel.pop_expired(&mut self.slots, self.now) {
-            Step::Expired(index) => {
+            WheelStep::Expired(index) => {
                 let tick = self.slots.node(index).tick();
                 assert!(tick <= self.now, "early");
                 assert!(self.remove(tick, index), "not there, or twice");
                 assert!(!self.slots.node(index).is_linked());
             }
-            Step::Cascaded => {}
-            Step::Idle => return false,
+            WheelStep::Cascaded => {}
+            WheelStep::Idle => return false,
         }
         true
     }

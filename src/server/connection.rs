@@ -30,7 +30,7 @@ use crate::server::service::{Conversation, Service};
 /// Calling contract, which [`visit::Wired`] keeps:
 /// 1. One of [`Connection::receive`], [`Connection::end_input`], [`Connection::resume`], [`Connection::note_mail`],
 ///    [`Connection::drain`], [`Connection::reach_deadline`] is called with a [`Context`] whose `out` is empty, or
-///    [`Connection::break_off`]. Before all of them [`Connection::turn_away`] may be called once. Before
+///    [`Connection::abort`]. Before all of them [`Connection::turn_away`] may be called once. Before
 ///    [`Connection::reach_deadline`], input that is there has been given and output sent as far as it goes, so that
 ///    nothing ends for what waits in the kernel.
 /// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
@@ -108,7 +108,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Nothing that the peer sends can be understood any more, and nothing more can be said to it.
-    pub fn break_off(&mut self, reason: CloseReason) {
+    pub fn abort(&mut self, reason: CloseReason) {
         self.outbound = Outbound::default();
         self.stage = Stage::Closing(Closing::after_output(reason));
         self.forget_input();
@@ -163,7 +163,7 @@ impl<S: Service> Connection<S> {
 
     /// Whether it hasn't had a request answered yet, or since its upgrade hasn't logged in yet.
     #[must_use]
-    pub fn is_newcomer(&self) -> bool {
+    pub fn is_new(&self) -> bool {
         match &self.stage {
             Stage::Http(requests) => !requests.has_answered(),
             Stage::WebSocket(upgraded) => !upgraded.conversation.is_logged_in(),
@@ -268,7 +268,7 @@ impl<S: Service> Connection<S> {
     /// Ends the connection at once, for the memory that its unsent output takes. Its client takes nothing, not even a
     /// farewell.
     pub fn evict(&mut self) {
-        self.break_off(CloseReason::ConnectionMemory);
+        self.abort(CloseReason::ConnectionMemory);
         self.stage = Stage::Closing(Closing::over(CloseReason::ConnectionMemory));
     }
 

@@ -20,29 +20,29 @@ pub const POLLS_PER_TURN: usize = 32;
 pub const REQUESTS_PER_VISIT: usize = 64;
 /// Requests that all connections with news may have answered in one turn, when they are many, but for
 /// [`REQUESTS_PER_VISIT_MIN`] of each.
-pub const REQUESTS_FOR_ALL_NEWS: usize = 1024;
+pub const REQUESTS_FOR_ALL_READY: usize = 1024;
 /// Requests that each connection with news may have answered in one visit, however many have news.
 pub const REQUESTS_PER_VISIT_MIN: usize = 4;
 /// WebSocket frames count as this part of a request.
 pub const FRAMES_PER_REQUEST: usize = 4;
 /// Connections whose budget left something over that a worker serves in one turn: they wait for nothing but their turn,
 /// so those with news go between.
-pub const LEFT_OVER_VISITS_PER_TURN: usize = 16;
+pub const RESUMED_VISITS_PER_TURN: usize = 16;
 /// Input that such connections are read in one turn, give or take one read.
-pub const LEFT_OVER_BYTES_PER_TURN: usize = 128 * 1024;
+pub const RESUMED_BYTES_PER_TURN: usize = 128 * 1024;
 /// Input of connections that linger, which is read in one turn only to be thrown away, give or take one read.
 pub const LINGERING_BYTES_PER_TURN: usize = 128 * 1024;
 /// Sessions with new mail that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
 /// Least time that newcomers have in a turn if they want it, and their TLS handshakes once more. It is as much as the
-/// turn has taken so far, within this and [`NEWCOMERS_MAX_MICROS`].
-pub const NEWCOMERS_MIN_MICROS: u64 = 500;
+/// turn has taken so far, within this and [`NEW_CONNECTIONS_MAX_MICROS`].
+pub const NEW_CONNECTIONS_MIN_MICROS: u64 = 500;
 /// Longest time that newcomers have in a turn, and their TLS handshakes once more. What begins in time may end later:
 /// one step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
-pub const NEWCOMERS_MAX_MICROS: u64 = 4000;
+pub const NEW_CONNECTIONS_MAX_MICROS: u64 = 4000;
 /// Newcomers that wait for a visit or a step of a login, past which no more are accepted but one a turn: they wait in
 /// the kernel, and not for their deadlines.
-pub const NEWCOMERS_WAITING_MAX: usize = 1024;
+pub const NEW_CONNECTIONS_WAITING_MAX: usize = 1024;
 /// Steps of a login, each a signature made or verified, that those who are in may take in one turn while nobody waits
 /// for one.
 pub const LOGIN_STEPS_PER_TURN: usize = 4;
@@ -269,9 +269,9 @@ const _: () = {
     assert!(5 + TLS_RECORD_BYTES + 2048 <= TLS_PARTIAL_MAX_BYTES);
     assert!(EXPIRIES_PER_LOCK <= EXPIRIES_PER_TURN);
     // The last poll of a turn may bring as many again.
-    assert!(REQUESTS_PER_VISIT_MIN * 2 * EVENTS_PER_POLL <= REQUESTS_FOR_ALL_NEWS);
-    assert!(NEWCOMERS_MIN_MICROS <= NEWCOMERS_MAX_MICROS);
-    assert!(READ_SCRATCH_BYTES <= LEFT_OVER_BYTES_PER_TURN);
+    assert!(REQUESTS_PER_VISIT_MIN * 2 * EVENTS_PER_POLL <= REQUESTS_FOR_ALL_READY);
+    assert!(NEW_CONNECTIONS_MIN_MICROS <= NEW_CONNECTIONS_MAX_MICROS);
+    assert!(READ_SCRATCH_BYTES <= RESUMED_BYTES_PER_TURN);
     assert!((TURNED_AWAY_MAX as u64) + FILES_PER_PROCESS + FILES_PER_WORKER < RESERVED_FILES);
     assert!(HANDSHAKE_MAX_BYTES < OUTBOUND_HIGH_WATER_BYTES);
     assert!(SHARDS_MAX.is_power_of_two());

@@ -13,8 +13,8 @@ use crate::server::limits::{
     LISTEN_BACKLOG, TCP_KEEPALIVE_IDLE_SECONDS, TCP_KEEPALIVE_INTERVAL_SECONDS, TCP_KEEPALIVE_PROBES,
     TCP_NOTSENT_LOWAT_BYTES, TCP_USER_TIMEOUT_SECONDS,
 };
-use crate::server::transport::tls::Acceptor;
-use crate::server::worker::Door;
+use crate::server::transport::tls::TlsAcceptor;
+use crate::server::worker::Listener;
 
 /// What was bound: one address, with a listener for each worker.
 #[derive(Debug)]
@@ -109,13 +109,13 @@ fn bind_named(name: &str, port: u16, scheme: Scheme, workers: usize) -> Result<V
     }
 }
 
-/// Shares out what was bound: the doors of each worker.
-pub(super) fn share_out(bound: Vec<Bound>, workers: usize, acceptor: Option<&Acceptor>) -> Vec<Vec<Door>> {
-    let mut shares: Vec<Vec<Door>> = (0..workers).map(|_| Vec::new()).collect();
+/// Shares out what was bound: the listeners of each worker.
+pub(super) fn share_out(bound: Vec<Bound>, workers: usize, acceptor: Option<&TlsAcceptor>) -> Vec<Vec<Listener>> {
+    let mut shares: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     for one in bound {
-        for (listener, share) in one.listeners.into_iter().zip(&mut shares) {
+        for (socket, share) in one.listeners.into_iter().zip(&mut shares) {
             let acceptor = acceptor.filter(|_| one.scheme == Scheme::Https).cloned();
-            share.push(Door { listener, acceptor });
+            share.push(Listener { socket, acceptor });
         }
     }
     shares

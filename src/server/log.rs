@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 
-use self::queue::{Queue, formatted};
+use self::queue::{LineQueue, formatted};
 use crate::server::limits::{LOG_FLUSH_MILLIS, LOG_LINE_MAX_BYTES, LOG_REPEAT_SECONDS};
 
 /// The queue of this process, once [`start`] has made it.
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+static QUEUE: OnceLock<LineQueue> = OnceLock::new();
 
 /// Panics by their place, so that one that clients can cause leaves room for another.
 static PANICS: [LineLimit; 16] = [const { LineLimit::new() }; 16];
@@ -30,7 +30,7 @@ static PANICS: [LineLimit; 16] = [const { LineLimit::new() }; 16];
 /// # Errors
 /// No thread can be started.
 pub fn start(level: LevelFilter) -> io::Result<FlushGuard> {
-    if QUEUE.set(Queue::new()).is_err() {
+    if QUEUE.set(LineQueue::new()).is_err() {
         return Ok(FlushGuard(()));
     }
     let queue = QUEUE.get().ok_or(ErrorKind::Other)?;
@@ -87,7 +87,7 @@ pub fn flush_within(patience: Duration) {
 
 /// Logs the place of a panic only: its message may quote what a client sent. Nothing here panics or waits, because a
 /// panic while another one is handled ends the process.
-fn log_panic(queue: &Queue, panic: &PanicHookInfo<'_>) {
+fn log_panic(queue: &LineQueue, panic: &PanicHookInfo<'_>) {
     let Some(place) = panic.location() else { return };
     let limit = &PANICS[place.line() as usize % PANICS.len()];
     if let Some(suppressed) = limit.admit(Instant::now()) {
@@ -100,7 +100,7 @@ fn log_panic(queue: &Queue, panic: &PanicHookInfo<'_>) {
 }
 
 /// What the subscriber writes to, one whole line at a time.
-struct Lines(&'static Queue);
+struct Lines(&'static LineQueue);
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

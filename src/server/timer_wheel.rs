@@ -79,7 +79,7 @@ pub trait Nodes {
 /// What one step of a wheel came to. Each costs about the same, so a budget counts steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Step {
+pub enum WheelStep {
     /// This entry has expired and is in the wheel no more.
     Expired(u32),
     /// One entry, not known to be due, came down a level: go on.
@@ -194,21 +194,21 @@ impl Wheel {
     /// Takes one step towards `now_tick`, which expires at most one entry.
     ///
     /// Entries with an earlier tick expire first, those with the same tick in no promised order. Called until it is
-    /// [`Step::Idle`], it has expired exactly the entries whose tick is at most `now_tick`.
-    pub fn pop_expired(&mut self, nodes: &mut impl Nodes, now_tick: u32) -> Step {
+    /// [`WheelStep::Idle`], it has expired exactly the entries whose tick is at most `now_tick`.
+    pub fn pop_expired(&mut self, nodes: &mut impl Nodes, now_tick: u32) -> WheelStep {
         let Some(Due { start, list }) = self.earliest().filter(|due| due.start <= now_tick) else {
             self.elapsed = self.elapsed.max(now_tick);
-            return Step::Idle;
+            return WheelStep::Idle;
         };
         self.elapsed = self.elapsed.max(start);
         let index = self.heads[list.number()];
         if list.level() == 0 {
             self.cancel(nodes, index);
-            return Step::Expired(index);
+            return WheelStep::Expired(index);
         }
         let tick = nodes.node(index).tick;
         self.insert(nodes, index, tick);
-        Step::Cascaded
+        WheelStep::Cascaded
     }
 
     /// Some of the entries that expire at the next steps towards `now_tick`, in that order, if any is known to be due.

@@ -15,7 +15,7 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use self::tls::{Acceptor, Tls, TlsError};
+use self::tls::{Tls, TlsAcceptor, TlsError};
 use crate::server::connection::visit::{Io, Received, Scratch, Sent};
 
 /// A connected socket, non-blocking.
@@ -35,11 +35,11 @@ enum Layer {
 #[derive(Debug)]
 struct Secured {
     tls: Tls,
-    phase: Phase,
+    phase: TlsPhase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum TlsPhase {
     /// Both sides may speak.
     Open,
     /// Nothing more can be understood or said, but for the alert that says so.
@@ -55,12 +55,12 @@ impl Transport {
     ///
     /// # Errors
     /// None with a configuration that rustls takes.
-    pub(crate) fn accepted(socket: TcpStream, acceptor: Option<&Acceptor>) -> Result<Self, TlsError> {
+    pub(crate) fn accepted(socket: TcpStream, acceptor: Option<&TlsAcceptor>) -> Result<Self, TlsError> {
         let layer = match acceptor {
             None => Layer::Plain,
             Some(acceptor) => Layer::Tls(Box::new(Secured {
                 tls: Tls::new(acceptor)?,
-                phase: Phase::Open,
+                phase: TlsPhase::Open,
             })),
         };
         Ok(Self { socket, layer })
@@ -77,7 +77,7 @@ impl Io for Transport {
     fn is_handshaking(&self) -> bool {
         match &self.layer {
             Layer::Plain => false,
-            Layer::Tls(secured) => secured.phase == Phase::Open && secured.tls.is_handshaking(),
+            Layer::Tls(secured) => secured.phase == TlsPhase::Open && secured.tls.is_handshaking(),
         }
     }
 
@@ -154,7 +154,7 @@ impl Io for Transport {
 
 impl Secured {
     fn receive<'s>(&mut self, socket: &TcpStream, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
-        if self.phase != Phase::Open {
+        if self.phase != TlsPhase::Open {
             return receive_as_is(socket, &mut scratch.received);
         }
         if self.tls.has_peer_ended() {
@@ -175,7 +175,7 @@ impl Secured {
             .receive(&mut scratch.received[..known + count], &mut scratch.plaintext)
         {
             tracing::debug!(%error, "a connection is given up");
-            self.phase = Phase::Broken;
+            self.phase = TlsPhase::Broken;
             return Ok(Received::Broken);
         }
         Ok(Received::Input {
@@ -189,7 +189,7 @@ impl Secured {
     fn send(&mut self, socket: &TcpStream, bytes: &[u8]) -> io::Result<Sent> {
         let mut count = 0;
         loop {
-            if self.phase == Phase::Open {
+            if self.phase == TlsPhase::Open {
                 self.tls.seal(&bytes[count..]).map_err(io::Error::other)?;
             }
             let unsent = self.tls.unsent();
@@ -203,19 +203,19 @@ impl Secured {
                 return Ok(Sent { count, blocked: true });
             }
         }
-        if self.phase == Phase::Ending {
-            self.phase = Phase::Ended;
+        if self.phase == TlsPhase::Ending {
+            self.phase = TlsPhase::Ended;
             end(socket);
         }
         Ok(Sent { count, blocked: false })
     }
 
     fn end(&mut self, socket: &TcpStream) {
-        if self.phase == Phase::Open {
+        if self.phase == TlsPhase::Open {
             self.tls.end();
         }
-        if self.phase != Phase::Ended {
-            self.phase = Phase::Ending;
+        if self.phase != TlsPhase::Ended {
+            self.phase = TlsPhase::Ending;
             // A peer that is gone already has nothing left to be told.
             let _ = self.send(socket, &[]);
         }

@@ -2,8 +2,8 @@
 //!
 //! Which connections are visited in a turn, and when, is [`scheduler`]'s; what their bytes mean is theirs.
 
+mod acceptor;
 pub mod clock;
-mod entrance;
 mod expiry;
 mod holders;
 pub mod inbox;
@@ -20,9 +20,9 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Poll, Waker};
 
+use self::acceptor::Acceptor;
+pub(crate) use self::acceptor::Listener;
 use self::clock::System;
-pub(crate) use self::entrance::Door;
-use self::entrance::Entrance;
 use self::inbox::INBOX;
 use self::scheduler::Scheduler;
 pub(crate) use self::shared::{Shared, reserved_files};
@@ -36,7 +36,7 @@ use crate::server::transport::Transport;
 /// One worker, with everything that it alone owns.
 pub(crate) struct Worker<S: Service> {
     poll: Poll,
-    entrance: Entrance,
+    acceptor: Acceptor,
     scheduler: Scheduler<Transport, S, System, Waker>,
 }
 
@@ -49,11 +49,11 @@ impl<S: Service> Worker<S> {
         index: u32,
         shared: Arc<Shared>,
         poll: Poll,
-        doors: Vec<Door>,
+        listeners: Vec<Listener>,
         signer: ChallengeSigner,
     ) -> io::Result<Self> {
         Ok(Self {
-            entrance: Entrance::new(doors, poll.registry())?,
+            acceptor: Acceptor::new(listeners, poll.registry())?,
             scheduler: Scheduler::new(index, shared, signer, System, IoContext::default()),
             poll,
         })
@@ -66,11 +66,11 @@ impl<S: Service> Worker<S> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         while !self.scheduler.is_over() {
-            let timeout = self.scheduler.sleep(&self.entrance);
+            let timeout = self.scheduler.sleep(&self.acceptor);
             self.poll(&mut events, timeout)?;
-            self.scheduler.begin_turn(&mut self.entrance);
+            self.scheduler.begin_turn(&mut self.acceptor);
             self.take_events(&mut events)?;
-            self.scheduler.take_turn(&mut self.entrance);
+            self.scheduler.take_turn(&mut self.acceptor);
         }
         self.scheduler.end();
         Ok(())
@@ -107,7 +107,7 @@ impl<S: Service> Worker<S> {
 
     fn note_event(&mut self, event: &Event) {
         let word = event.token();
-        if word != INBOX && !self.entrance.note_event(word) {
+        if word != INBOX && !self.acceptor.note_event(word) {
             self.scheduler.note_edges(Token::from_word(word.0), edges_of(event));
         }
     }

@@ -251,7 +251,7 @@ fn row_44_no_decision_depends_on_the_wall_clock() {
                 "HttpDate::at(",
                 "format_rfc3339",
                 "certificate::load(",
-                "Acceptor::new(",
+                "TlsAcceptor::new(",
             ]
             .iter()
             .any(|one| line.contains(one));

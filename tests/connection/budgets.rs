@@ -82,18 +82,18 @@ fn a_flood_of_challenge_requests_takes_no_more_than_the_turn_has_left() {
 fn a_connection_is_a_newcomer_until_it_is_answered_and_from_its_upgrade_to_its_login() {
     let identity = Identity::generate();
     let mut sender = Endpoint::new();
-    assert!(sender.connection().is_newcomer());
+    assert!(sender.connection().is_new());
     let post = post_request(([127, 0, 0, 1], 80).into(), &format!("/{}", identity.id), "", "mail");
     let (part, rest) = post.split_at(post.len() - 1);
     sender.receive(part);
-    assert!(sender.connection().is_newcomer());
+    assert!(sender.connection().is_new());
     sender.receive(rest);
-    assert!(!sender.connection().is_newcomer());
+    assert!(!sender.connection().is_new());
     sender.upgrade(&identity);
-    assert!(sender.connection().is_newcomer());
+    assert!(sender.connection().is_new());
     let mut recipient = Endpoint::new();
     recipient.log_in(&identity);
-    assert!(!recipient.connection().is_newcomer());
+    assert!(!recipient.connection().is_new());
 }
 
 #[test]

@@ -249,7 +249,7 @@ impl Io for Simulated {
             stage.note_taken(self.peer);
         }
         let is_handshaking = stage.peers[self.peer].socket.handshake() != Handshake::Done;
-        let is_new = is_handshaking || connection.is_newcomer();
+        let is_new = is_handshaking || connection.is_new();
         let is_over = matches!(moment, Moment::Over(_));
         stage.note_visit(self.peer, is_new, !is_over && !is_new && !connection.is_lingering());
         let peer = &mut stage.peers[self.peer];

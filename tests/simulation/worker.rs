@@ -12,7 +12,7 @@ use npchat::server::relay::Relay;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::token::Token;
 use npchat::server::worker::inbox::Wake;
-use npchat::server::worker::scheduler::{Host, Scheduler};
+use npchat::server::worker::scheduler::{Environment, Scheduler};
 use npchat::server::worker::shared::Shared;
 
 use crate::sightings::{Sight, saw};
@@ -155,7 +155,7 @@ impl Listener {
     }
 }
 
-impl Host for Listener {
+impl Environment for Listener {
     type Io = Simulated;
 
     fn accept(&mut self, takes_tls: bool, now: Instant) -> Option<(Simulated, usize)> {

@@ -20,7 +20,7 @@ use npchat::server::refusal::Refusal;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Wish;
 use npchat::server::token::SessionAddress;
-use npchat::server::worker::scheduler::Host;
+use npchat::server::worker::scheduler::Environment;
 use npchat::server::worker::shared::{Shared, Start};
 
 use crate::identity;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use npchat::server::certificate::{CurrentCertificate, load};
 use npchat::server::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_SEALED_MAX_BYTES};
-use npchat::server::transport::tls::{Acceptor, Tls};
+use npchat::server::transport::tls::{Tls, TlsAcceptor};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, ProtocolVersion, SupportedProtocolVersion};
 
@@ -24,7 +24,7 @@ impl Pair {
         let certified = load(&certificate_files("localhost"), SystemTime::now())
             .unwrap()
             .certified;
-        let acceptor = Acceptor::new(Arc::new(CurrentCertificate::new(certified)), SystemTime::now).unwrap();
+        let acceptor = TlsAcceptor::new(Arc::new(CurrentCertificate::new(certified)), SystemTime::now).unwrap();
         let config = Arc::new(client_config(&[version]));
         Self {
             client: ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap(),

@@ -17,7 +17,7 @@ use crate::server::websocket::{CloseFinder, write_close};
 #[derive(Debug)]
 pub(super) struct Closing {
     reason: CloseReason,
-    phase: Phase,
+    phase: ClosingPhase,
     discarded_bytes: usize,
     /// The peer has ended its side, or said that nothing more will come: there is nothing to linger for.
     input_ended: bool,
@@ -26,7 +26,7 @@ pub(super) struct Closing {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Phase {
+enum ClosingPhase {
     /// The last output goes out; the write stall bounds it.
     Flush,
     /// Our side has ended, or our Close has gone; the peer may take note.
@@ -40,7 +40,7 @@ impl Closing {
     pub(super) fn after_output(reason: CloseReason) -> Self {
         Self {
             reason,
-            phase: Phase::Flush,
+            phase: ClosingPhase::Flush,
             discarded_bytes: 0,
             input_ended: false,
             peer_close: None,
@@ -70,7 +70,7 @@ impl Closing {
     pub(super) fn over(reason: CloseReason) -> Self {
         Self {
             reason,
-            phase: Phase::Over,
+            phase: ClosingPhase::Over,
             discarded_bytes: 0,
             input_ended: true,
             peer_close: None,
@@ -79,20 +79,20 @@ impl Closing {
 
     /// The server is stopping: the peer has less time left.
     pub(super) fn drain(&mut self, now: Instant) {
-        if let Phase::Linger { until } = &mut self.phase {
+        if let ClosingPhase::Linger { until } = &mut self.phase {
             *until = (*until).min(now + DRAIN_LINGER);
         }
     }
 
     pub(super) fn end_input(&mut self) {
         self.input_ended = true;
-        if let Phase::Linger { .. } = self.phase {
-            self.phase = Phase::Over;
+        if let ClosingPhase::Linger { .. } = self.phase {
+            self.phase = ClosingPhase::Over;
         }
     }
 
     pub(super) fn give_up(&mut self) {
-        self.phase = Phase::Over;
+        self.phase = ClosingPhase::Over;
     }
 
     pub(super) fn discard(&mut self, input: &[u8]) {
@@ -103,7 +103,7 @@ impl Closing {
             LINGER_MAX_BYTES
         };
         if self.discarded_bytes > most {
-            self.phase = Phase::Over;
+            self.phase = ClosingPhase::Over;
         } else if self.peer_close.as_mut().is_some_and(|finder| finder.find(input)) {
             self.end_input();
         }
@@ -114,24 +114,24 @@ impl Closing {
     }
 
     pub(super) fn is_lingering(&self) -> bool {
-        matches!(self.phase, Phase::Linger { .. })
+        matches!(self.phase, ClosingPhase::Linger { .. })
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Linger { until } => Some(until),
-            Phase::Flush | Phase::Over => None,
+            ClosingPhase::Linger { until } => Some(until),
+            ClosingPhase::Flush | ClosingPhase::Over => None,
         }
     }
 
     pub(super) fn next_step(&mut self, all_sent: bool, context: &Context<'_>) -> Step {
         match self.phase {
-            Phase::Flush if !all_sent => Step::Wait,
-            Phase::Flush if self.input_ended => Step::Free(self.reason),
-            Phase::Flush => {
+            ClosingPhase::Flush if !all_sent => Step::Wait,
+            ClosingPhase::Flush if self.input_ended => Step::Free(self.reason),
+            ClosingPhase::Flush => {
                 let is_draining = context.store.is_draining();
                 let most = if is_draining { DRAIN_LINGER } else { Duration::MAX };
-                self.phase = Phase::Linger {
+                self.phase = ClosingPhase::Linger {
                     until: context.now + context.timeouts.linger.min(most),
                 };
                 if self.peer_close.is_some() {
@@ -140,8 +140,8 @@ impl Closing {
                     Step::HalfClose
                 }
             }
-            Phase::Linger { .. } => Step::Wait,
-            Phase::Over => Step::Free(self.reason),
+            ClosingPhase::Linger { .. } => Step::Wait,
+            ClosingPhase::Over => Step::Free(self.reason),
         }
     }
 }

@@ -256,8 +256,8 @@ impl<I: Io, S: Service> Wired<I, S> {
     }
 
     /// Whether it hasn't been answered yet, or not logged in yet.
-    pub fn is_newcomer(&self) -> bool {
-        self.io.is_handshaking() || self.connection.is_newcomer()
+    pub fn is_new(&self) -> bool {
+        self.io.is_handshaking() || self.connection.is_new()
     }
 
     /// Whether its input is only read to be thrown away.
@@ -388,7 +388,7 @@ impl<I: Io, S: Service> Wired<I, S> {
                 self.edges.readable = false;
                 self.connection.end_input(context);
             }
-            Received::Broken => self.connection.break_off(CloseReason::TlsFailed),
+            Received::Broken => self.connection.abort(CloseReason::TlsFailed),
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::server::limits::{LOG_LINE_MAX_BYTES, LOG_QUEUE_BYTES, LOG_RETRY_MILLI
 
 /// Lines on their way to the thread that writes them.
 #[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct LineQueue {
+    state: Mutex<QueueState>,
     /// Lines have come.
     filled: Condvar,
     /// All lines have been written or dropped.
@@ -20,17 +20,17 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     lines: Vec<u8>,
     /// Lines dropped since the last report of them.
     dropped: u64,
     is_writing: bool,
 }
 
-impl Queue {
+impl LineQueue {
     pub(super) fn new() -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 lines: Vec::with_capacity(LOG_QUEUE_BYTES),
                 dropped: 0,
                 is_writing: false,
@@ -75,7 +75,7 @@ impl Queue {
 
     /// Waits until all lines have been written or dropped, but no longer than `patience`.
     pub(super) fn flush(&self, patience: Duration) {
-        let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
+        let is_busy = |state: &mut QueueState| state.is_writing || !state.lines.is_empty();
         // In time or not, there is nothing more to be done.
         let _ = self.emptied.wait_timeout_while(self.lock(), patience, is_busy);
     }
@@ -115,7 +115,7 @@ impl Queue {
         std::mem::take(&mut state.dropped)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -256,7 +256,7 @@ mod tests {
     }
 
     /// Has the lines that are there written as by the thread.
-    fn write_once(queue: &Queue, out: &mut Script, is_within_line: bool) -> bool {
+    fn write_once(queue: &LineQueue, out: &mut Script, is_within_line: bool) -> bool {
         let mut sink = Sink { out, is_within_line };
         queue.write_once(&mut Vec::with_capacity(LOG_QUEUE_BYTES), &mut sink);
         sink.is_within_line
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn lines_are_written_in_order_whatever_part_of_them_is_taken() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         let lines: Vec<_> = (0..2000).map(|number| format!("line {number}")).collect();
         for line in &lines {
             queue.push(line.as_bytes());
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted_and_reported_when_writing_works_again() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         for line in ["one", "two", "three"] {
             queue.push(line.as_bytes());
         }
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn lines_that_find_no_room_are_counted_and_those_before_them_stay() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         let line = [b'x'; 99];
         let fitting = (LOG_QUEUE_BYTES - 1) / 100;
         (0..fitting + 7).for_each(|_| queue.push(&line));
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_bounded() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         queue.push(b"two\nlines\n");
         queue.push("…".repeat(LOG_LINE_MAX_BYTES).as_bytes());
         queue.push(&[b'x'; LOG_LINE_MAX_BYTES]);
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn no_control_character_of_a_line_reaches_a_terminal() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         queue.push("a\u{1b}[31m \u{9b}31m\u{85}\u{7f}é\u{a0}\u{1df}z".as_bytes());
         let mut out = Script::new([]);
         write_once(&queue, &mut out, false);
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_flush_waits_for_the_lines_but_not_for_ever() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         queue.flush(Duration::from_secs(3600));
         queue.push(b"line");
         queue.flush(Duration::from_millis(1));

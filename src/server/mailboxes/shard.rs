@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::server::limits::{EXPIRIES_PER_LOCK, LIVE_ONLY_HOLD_SECONDS, MOVES_PER_LOCK};
-use crate::server::timer_wheel::{Step, Wheel};
+use crate::server::timer_wheel::{Wheel, WheelStep};
 use crate::server::token::SessionAddress;
 
 use super::arena::NONE;
@@ -130,13 +130,13 @@ impl Shard {
                 warm::due(due, &self.messages, &self.mailboxes, &self.blocks);
             }
             match self.wheel.pop_expired(&mut self.messages, now_tick) {
-                Step::Expired(message) => {
+                WheelStep::Expired(message) => {
                     let mailbox = self.messages[message].mailbox;
                     self.end_expired(message);
                     self.free_if_idle(mailbox);
                 }
-                Step::Cascaded => {}
-                Step::Idle => return false,
+                WheelStep::Cascaded => {}
+                WheelStep::Idle => return false,
             }
             *budget -= 1;
         }

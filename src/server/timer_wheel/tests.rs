@@ -22,9 +22,9 @@ fn run(wheel: &mut Wheel, nodes: &mut Vec<Node>, now: u32) -> (Vec<u32>, usize) 
     let mut steps = 0;
     loop {
         match wheel.pop_expired(nodes, now) {
-            Step::Expired(index) => expired.push(index),
-            Step::Cascaded => {}
-            Step::Idle => return (expired, steps),
+            WheelStep::Expired(index) => expired.push(index),
+            WheelStep::Cascaded => {}
+            WheelStep::Idle => return (expired, steps),
         }
         steps += 1;
     }
@@ -101,7 +101,7 @@ fn a_slot_that_is_half_emptied_is_gone_on_with_before_anything_later() {
     for (index, tick) in [(0, 130), (1, 129), (2, 128), (3, 200)] {
         wheel.insert(&mut nodes, index, tick);
     }
-    assert_eq!(wheel.pop_expired(&mut nodes, 1000), Step::Cascaded);
+    assert_eq!(wheel.pop_expired(&mut nodes, 1000), WheelStep::Cascaded);
     // 128 came down first and is due; 129 and 130 still stand in the slot above, 200 in the one after it.
     let (expired, _) = run(&mut wheel, &mut nodes, 1000);
     assert_eq!(expired, [2, 1, 0, 3]);
@@ -136,7 +136,7 @@ fn cancelling_the_last_entry_of_a_slot_clears_it() {
         wheel.cancel(&mut nodes, index);
     }
     assert_eq!((wheel.next_tick(), wheel.len()), (None, 0));
-    assert_eq!(wheel.pop_expired(&mut nodes, 100), Step::Idle);
+    assert_eq!(wheel.pop_expired(&mut nodes, 100), WheelStep::Idle);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use socket2::SockRef;
 
 use super::Transport;
-use super::tls::Acceptor;
+use super::tls::TlsAcceptor;
 use crate::server::answers;
 use crate::server::certificate::{self, CurrentCertificate};
 use crate::server::config::{CertificateFiles, Config, Timeouts};
@@ -89,7 +89,7 @@ impl Scene {
         Self::with(None)
     }
 
-    fn with(acceptor: Option<&Acceptor>) -> Self {
+    fn with(acceptor: Option<&TlsAcceptor>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (end, _) = listener.accept().unwrap();
@@ -258,14 +258,14 @@ fn output_that_the_kernel_has_room_for_is_no_stall() {
     assert_eq!(scene.visit(Cause::Deadline), Some(CloseReason::Stalled));
 }
 
-fn acceptor() -> Acceptor {
+fn acceptor() -> TlsAcceptor {
     let file = |kind| format!("tests/fixtures/localhost.{kind}.pem").into();
     let files = CertificateFiles {
         certificate: file("cert"),
         private_key: file("key"),
     };
     let loaded = certificate::load(&files, UNIX_EPOCH).unwrap();
-    Acceptor::new(Arc::new(CurrentCertificate::new(loaded.certified)), SystemTime::now).unwrap()
+    TlsAcceptor::new(Arc::new(CurrentCertificate::new(loaded.certified)), SystemTime::now).unwrap()
 }
 
 fn client_hello() -> Vec<u8> {

@@ -17,7 +17,7 @@ use rustls::server::{
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::version::{TLS12, TLS13};
 
-use self::clock::{Clock, DatedTickets};
+use self::clock::{DatedTickets, TlsClock};
 use crate::server::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES, TLS_SEALED_MAX_BYTES};
 
 /// What TLS connections begin with: versions 1.2 and 1.3, HTTP/1.1, resumption by tickets that any worker can read.
@@ -25,9 +25,9 @@ use crate::server::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_
 /// A ticket holds the whole of a session under a key that changes every six hours, so nothing is kept for it here.
 /// There is no early data: it could be replayed, and a message posted twice.
 #[derive(Debug, Clone)]
-pub struct Acceptor(Arc<ServerConfig>);
+pub struct TlsAcceptor(Arc<ServerConfig>);
 
-impl Acceptor {
+impl TlsAcceptor {
     /// An acceptor that shows what `certificate` has at the time of each handshake, and judges the age of its tickets
     /// by `wall_clock`.
     ///
@@ -47,7 +47,7 @@ impl Acceptor {
             .with_cert_resolver(certificate);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        let clock = Clock(wall_clock);
+        let clock = TlsClock(wall_clock);
         config.ticketer = Arc::new(DatedTickets {
             tickets: Ticketer::new()?,
             clock,
@@ -102,7 +102,7 @@ impl Tls {
     ///
     /// # Errors
     /// None with a configuration that rustls takes.
-    pub fn new(acceptor: &Acceptor) -> Result<Self, TlsError> {
+    pub fn new(acceptor: &TlsAcceptor) -> Result<Self, TlsError> {
         Ok(Self {
             connection: UnbufferedServerConnection::new(Arc::clone(&acceptor.0)).map_err(TlsError)?,
             partial: Vec::new(),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::server::limits::{
-    LEFT_OVER_BYTES_PER_TURN, LEFT_OVER_VISITS_PER_TURN, LINGERING_BYTES_PER_TURN, MAILED_VISITS_PER_TURN,
+    LINGERING_BYTES_PER_TURN, MAILED_VISITS_PER_TURN, RESUMED_BYTES_PER_TURN, RESUMED_VISITS_PER_TURN,
 };
 use crate::server::token::Token;
 
@@ -50,8 +50,8 @@ const TERMS: [Terms; 7] = [
     terms(
         Class::Resumed,
         ESTABLISHED,
-        LEFT_OVER_VISITS_PER_TURN,
-        LEFT_OVER_BYTES_PER_TURN,
+        RESUMED_VISITS_PER_TURN,
+        RESUMED_BYTES_PER_TURN,
         true,
     ),
     terms(Class::Mailed, ESTABLISHED, MAILED_VISITS_PER_TURN, usize::MAX, true),

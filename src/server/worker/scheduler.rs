@@ -1,6 +1,6 @@
 //! Which connections a worker visits in one turn, in which order, and how many of them or for how long.
 //!
-//! It has no socket, no poller and no clock of its own: a [`Host`] and a [`Clock`] are given to it, and the simulator
+//! It has no socket, no poller and no clock of its own: a [`Environment`] and a [`Clock`] are given to it, and the simulator
 //! gives its own. What a visit is stands in [`crate::server::connection::visit`].
 
 mod deadlines;
@@ -30,7 +30,7 @@ use crate::server::timer_wheel::Wheel;
 use crate::server::token::{SessionAddress, Token};
 
 /// What a scheduler needs from outside in the middle of a turn: where connections come in, and what the system says.
-pub trait Host {
+pub trait Environment {
     /// The end of a connection that comes in.
     type Io: Io;
 
@@ -78,7 +78,7 @@ pub struct Scheduler<I, S: Service, C, W> {
     next_deadline: u32,
     sweep: Sweep,
     signer: ChallengeSigner,
-    scratch: Scratch,
+    scratch: TurnScratch,
     /// Notices for other workers, by worker, until they are notified.
     outboxes: Vec<Vec<Notice>>,
     time: Time<C>,
@@ -87,7 +87,7 @@ pub struct Scheduler<I, S: Service, C, W> {
 }
 
 /// Buffers that belong to the worker and are lent to each connection in its turn.
-struct Scratch {
+struct TurnScratch {
     io: IoContext,
     out: Vec<u8>,
     deliveries: Deliveries,
@@ -110,7 +110,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
             next_deadline: u32::MAX,
             sweep: Sweep::new(index as usize, workers, shared.clean_period, time.mail_now),
             signer,
-            scratch: Scratch::new(io),
+            scratch: TurnScratch::new(io),
             outboxes: vec![Vec::new(); workers],
             time,
             drain_until: None,
@@ -148,8 +148,8 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     }
 
     /// How long there is nothing to do unless somebody wakes this worker, which from now on they know how to do.
-    pub fn sleep(&mut self, host: &impl Host<Io = I>) -> Duration {
-        let timeout = self.timeout(host);
+    pub fn sleep(&mut self, environment: &impl Environment<Io = I>) -> Duration {
+        let timeout = self.timeout(environment);
         if timeout.is_zero() {
             return timeout;
         }
@@ -163,7 +163,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     }
 
     /// Reads the clock and the inbox, and has the drain begin if it is time.
-    pub fn begin_turn<H: Host<Io = I>>(&mut self, host: &mut H) {
+    pub fn begin_turn<H: Environment<Io = I>>(&mut self, environment: &mut H) {
         let mut notices = std::mem::take(&mut self.scratch.notices);
         self.shared.inboxes[self.index as usize].take(&mut notices);
         self.time.begin_turn();
@@ -174,7 +174,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         for notice in notices.drain(..) {
             match notice {
                 Notice::Mail(token) => self.note_mail(token),
-                Notice::Drain if self.drain_until.is_none() => self.begin_drain(host),
+                Notice::Drain if self.drain_until.is_none() => self.begin_drain(environment),
                 Notice::Drain => {}
                 Notice::Halt => self.is_halted = true,
             }
@@ -186,7 +186,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     pub fn note_edges(&mut self, token: Token, edges: Edges) {
         let Some(slot) = self.slots.get_mut(token) else { return };
         slot.wired.note_edges(edges);
-        if slot.wired.is_newcomer() || slot.wired.is_lingering() {
+        if slot.wired.is_new() || slot.wired.is_lingering() {
             self.queue(token);
         } else {
             self.queues.join(Class::Ready, token, &mut slot.queued);
@@ -196,7 +196,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     /// Serves established connections first: those that wait only for a turn, those that have had events, those that
     /// have mail. New ones come after them, and for a limited time, so that however many storm in, the established
     /// hardly wait.
-    pub fn take_turn(&mut self, host: &mut impl Host<Io = I>) {
+    pub fn take_turn(&mut self, environment: &mut impl Environment<Io = I>) {
         if self.is_halted {
             return;
         }
@@ -205,10 +205,10 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         self.serve_mailed();
         self.notify_others();
         self.evict_holders();
-        self.serve_new(host);
+        self.serve_new(environment);
         self.notify_others();
         self.reach_deadlines();
-        self.expire_messages(host);
+        self.expire_messages(environment);
         // Again, since new connections hold something too, and no event need follow.
         self.evict_holders();
         self.notify_others();
@@ -267,7 +267,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         if wired.wants_turn() {
             let class = if wired.is_lingering() {
                 Class::Lingering
-            } else if wired.is_newcomer() {
+            } else if wired.is_new() {
                 Class::New
             } else {
                 Class::Resumed
@@ -311,13 +311,13 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         }
     }
 
-    fn admit(&mut self, host: &mut impl Host<Io = I>, mut io: I, listener: usize) {
+    fn admit(&mut self, environment: &mut impl Environment<Io = I>, mut io: I, listener: usize) {
         let Some(place) = self.shared.enter(listener) else {
             self.shared.counters[self.index as usize].refused(Refusal::Unavailable);
             return;
         };
         let token = self.slots.next_token();
-        let Some(token) = token.filter(|token| host.watch(&mut io, *token, self.time.now)) else {
+        let Some(token) = token.filter(|token| environment.watch(&mut io, *token, self.time.now)) else {
             self.shared.leave(place);
             return;
         };
@@ -338,33 +338,33 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     }
 
     /// No accept any more; every connection is told. Idle ones get a last look at what has come for them.
-    fn begin_drain(&mut self, host: &mut impl Host<Io = I>) {
+    fn begin_drain(&mut self, environment: &mut impl Environment<Io = I>) {
         self.drain_until = Some(self.time.now + self.shared.drain);
         // Closing a listener resets what waits in it.
-        for _ in 0..host.close_soon() {
-            if !self.accept(host) {
+        for _ in 0..environment.close_soon() {
+            if !self.accept(environment) {
                 break;
             }
         }
-        host.close();
+        environment.close();
         let tokens: Vec<_> = self.slots.tokens().collect();
         for token in tokens {
             self.serve(token, Cause::Drain, None);
         }
     }
 
-    fn expire_messages<H: Host<Io = I>>(&mut self, _: &H) {
+    fn expire_messages<H: Environment<Io = I>>(&mut self, _: &H) {
         if self.sweep.run(&self.shared.store, self.time.mail_now) {
             self.shared.store.look_at_resident(self.time.now, H::resident_bytes);
         }
     }
 
-    fn timeout(&self, host: &impl Host<Io = I>) -> Duration {
+    fn timeout(&self, environment: &impl Environment<Io = I>) -> Duration {
         if self.queues.has_exempt() || self.sweep.is_under_way() {
             return Duration::ZERO;
         }
         let mut paused_until = None;
-        if !self.queues.is_empty() || host.is_pending() {
+        if !self.queues.is_empty() || environment.is_pending() {
             if !self.is_over_budget() {
                 return Duration::ZERO;
             }
@@ -372,14 +372,14 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
             paused_until = Some(self.time.now + Duration::from_millis(OVER_BUDGET_PAUSE_MILLIS));
         }
         let deadline = (self.next_deadline != u32::MAX).then(|| self.time.instant_of(self.next_deadline));
-        let next = [deadline, host.paused_until(), self.drain_until, paused_until];
+        let next = [deadline, environment.paused_until(), self.drain_until, paused_until];
         let next = next.into_iter().flatten().min();
         let sweep = self.sweep.latest_start().saturating_duration_since(self.time.mail_now);
         next.map_or(sweep, |at| at.saturating_duration_since(self.time.now).min(sweep))
     }
 }
 
-impl Scratch {
+impl TurnScratch {
     fn new(io: IoContext) -> Self {
         Self {
             io,

@@ -10,15 +10,15 @@ use rustls::time_provider::TimeProvider;
 
 /// A clock, the machine's but in tests.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock(pub(super) fn() -> SystemTime);
+pub(super) struct TlsClock(pub(super) fn() -> SystemTime);
 
-impl Clock {
+impl TlsClock {
     fn since_1970(self) -> Option<Duration> {
         (self.0)().duration_since(SystemTime::UNIX_EPOCH).ok()
     }
 }
 
-impl TimeProvider for Clock {
+impl TimeProvider for TlsClock {
     /// A time before 1970 is taken for the first second of it: the age of a ticket is all that depends on it.
     fn current_time(&self) -> Option<UnixTime> {
         let since_1970 = self.since_1970().unwrap_or_default();
@@ -30,7 +30,7 @@ impl TimeProvider for Clock {
 #[derive(Debug)]
 pub(super) struct DatedTickets {
     pub(super) tickets: Arc<dyn ProducesTickets>,
-    pub(super) clock: Clock,
+    pub(super) clock: TlsClock,
 }
 
 impl ProducesTickets for DatedTickets {
@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn before_1970_there_is_a_time_but_no_ticket() {
-        let early = Clock(|| SystemTime::UNIX_EPOCH - Duration::from_secs(1));
-        let late = Clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(7));
+        let early = TlsClock(|| SystemTime::UNIX_EPOCH - Duration::from_secs(1));
+        let late = TlsClock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(7));
         assert_eq!(early.current_time().map(|time| time.as_secs()), Some(0));
         assert_eq!(late.current_time().map(|time| time.as_secs()), Some(7));
         let tickets = Ticketer::new().unwrap();

@@ -4,7 +4,7 @@ use super::Scheduler;
 use crate::server::connection::visit::{Cause, Io};
 use crate::server::limits::DEADLINES_PER_TURN;
 use crate::server::service::Service;
-use crate::server::timer_wheel::{Nodes, Step};
+use crate::server::timer_wheel::{Nodes, WheelStep};
 use crate::server::token::Token;
 use crate::server::worker::clock::Clock;
 use crate::server::worker::inbox::Wake;
@@ -35,9 +35,9 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         }
         for _ in 0..DEADLINES_PER_TURN {
             match self.deadlines.pop_expired(&mut self.slots, self.time.tick) {
-                Step::Idle => break,
-                Step::Cascaded => {}
-                Step::Expired(index) => {
+                WheelStep::Idle => break,
+                WheelStep::Cascaded => {}
+                WheelStep::Expired(index) => {
                     if let Some(token) = self.slots.token_at(index) {
                         self.serve(token, Cause::Deadline, None);
                     }

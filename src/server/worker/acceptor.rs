@@ -6,13 +6,13 @@ use std::{io, net};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
-use super::scheduler::Host;
+use super::scheduler::Environment;
 use crate::server::limits::{ACCEPT_PAUSE_MILLIS, LISTEN_BACKLOG};
 use crate::server::log::LineLimit;
 use crate::server::system;
 use crate::server::token;
 use crate::server::transport::Transport;
-use crate::server::transport::tls::Acceptor;
+use crate::server::transport::tls::TlsAcceptor;
 
 /// The poller's name for the first listener; the others follow downwards.
 const FIRST_LISTENER: usize = usize::MAX - 1;
@@ -25,18 +25,18 @@ static UNWATCHED: LineLimit = LineLimit::new();
 
 /// A listening socket, and what its connections begin with.
 #[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) listener: net::TcpListener,
+pub(crate) struct Listener {
+    pub(crate) socket: net::TcpListener,
     /// If TLS is spoken there.
-    pub(crate) acceptor: Option<Acceptor>,
+    pub(crate) acceptor: Option<TlsAcceptor>,
 }
 
 /// The listeners of one worker.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(super) struct Acceptor {
     /// Where their connections are watched.
     registry: Registry,
-    listeners: Vec<Listener>,
+    listeners: Vec<WatchedListener>,
     /// The listener whose turn it is, so that a storm at one doesn't shut out who waits at another.
     at: usize,
     /// Accepting goes on then.
@@ -44,32 +44,32 @@ pub(super) struct Entrance {
 }
 
 #[derive(Debug)]
-struct Listener {
+struct WatchedListener {
     socket: TcpListener,
     /// If TLS is spoken there.
-    acceptor: Option<Acceptor>,
+    acceptor: Option<TlsAcceptor>,
     /// Connections may wait that no further edge will tell of.
     pending: bool,
 }
 
-impl Entrance {
-    pub(super) fn new(doors: Vec<Door>, registry: &Registry) -> io::Result<Self> {
-        let mut entrance = Self {
+impl Acceptor {
+    pub(super) fn new(listeners: Vec<Listener>, registry: &Registry) -> io::Result<Self> {
+        let mut acceptor = Self {
             registry: registry.try_clone()?,
             listeners: Vec::new(),
             at: 0,
             paused_until: None,
         };
-        for (position, door) in doors.into_iter().enumerate() {
-            let mut socket = TcpListener::from_std(door.listener);
+        for (position, listener) in listeners.into_iter().enumerate() {
+            let mut socket = TcpListener::from_std(listener.socket);
             registry.register(&mut socket, Token(FIRST_LISTENER - position), Interest::READABLE)?;
-            entrance.listeners.push(Listener {
+            acceptor.listeners.push(WatchedListener {
                 socket,
-                acceptor: door.acceptor,
+                acceptor: listener.acceptor,
                 pending: true,
             });
         }
-        Ok(entrance)
+        Ok(acceptor)
     }
 
     /// Takes note of an event, if it is for a listener.
@@ -130,7 +130,7 @@ impl Entrance {
     }
 }
 
-impl Host for Entrance {
+impl Environment for Acceptor {
     type Io = Transport;
 
     fn accept(&mut self, takes_tls: bool, now: Instant) -> Option<(Transport, usize)> {
@@ -196,17 +196,17 @@ mod tests {
     #[test]
     fn a_storm_at_one_listener_does_not_shut_out_who_waits_at_another() {
         let poll = mio::Poll::new().unwrap();
-        let doors: Vec<_> = (0..2)
+        let listeners: Vec<_> = (0..2)
             .map(|_| {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
                 listener.set_nonblocking(true).unwrap();
-                Door {
-                    listener,
+                Listener {
+                    socket: listener,
                     acceptor: None,
                 }
             })
             .collect();
-        let addresses: Vec<SocketAddr> = doors.iter().map(|one| one.listener.local_addr().unwrap()).collect();
+        let addresses: Vec<SocketAddr> = listeners.iter().map(|one| one.socket.local_addr().unwrap()).collect();
         let waiting = || [0, 1].map(|place: usize| waiting_at(addresses[place].port()));
         let _clients: Vec<_> = [0, 0, 0, 0, 1, 1]
             .map(|place: usize| TcpStream::connect(addresses[place]).unwrap())
@@ -217,8 +217,8 @@ mod tests {
             assert!(Instant::now() < until, "{:?}", waiting());
             std::thread::yield_now();
         }
-        let mut entrance = Entrance::new(doors, poll.registry()).unwrap();
-        let accepted: Vec<_> = std::iter::from_fn(|| entrance.accept_socket(true, Instant::now()))
+        let mut acceptor = Acceptor::new(listeners, poll.registry()).unwrap();
+        let accepted: Vec<_> = std::iter::from_fn(|| acceptor.accept_socket(true, Instant::now()))
             .map(|(_, place)| place)
             .collect();
         assert_eq!(accepted, [0, 1, 0, 1, 0, 0]);
