@@ -25,17 +25,18 @@
 //! ```
 //!
 //! In at one end, out at the other, nothing passed back up. A message lives in one place, its mailbox, from the post
-//! until a session has had it or its time is over. Live sessions hold cursors into the mailbox, so a session that ends,
-//! however it ends, gives nothing back: what it has not had is still there, in order, with its old deadline.
+//! until a session has acknowledged it or its TTL ends. Live sessions hold cursors into the mailbox, so a session that
+//! ends, however it ends, gives nothing back: what it has not acknowledged is still there, in order, with its old
+//! deadline.
 //!
-//! # When a message has been had
+//! # When a message is acknowledged
 //!
-//! What the kernel has taken may never reach anybody. So a ping with a number follows the messages in a session's
-//! stream; every WebSocket stack answers it by itself once it has read up to it, and that pong confirms all that went
-//! before. Until then the messages stay where they are, and what a session may have unconfirmed is bounded: a client
-//! that is not there costs its window, is found out when its pong doesn't come, and whoever logs in next gets all of
+//! What the kernel has taken may never reach the client. So a ping with a number follows the messages in a session's
+//! stream; every WebSocket stack answers it by itself once it has read up to it, and that pong acknowledges all that
+//! went before. Until then the messages stay where they are, and what a session may have unacknowledged is bounded: a
+//! client that is not there costs its window, is found out when its pong doesn't come, and the next login gets all of
 //! it, in order. So delivery is at least once until the time to live, to clients that know nothing of it; twice only
-//! what was sent and not confirmed.
+//! what was sent and not acknowledged.
 //!
 //! # Rooms
 //!
@@ -53,7 +54,7 @@
 //! | [`protocol::error`] | refusals and close reasons: status, code and sentence of each, in one table |
 //! | [`server`], `server::error` | binds, starts workers, turns signals into a drain; why a server doesn't start |
 //! | [`server::config`] | what an operator can set, with units, ranges and defaults; how flags, variables and a file give it |
-//! | [`server::limits`] | what nobody needs to set: compile-time constants and the relations between them |
+//! | [`server::limits`] | what no operator needs to set: compile-time constants and the relations between them |
 //! | [`server::system`] | what the machine offers |
 //! | [`server::certificate`], `renewal` | a certificate and its key, and the one that is shown now; a look at their files |
 //! | `listeners`, `places` | listening sockets; whether a connection may come in |
@@ -76,9 +77,9 @@
 //! | [`server::routes`], [`server::answers`] | what a request asks for, and what npchat answers, in its own words |
 //! | [`server::service`] | the seam between connections and what they are for: posts, conversations |
 //! | [`server::relay`] | the service of this crate: what a POST and a WebSocket mean |
-//! | [`server::session`] | what npchat says over a WebSocket: challenge, login, deliver, confirm |
+//! | [`server::session`] | npchat over a WebSocket: challenge, login, delivery, acknowledgement |
 //! | [`server::signer`] | what makes and signs challenges |
-//! | [`server::store`] | the one door to the mailboxes: post, attach, expire, count. It hands out attachments alone |
+//! | [`server::store`] | the one way to the mailboxes: post, attach, expire, count. It hands out attachments alone |
 //! | [`server::mailboxes`] | sharded map of mailboxes and messages; the segments that they lie in, the memory budget |
 //! | [`server::timer_wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
 //! | [`server::refusal`] | what HTTP and a WebSocket refuse, in npchat's words |
@@ -109,10 +110,10 @@
 //!    idle connection owns no buffers: scratch belongs to the worker.
 //! 5. Every queue has a cap. The message that doesn't fit gets an honest refusal, nothing stored is evicted. A
 //!    line of the log that doesn't fit is dropped and counted: nothing waits for stderr.
-//! 6. Everything that may take long has a budget for one turn; what is left over goes on a list for the next turn,
-//!    because edge-triggered readiness comes once. Who is in is served before newcomers, those who haven't been
-//!    answered or logged in yet: a storm waits for itself.
-//! 7. A token is an index and a generation, so that news for a connection that is gone is seen as such.
+//! 6. Everything that may take long has a budget for one turn; what is left goes into a queue for the next turn,
+//!    because edge-triggered readiness comes once. Established connections are served before new ones, which have not
+//!    been answered or logged in yet: a storm waits for itself.
+//! 7. A token is an index and a generation, so that an event for a connection that is closed is seen as such.
 //! 8. Errors name whose fault it is: one closed enum of [`protocol::error::Refusal`]s, one of
 //!    [`protocol::error::CloseReason`]s, a counter each.
 //! 9. [`protocol`] names nothing of [`server`]. [`server::http`] and [`server::websocket`] name nothing of npchat, but
@@ -124,20 +125,21 @@
 //! # Locks, and why a wake-up can't be lost
 //!
 //! No code holds two locks. A post appends to the mailbox and, under the same lock, marks each session that has not
-//! been told yet and hands out its address; the session's worker is told before the turn ends, and woken if it sleeps.
+//! been notified yet and hands out its address; the session's worker is notified before the turn ends, and woken if it
+//! sleeps.
 //! The mark is cleared under the lock when the session has taken everything. So between a post and the session's look
 //! there is always either a mark with a wake-up on its way, or a session that knows that mail is left. An inbox entry
-//! for a session that is gone finds nothing, and nothing is lost by it.
+//! for a session that has ended finds nothing, and nothing is lost by it.
 //!
 //! # What TLS changes
 //!
 //! Nothing above `transport`. Each visit opens all records that have come whole, so plaintext never waits where no
-//! event tells of it, and an idle connection owns keys but no buffers. What the transport reports as sent is plaintext
+//! event reports it, and an idle connection owns keys but no buffers. What the transport reports as sent is plaintext
 //! whose records the kernel has taken: a connection holds on to the rest, so its caps, its deadlines and its way to
 //! close are the same as without TLS, though up to [`server::limits::TLS_SEALED_MAX_BYTES`] of it are held in records
 //! too. A peer's `close_notify` is the end of its stream; an end without one is an ordinary end, since every request
-//! and every message tells its own length. Handshakes go on in steps, within the time that a turn has for newcomers:
-//! first come, first served, but who has begun goes on first.
+//! and every message states its own length. Handshakes go on in steps, within the time that a turn has for new
+//! connections: first come, first served, but one that has begun goes on first.
 //!
 //! # What a bug does
 //!

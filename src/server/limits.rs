@@ -1,4 +1,5 @@
-//! What nobody needs to set: compile-time limits, unit last in each name, relations asserted at compile time.
+//! Limits that no operator needs to set: compile-time constants, unit last in each name, relations asserted at compile
+//! time.
 //!
 //! What an operator may want to change is in [`crate::server::config`]; HTTP and WebSocket have limits of their own, in
 //! [`crate::server::http::limits`] and [`crate::server::websocket::limits`].
@@ -12,21 +13,21 @@ pub const READ_SCRATCH_BYTES: usize = 64 * 1024;
 /// Body of a request that isn't a message (a GET with content, say): read and discarded up to here.
 pub const DISCARDED_BODY_MAX_BYTES: u64 = 64 * 1024;
 
-/// Events that a worker takes from the kernel at once. When it has so many of connections that are in, it serves them.
+/// Events that a worker takes from the kernel at once. When it has so many of established connections, it serves them.
 pub const EVENTS_PER_POLL: usize = 128;
-/// How often it asks the kernel in one turn, to find who is in among newcomers.
+/// How often it asks the kernel in one turn, to find established connections among new ones.
 pub const POLLS_PER_TURN: usize = 32;
 /// Requests that one connection may have answered in one visit.
 pub const REQUESTS_PER_VISIT: usize = 64;
-/// Requests that all connections with news may have answered in one turn, when they are many, but for
+/// Requests that all ready connections may have answered in one turn, when they are many, but for
 /// [`REQUESTS_PER_VISIT_MIN`] of each.
 pub const REQUESTS_FOR_ALL_READY: usize = 1024;
-/// Requests that each connection with news may have answered in one visit, however many have news.
+/// Requests that each ready connection may have answered in one visit, however many are ready.
 pub const REQUESTS_PER_VISIT_MIN: usize = 4;
 /// WebSocket frames count as this part of a request.
 pub const FRAMES_PER_REQUEST: usize = 4;
-/// Connections whose budget left something over that a worker serves in one turn: they wait for nothing but their turn,
-/// so those with news go between.
+/// Resumed connections that a worker serves in one turn: they wait for nothing but their turn, so those that are ready
+/// go between.
 pub const RESUMED_VISITS_PER_TURN: usize = 16;
 /// Input that such connections are read in one turn, give or take one read.
 pub const RESUMED_BYTES_PER_TURN: usize = 128 * 1024;
@@ -34,17 +35,17 @@ pub const RESUMED_BYTES_PER_TURN: usize = 128 * 1024;
 pub const LINGERING_BYTES_PER_TURN: usize = 128 * 1024;
 /// Sessions with new mail that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
-/// Least time that newcomers have in a turn if they want it, and their TLS handshakes once more. It is as much as the
-/// turn has taken so far, within this and [`NEW_CONNECTIONS_MAX_MICROS`].
+/// Least time that new connections have in a turn if they want it, and their TLS handshakes once more. It is as much as
+/// the turn has taken so far, within this and [`NEW_CONNECTIONS_MAX_MICROS`].
 pub const NEW_CONNECTIONS_MIN_MICROS: u64 = 500;
-/// Longest time that newcomers have in a turn, and their TLS handshakes once more. What begins in time may end later:
-/// one step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
+/// Longest time that new connections have in a turn, and their TLS handshakes once more. What begins in time may end
+/// later: one step of a handshake takes 0.1 ms with an ECDSA key, over 1 ms with an RSA key.
 pub const NEW_CONNECTIONS_MAX_MICROS: u64 = 4000;
-/// Newcomers that wait for a visit or a step of a login, past which no more are accepted but one a turn: they wait in
-/// the kernel, and not for their deadlines.
+/// New connections that wait for a visit or a step of a login, past which no more are accepted but one a turn: they
+/// wait in the kernel, and not for their deadlines.
 pub const NEW_CONNECTIONS_WAITING_MAX: usize = 1024;
-/// Steps of a login, each a signature made or verified, that those who are in may take in one turn while nobody waits
-/// for one.
+/// Steps of a login, each a signature made or verified, that established connections may take in one turn while no
+/// other waits for one.
 pub const LOGIN_STEPS_PER_TURN: usize = 4;
 /// Connections that wait for a step of a TLS handshake, past which no more are accepted where TLS is spoken.
 pub const HANDSHAKES_WAITING_MAX: usize = 512;
@@ -58,9 +59,9 @@ pub const EXPIRIES_PER_LOCK: usize = 256;
 pub const MOVES_PER_LOCK: usize = 1024;
 /// Messages that a session is given, or that are passed over for it, under one lock: a queue of empty ones is long.
 pub const MESSAGES_PER_TAKE: usize = 256;
-/// Messages that one lock of a shard may drop, and pass over, because they were had.
+/// Messages that one lock of a shard may drop, and pass over, because they were acknowledged.
 pub const REMOVALS_PER_LOCK: usize = 256;
-/// Counts of lost messages that one lock of a shard may forget because nobody has asked for them in time.
+/// Counts of expired messages that one lock of a shard may forget because no login has asked for them in time.
 pub const LOST_RECORDS_PER_LOCK: usize = 64;
 /// Messages that one worker may expire in one turn.
 pub const EXPIRIES_PER_TURN: usize = 1024;
@@ -99,12 +100,12 @@ pub const CERTIFICATE_LOOK_SECONDS: u64 = 2;
 /// How long the end of a server waits for the thread that looks at them, which a dead file server may hold for ever.
 pub const CERTIFICATE_THREAD_END_MILLIS: u64 = 500;
 
-/// Messages that a session may be sent and its client not have confirmed.
+/// Messages that a session may be sent before its client has acknowledged them.
 pub const WINDOW_MAX_MESSAGES: usize = 1024;
 /// Bytes of such messages; one message may go beyond.
 pub const WINDOW_MAX_BYTES: usize = 256 * 1024;
 /// What they may be at first. The window doubles with each pong that comes quickly and halves with one that takes long,
-/// so that a client on a thin line isn't given more at once than it can confirm in time.
+/// so that a client on a thin line isn't given more at once than it can acknowledge in time.
 pub const WINDOW_MIN_BYTES: usize = 16 * 1024;
 /// Messages that are kept for a session only because it is behind another one of its mailbox; with more it is closed.
 pub const LAG_MAX_MESSAGES: usize = WINDOW_MAX_MESSAGES;
@@ -143,12 +144,11 @@ pub const SHARD_MIN_BYTES: u64 = 1024 * 1024;
 pub const MESSAGE_ROOM_BYTES: u64 = 16 * 1024;
 /// Block of a body that comes in pieces: charged when the body reaches it.
 pub const BODY_BLOCK_BYTES: usize = 4 * 1024;
-/// Mailboxes, of all shards together, for which is known how many messages expired unseen: 6 MiB, on top of the budget.
+/// Mailboxes, of all shards together, whose number of expired messages is known: 6 MiB, on top of the budget.
 pub const LOST_RECORDS_MAX: usize = 64 * 1024;
 /// What one of them takes at most, its place in the table included.
 pub const LOST_RECORD_BYTES: usize = 96;
-/// Nobody is told any more of messages that expired unseen when so much time has passed since the last of them: 30
-/// days.
+/// Expired messages are reported no more when so much time has passed since the last of them: 30 days.
 pub const LOST_HOLD_SECONDS: u32 = 30 * 24 * 60 * 60;
 /// How long a message that must not be stored (`TTL: 0`) may wait for the live session that it was handed to.
 pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
@@ -162,8 +162,8 @@ pub const BODY_GRACE_SECONDS: u64 = 10;
 /// middle of a frame may come back, and is worth waiting for.
 pub const MESSAGE_GRACE_SECONDS: u64 = 30;
 /// Slowest rate of a body, of a WebSocket message and of a client that takes its answers, once the grace is over. With
-/// TLS, input counts when its record, up to [`TLS_RECORD_BYTES`], has come whole: who sends large ones must be a little
-/// faster.
+/// TLS, input counts when its record, up to [`TLS_RECORD_BYTES`], has come whole: a client that sends large ones must
+/// be a little faster.
 pub const MIN_RATE_BYTES_PER_SECOND: u64 = 1024;
 /// A connection between two requests is closed after this long, unless an option says otherwise.
 pub const KEEP_ALIVE_SECONDS: u64 = 75;
@@ -178,11 +178,11 @@ pub const TCP_KEEPALIVE_IDLE_SECONDS: u64 = 60;
 pub const TCP_KEEPALIVE_INTERVAL_SECONDS: u64 = 15;
 /// Such questions without an answer, after which the connection is over.
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
-/// A session that has nothing to confirm is pinged this often, or a little more often.
+/// A session that has nothing to acknowledge is pinged this often, or a little more often.
 pub const PING_INTERVAL_SECONDS: u64 = 30;
 /// A network that is silent for so long, and then goes on, ends no session.
 pub const SILENCE_SURVIVED_SECONDS: u64 = 30;
-/// The longest time after which a segment that nobody acknowledges is sent again for the first time: a second where
+/// The longest time after which a segment that isn't acknowledged is sent again for the first time: a second where
 /// nothing is known of the path, three where its first segments were lost (RFC 6298 §2.1, §5.7).
 pub const FIRST_RETRANSMISSION_MAX_SECONDS: u64 = 3;
 /// The pong of a ping that has left must have come after this.
@@ -205,7 +205,7 @@ pub const LINGER_SECONDS: u64 = 5;
 pub const DRAIN_LINGER_SECONDS: u64 = 1;
 /// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.
 pub const LINGER_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The same after a flood of frames, whose sender is owed no such care: what it has under way would cost more than all
+/// The same after a flood of frames, whose sender is owed no such care: what it still sends would cost more than all
 /// else.
 pub const LINGER_AFTER_FLOOD_MAX_BYTES: usize = 256 * 1024;
 
@@ -250,7 +250,8 @@ pub const START_SIGNAL_MILLIS: u64 = 500;
 pub const PLACES_PER_LISTENER: usize = 16;
 /// A server that has room for fewer connections warns of it at its start.
 pub const FEW_CONNECTIONS: usize = 512;
-/// Connections over the limit that may be open at once to be told so; more than these are closed without a word.
+/// Connections over the limit that may be open at once to be refused with an answer; more than these are closed
+/// without one.
 pub const TURNED_AWAY_MAX: usize = 64;
 /// Files kept for what isn't a connection (listeners, pollers, standard streams, certificate reloads) or is turned
 /// away, unless workers and addresses are so many that they take more.
@@ -284,7 +285,7 @@ const _: () = {
     assert!(PING_SPACING_MILLIS + DEADLINE_TICK_MILLIS <= 150);
     assert!(WINDOW_MIN_BYTES < WINDOW_MAX_BYTES);
     assert!(2 * SILENCE_SURVIVED_SECONDS + FIRST_RETRANSMISSION_MAX_SECONDS + 10 <= PONG_TIMEOUT_SECONDS);
-    // Or the kernel would end the session first, and for no reason that anybody is told.
+    // Or the kernel would end the session first, without a reason that the client sees.
     assert!(PONG_TIMEOUT_SECONDS < TCP_USER_TIMEOUT_SECONDS);
     // A line that just keeps up with the quick ones isn't slow with twice as much.
     assert!(2 * PONG_QUICK_MILLIS < PONG_SLOW_MILLIS && PONG_SLOW_MILLIS < PONG_TIMEOUT_SECONDS * 1000);

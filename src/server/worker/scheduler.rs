@@ -1,7 +1,7 @@
 //! Which connections a worker visits in one turn, in which order, and how many of them or for how long.
 //!
-//! It has no socket, no poller and no clock of its own: a [`Environment`] and a [`Clock`] are given to it, and the simulator
-//! gives its own. What a visit is stands in [`crate::server::connection::visit`].
+//! It has no socket, no poller and no clock of its own: an [`Environment`] and a [`Clock`] are given to it, and the
+//! simulator gives its own. What a visit is stands in [`crate::server::connection::visit`].
 
 mod deadlines;
 mod evictions;
