@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use npchat::server::config::{self, Config, Request};
+use npchat::server::config::{self, Config, Invocation};
 use npchat::server::{self, log, system};
 
 /// A start-up error: the options are good, the machine or a file isn't.
@@ -25,9 +25,9 @@ fn main() -> ExitCode {
     // Before anything secret is read.
     let undumpable = system::forbid_core_dumps();
     let (config, only_checks) = match config::parse(env::args_os(), |name| env::var_os(name)) {
-        Ok(Request::Run(config)) => (config, false),
-        Ok(Request::Check(config)) => (config, true),
-        Ok(Request::Print(text)) => return print(&text),
+        Ok(Invocation::Run(config)) => (config, false),
+        Ok(Invocation::Check(config)) => (config, true),
+        Ok(Invocation::Print(text)) => return print(&text),
         Err(error) => return fail(USAGE, error),
     };
     if let Err(error) = server::check_certificate(&config) {

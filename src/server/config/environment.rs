@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 
 use clap::Arg;
 
-use super::options::{command, settings};
+use super::command::{command, settings};
 use super::values::Quoted;
 
 /// What all variables of this program begin with.

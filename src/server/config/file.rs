@@ -8,8 +8,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::ConfigError;
-use super::options::{Given, Source};
+use super::error::ConfigError;
+use super::given::{Given, Source};
 
 /// A longer file is no configuration.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;

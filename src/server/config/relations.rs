@@ -1,7 +1,10 @@
 //! What options have to do with each other: the one place where a contradiction between them is found.
 
-use super::options::{self, Given};
-use super::{Config, ConfigError, Listen, Scheme, limits};
+use super::error::ConfigError;
+use super::given::Given;
+use super::listen::{Listen, Scheme};
+use super::settings::Config;
+use crate::server::limits;
 
 /// Numbers of which the first has to fit into the second, with what that needs beside the first, given the first.
 type Fit = (&'static str, &'static str, fn(&Config) -> [u64; 2]);
@@ -19,57 +22,45 @@ const FITS: [Fit; 3] = [
     }),
 ];
 
-impl Config {
-    /// Checks every number against its range, and the options against each other.
-    ///
-    /// # Errors
-    ///
-    /// The first option, in the order of `--help`, that is out of its range or contradicts another.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        options::check_ranges(self)?;
-        self.check(&[])
-    }
-
-    /// Checks the options against each other. Blames the one that was given: a default is nobody's fault.
-    pub(super) fn check(&self, given: &[Given]) -> Result<(), ConfigError> {
-        let origin = |name: &str| find(given, name).map(|given| given.origin.clone());
-        let blame = |name: &str| origin(name).unwrap_or_else(|| format!("--{name}"));
-        if let Listen::Addresses(endpoints) = &self.listen {
-            let needs_one = endpoints.iter().find(|endpoint| endpoint.scheme == Some(Scheme::Https));
-            let problem = match (endpoints.is_empty(), needs_one) {
-                (true, _) => Some("at least one address is needed".to_owned()),
-                (false, Some(endpoint)) if self.certificate.is_none() => {
-                    Some(format!("{endpoint} needs --cert and --privkey"))
-                }
-                (false, _) => None,
-            };
-            if let Some(problem) = problem {
-                return Err(ConfigError(format!("{}: {problem}", blame("listen"))));
+/// Checks the options against each other. Blames the one that was given: a default is nobody's fault.
+pub(super) fn check(config: &Config, given: &[Given]) -> Result<(), ConfigError> {
+    let origin = |name: &str| find(given, name).map(|given| given.origin.clone());
+    let blame = |name: &str| origin(name).unwrap_or_else(|| format!("--{name}"));
+    if let Listen::Addresses(endpoints) = &config.listen {
+        let needs_one = endpoints.iter().find(|endpoint| endpoint.scheme == Some(Scheme::Https));
+        let problem = match (endpoints.is_empty(), needs_one) {
+            (true, _) => Some("at least one address is needed".to_owned()),
+            (false, Some(endpoint)) if config.certificate.is_none() => {
+                Some(format!("{endpoint} needs --cert and --privkey"))
             }
-        }
-        let shown = self.shown();
-        let text = |name| {
-            shown
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map_or("", |(_, text)| text)
+            (false, _) => None,
         };
-        for (inner, outer, numbers) in FITS {
-            let [needed, there] = numbers(self);
-            if needed <= there {
-                continue;
-            }
-            let (inner_text, outer_text) = (text(inner), text(outer));
-            return Err(ConfigError(match (origin(inner), origin(outer)) {
-                (None, Some(blamed)) => format!("{blamed}: {outer_text} is too little for --{inner} of {inner_text}"),
-                _ => format!(
-                    "{}: {inner_text} is too much for --{outer} of {outer_text}",
-                    blame(inner)
-                ),
-            }));
+        if let Some(problem) = problem {
+            return Err(ConfigError(format!("{}: {problem}", blame("listen"))));
         }
-        Ok(())
     }
+    let shown = config.shown();
+    let text = |name| {
+        shown
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map_or("", |(_, text)| text)
+    };
+    for (inner, outer, numbers) in FITS {
+        let [needed, there] = numbers(config);
+        if needed <= there {
+            continue;
+        }
+        let (inner_text, outer_text) = (text(inner), text(outer));
+        return Err(ConfigError(match (origin(inner), origin(outer)) {
+            (None, Some(blamed)) => format!("{blamed}: {outer_text} is too little for --{inner} of {inner_text}"),
+            _ => format!(
+                "{}: {inner_text} is too much for --{outer} of {outer_text}",
+                blame(inner)
+            ),
+        }));
+    }
+    Ok(())
 }
 
 /// Settles what depends on whether another option was given at all, before any of it is parsed. A certificate and its

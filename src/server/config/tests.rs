@@ -2,8 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
+use super::values::Unit;
 use super::*;
+use crate::protocol::host::Host;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
@@ -23,16 +29,16 @@ fn resolve_texts(flags: &[(&str, OsString)], variables: Pairs) -> Result<Config,
         Some(OsString::from(found.1))
     };
     match parse(arguments, variable)? {
-        Request::Run(config) => Ok(config),
+        Invocation::Run(config) => Ok(config),
         other => unreachable!("{other:?}"),
     }
 }
 
 /// Every option with a value: its flag and its variable, in the order of `--check`.
 fn settings() -> Vec<(String, String)> {
-    let command = options::command();
+    let command = command::command();
     let setting = |name: &str| {
-        let mut all = options::settings(&command);
+        let mut all = command::settings(&command);
         let argument = all.find(|argument| argument.get_long() == Some(name)).unwrap();
         (
             format!("--{name}"),
@@ -92,7 +98,7 @@ fn every_option_has_a_flag_and_a_variable_of_its_own_and_is_shown() {
             1
         );
     }
-    assert_eq!(options::settings(&options::command()).count(), all.len());
+    assert_eq!(command::settings(&command::command()).count(), all.len());
 }
 
 #[test]
@@ -432,7 +438,7 @@ fn the_page_for_operators_has_every_setting_with_its_default_and_range() {
         };
         assert!(flags.split(", ").any(|flag| flag == format!("`{name}`")), "{row}");
         assert_eq!(in_environment, format!("`{variable}`"), "{row}");
-        assert_eq!(default.trim_matches('`'), options::default_text(&name[2..]), "{row}");
+        assert_eq!(default.trim_matches('`'), command::default_text(&name[2..]), "{row}");
         if let Some([least, most]) = range(&name) {
             assert_eq!(in_range, format!("`{least}` to `{most}`"), "{row}");
         }
