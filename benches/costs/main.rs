@@ -15,6 +15,7 @@ mod connection;
 mod frames;
 mod heads;
 mod mailboxes;
+mod peers;
 mod random;
 mod wheel;
 
