@@ -39,8 +39,8 @@ const _: () = {
 
 /// All that an operator can set.
 ///
-/// A `Config` from [`parse`](super::parse) keeps to the range of each field. One that was put together by hand is checked with
-/// [`Config::validate`].
+/// A `Config` from [`parse`](super::parse) keeps to the range of each field. One that was put together by hand is
+/// checked with [`Config::validate`].
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = OURS)]
 pub struct Config {

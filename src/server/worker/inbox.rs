@@ -31,10 +31,8 @@ pub enum Notice {
 
 /// One worker's inbox; all others write to it.
 ///
-/// 1. The worker calls [`Inbox::take`] at the beginning of each turn.
-/// 2. Before it sleeps it calls [`Inbox::fall_asleep`], which looks for notices once others know how to wake it. If
-///    there are
-///    any it takes a turn instead.
+/// 1. The worker takes all notices at the beginning of each turn.
+/// 2. Before it sleeps it looks again, once others know how to wake it. If there are any it takes a turn instead.
 /// 3. So a notice either is there before that look, or finds the worker asleep and wakes it.
 #[derive(Debug)]
 pub struct Inbox<W = Waker> {
