@@ -161,4 +161,5 @@
 )]
 
 pub mod protocol;
+#[cfg(feature = "server")]
 pub mod server;
