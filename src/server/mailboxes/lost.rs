@@ -57,7 +57,7 @@ impl Lost {
             self.link(index);
             return;
         }
-        if self.records.len() as usize >= self.capacity {
+        if self.records.len() >= self.capacity {
             self.remove(self.oldest);
         }
         self.push(key, messages, now_seconds);
@@ -143,7 +143,7 @@ impl Record {
 mod tests {
     use crate::protocol::id::RecipientId;
     use crate::server::limits::{LOST_RECORD_BYTES, LOST_RECORDS_MAX, SHARDS_MAX};
-    use crate::server::mailboxes::slab::Slot;
+    use crate::server::mailboxes::slab::slot_bytes;
 
     use super::*;
 
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_record_takes_no_more_memory_than_is_said() {
         // Of a table's buckets, nine bytes each, a quarter at least is taken.
-        assert!(size_of::<Slot<Record>>() + 4 * 9 <= LOST_RECORD_BYTES);
+        assert!(slot_bytes::<Record>() + 4 * 9 <= LOST_RECORD_BYTES);
         // An array that grows by doubling ends at just what is needed.
         assert!(LOST_RECORDS_MAX.is_power_of_two() && (LOST_RECORDS_MAX / SHARDS_MAX).is_power_of_two());
     }
