@@ -3,6 +3,7 @@
 //! How messages come and expire is in [`super`].
 
 use std::mem;
+use std::ops::ControlFlow;
 
 use crate::server::limits::{
     EXPIRIES_PER_LOCK, MESSAGES_PER_TAKE, MOVES_PER_LOCK, REMOVALS_PER_LOCK, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH,
@@ -17,6 +18,16 @@ use crate::server::mailboxes::key::Key;
 use crate::server::mailboxes::message::LEAD_BYTES;
 use crate::server::mailboxes::sequence::Sequence;
 use crate::server::mailboxes::terms::{Room, Taken, TooManySessions};
+
+/// What one call of [`Shard::take`] has given so far.
+struct Batch {
+    /// Room for further bodies.
+    bytes_left: usize,
+    /// No message has been given yet: one is, whatever its size.
+    is_empty: bool,
+    /// The session has acknowledged all that it was given before.
+    is_all_acknowledged: bool,
+}
 
 impl Shard {
     /// [`super::super::Mailboxes::attach`]; the index of the mailbox and the session's key in it.
@@ -87,60 +98,78 @@ impl Shard {
     ) -> Taken {
         // First, since there are many ways out. What this makes due itself is done under the next lock.
         self.settle();
-        let mut bytes_left = room.bytes;
-        let mut is_first = true;
         if is_all_acknowledged {
             self.begin_batch(index, key);
         }
+        let mut batch = Batch {
+            bytes_left: room.bytes,
+            is_empty: true,
+            is_all_acknowledged,
+        };
         for _ in 0..MESSAGES_PER_TAKE.min(room.messages) {
             let Some(next) = self.next_for(index, key) else {
                 return self.end_of_mail(index, key);
             };
-            let message = &self.messages[next];
-            if message.is_expired(now_millis) {
+            if self.messages[next].is_expired(now_millis) {
                 self.end_expired(next);
                 // Large bodies take their time too.
                 if self.moves_due > MOVES_PER_LOCK {
                     return Taken::More;
                 }
-                continue;
+            } else if let ControlFlow::Break(left) = self.give(index, key, next, &mut batch, into) {
+                return left;
             }
-            let mailbox = &self.mailboxes[index];
-            let oldest = mailbox.oldest(&self.messages);
-            let audience = &mut self.audiences[mailbox.audience];
-            // What another session has acknowledged ends none, and this one must not be held up until it is behind.
-            let is_proven = audience.has_had(message, oldest);
-            let Some(listener) = audience.listener(key) else {
-                return Taken::All;
-            };
-            if listener.is_given(message, oldest) {
-                let len = message.len as usize;
-                // A suspect goes alone: what ended a session may have been any of what it was sent.
-                let waits =
-                    listener.awaits_acknowledgement() || message.is_suspect() && !(is_first && is_all_acknowledged);
-                if waits && !is_proven {
-                    return Taken::AwaitsAcknowledgement;
-                }
-                if len > bytes_left && !is_first {
-                    return Taken::More;
-                }
-                if !is_proven {
-                    listener.note_given(message.is_suspect());
-                }
-                is_first = false;
-                bytes_left = bytes_left.saturating_sub(len);
-                into.push(message.sequence, |bytes| {
-                    bytes.extend_from_slice(&message.lead[..len.min(LEAD_BYTES)]);
-                    self.blocks
-                        .copy(message.first_block, len.saturating_sub(LEAD_BYTES), bytes);
-                });
-            }
-            listener.cursor = message.next;
         }
         match self.next_for(index, key) {
             Some(_) => Taken::More,
             None => self.end_of_mail(index, key),
         }
+    }
+
+    /// Gives the session the message at `next`, where its cursor stands, or passes over one that isn't meant for it;
+    /// breaks off where that message has to wait.
+    #[inline]
+    fn give(
+        &mut self,
+        index: u32,
+        key: u32,
+        next: u32,
+        batch: &mut Batch,
+        into: &mut Deliveries,
+    ) -> ControlFlow<Taken> {
+        let message = &self.messages[next];
+        let mailbox = &self.mailboxes[index];
+        let oldest = mailbox.oldest(&self.messages);
+        let audience = &mut self.audiences[mailbox.audience];
+        // What another session has acknowledged ends none, and this one must not be held up until it is behind.
+        let is_proven = audience.has_had(message, oldest);
+        let Some(listener) = audience.listener(key) else {
+            return ControlFlow::Break(Taken::All);
+        };
+        if listener.is_given(message, oldest) {
+            let len = message.len as usize;
+            // A suspect goes alone: what ended a session may have been any of what it was sent.
+            let waits = listener.awaits_acknowledgement()
+                || message.is_suspect() && !(batch.is_empty && batch.is_all_acknowledged);
+            if waits && !is_proven {
+                return ControlFlow::Break(Taken::AwaitsAcknowledgement);
+            }
+            if len > batch.bytes_left && !batch.is_empty {
+                return ControlFlow::Break(Taken::More);
+            }
+            if !is_proven {
+                listener.note_given(message.is_suspect());
+            }
+            batch.is_empty = false;
+            batch.bytes_left = batch.bytes_left.saturating_sub(len);
+            into.push(message.sequence, |bytes| {
+                bytes.extend_from_slice(&message.lead[..len.min(LEAD_BYTES)]);
+                self.blocks
+                    .copy(message.first_block, len.saturating_sub(LEAD_BYTES), bytes);
+            });
+        }
+        listener.cursor = message.next;
+        ControlFlow::Continue(())
     }
 
     /// [`super::super::Attachment::confirm`]; whether to call this again.
