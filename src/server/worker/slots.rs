@@ -8,6 +8,12 @@ use crate::server::token::Token;
 ///
 /// It grows by blocks that stay where they are: to move all connections because one more has come would hold up all
 /// of them.
+///
+/// The crate `slab` does none of what this is for. Its indices have no generations, and a generation must outlive the
+/// value: an event of this turn would reach the connection that has come into the slot since. The node of the wheel of
+/// deadlines lies beside the value, since the wheel follows its links from slot to slot and knows no connection. And a
+/// slab is one array that doubles: at a hundred thousand connections it would copy 30 MB in the middle of a turn (an
+/// entry has 296 bytes). With all of that laid over it, the crate would do no more than `vacant` does.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     blocks: Vec<Box<[Entry<T>]>>,
