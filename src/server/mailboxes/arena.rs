@@ -25,9 +25,9 @@ const LINE: usize = 8;
 pub(super) struct Arena {
     pool: Arc<Pool>,
     segments: Vec<Segment>,
-    /// Of each segment.
+    /// The state of each segment, by the same index.
     states: Vec<State>,
-    /// For each segment, whether a place in it is vacant.
+    /// A bit for each segment, set while a place in it is vacant.
     with_room: Vec<u64>,
     layout: Layout,
     used: u32,

@@ -29,7 +29,7 @@ pub(super) struct Audience {
     next_key: u32,
 }
 
-/// One session.
+/// How far one session has been given its mail, and how far it has confirmed it.
 #[derive(Debug)]
 pub(super) struct Listener {
     address: SessionAddress,

@@ -89,7 +89,7 @@ impl Budget {
         self.vacant.push(segment);
     }
 
-    /// Gives vacant segments back to the allocator: so many.
+    /// Gives up to `count` vacant segments back to the allocator.
     pub(super) fn drop_vacant(&self, count: usize) {
         for _ in 0..count {
             if self.take_vacant().is_none() {

@@ -10,7 +10,7 @@ use crate::server::limits::{OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES};
 #[derive(Default)]
 pub struct Deliveries {
     bytes: Vec<u8>,
-    /// Each with where its body ends.
+    /// The sequence of each message, and where its body ends in `bytes`.
     messages: Vec<(Sequence, usize)>,
 }
 
@@ -24,7 +24,7 @@ pub struct Delivery<'a> {
 }
 
 impl Deliveries {
-    /// None.
+    /// No deliveries.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -33,19 +33,19 @@ impl Deliveries {
         }
     }
 
-    /// How many there are.
+    /// How many messages there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no messages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// Forgets all of them. Memory for the next ones is kept, but for what a large one took.
+    /// Forgets all messages. Memory for the next ones is kept, but for what a large one took.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(OUTBOUND_HIGH_WATER_BYTES + READ_SCRATCH_BYTES);
@@ -62,7 +62,7 @@ impl Deliveries {
         })
     }
 
-    /// Adds one whose body `write` appends.
+    /// Adds a message whose body `write` appends.
     pub(super) fn push(&mut self, sequence: Sequence, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
         self.messages.push((sequence, self.bytes.len()));

@@ -1,4 +1,5 @@
-//! What a shard has of sessions and counts, by stable `u32` indices. Mail itself lies in [`super::dense`].
+//! What a shard has of sessions and counts, by stable `u32` indices. Mailboxes and messages lie in [`super::dense`],
+//! which says why.
 //!
 //! It is the crate `slab` with indices as small as they are stored. An index is only good until its value is removed:
 //! there are no generations.

@@ -5,7 +5,7 @@
 pub struct Caps {
     /// Messages waiting.
     pub mailbox_messages: u32,
-    /// Sum of their bodies, in bytes.
+    /// Sum of the bodies of its messages, in bytes.
     pub mailbox_bytes: u32,
     /// Live sessions, see [`SESSIONS_PER_MAILBOX`](crate::server::limits::SESSIONS_PER_MAILBOX).
     pub sessions: usize,
@@ -16,12 +16,12 @@ pub struct Caps {
 pub struct Room {
     /// Messages.
     pub messages: usize,
-    /// Sum of their bodies, in bytes.
+    /// Sum of the bodies of these messages, in bytes.
     pub bytes: usize,
 }
 
 impl Room {
-    /// None.
+    /// Room for nothing.
     pub const NONE: Self = Self { messages: 0, bytes: 0 };
 
     /// Any number of messages, as far as their bodies fit.
@@ -37,12 +37,12 @@ impl Room {
 /// How long a message may wait (PROTOCOL.md part 1, Sending).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// Until it is had, for at most `ttl` seconds. Zero is the same as [`Hold::LiveOnly`].
+    /// It is kept until it is acknowledged, for at most `ttl` seconds. Zero is the same as [`Hold::LiveOnly`].
     Store {
         /// Seconds from now. Counts as less where the deadline would be more than 136 years after the epoch.
         ttl: u32,
     },
-    /// Not at all: only sessions that are attached now are given it, within
+    /// It isn't stored: only sessions that are attached now are given it, within
     /// [`LIVE_ONLY_HOLD_SECONDS`](crate::server::limits::LIVE_ONLY_HOLD_SECONDS).
     LiveOnly,
 }
@@ -64,14 +64,14 @@ pub struct TooManySessions;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Taken {
-    /// Nothing: a post will wake this session.
+    /// No mail is left: a post will wake this session.
     All,
-    /// More mail.
+    /// More mail is left.
     More,
-    /// More mail, which is given once all that was given is confirmed: sessions have ended with the next message, or
-    /// with one that this session was given.
+    /// More mail is left, which is given once all that was given is confirmed: sessions have ended with the next
+    /// message, or with one that this session was given.
     AwaitsAcknowledgement,
-    /// It doesn't matter: the session is more than a window behind another one, and is to be closed.
+    /// What is left doesn't matter: the session is more than a window behind another one, and is to be closed.
     Lagging,
 }
 

@@ -10,10 +10,10 @@ use super::dense::Dense;
 use super::mailbox::Mailbox;
 use super::message::Message;
 
-/// So many messages are read ahead at a time.
+/// How many messages are read ahead at a time.
 pub(super) const AHEAD: usize = 16;
 
-/// The messages at `head` and after it that are about to be dropped, as far as each `goes`.
+/// Reads ahead the messages from `head` on that are about to be dropped, as far as each `goes`.
 pub(super) fn queue(head: u32, goes: impl Fn(&Message) -> bool, messages: &Dense<Message>, blocks: &Blocks) {
     let mut read = 0;
     let mut cursor = head;
@@ -30,7 +30,7 @@ pub(super) fn queue(head: u32, goes: impl Fn(&Message) -> bool, messages: &Dense
     black_box(read);
 }
 
-/// Messages that are about to expire.
+/// Reads ahead messages that are about to expire.
 pub(super) fn due(
     due: impl Iterator<Item = u32>,
     messages: &Dense<Message>,
