@@ -40,7 +40,7 @@
 //!
 //! # Rooms
 //!
-//! What both sides say is [`protocol`], what runs is [`server`]. Of the latter [`server::Server`], [`server::Config`]
+//! What both sides say is [`protocol`], what runs is [`server`], which is built with the feature `server`. Of the latter [`server::Server`], [`server::Config`]
 //! and their errors are public; the rest is so only with the feature `internals`, which tests, benches, fuzz targets
 //! and examples have.
 //!
@@ -150,7 +150,7 @@
 #![forbid(unsafe_code)]
 // What is public for tests alone is private then, some of it is used by nothing else, and no link leads to it.
 #![cfg_attr(
-    not(feature = "internals"),
+    not(all(feature = "internals", feature = "server")),
     allow(
         dead_code,
         unreachable_pub,
