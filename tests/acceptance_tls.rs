@@ -10,8 +10,6 @@
     reason = "a helper that fails fails its test, and its output tells the case"
 )]
 
-#[path = "common/mod.rs"]
-mod common;
 #[path = "acceptance/harness.rs"]
 mod harness;
 #[path = "acceptance/rows_01_to_09_heads.rs"]

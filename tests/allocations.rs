@@ -5,8 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "these fail a test")]
 
-mod common;
-
 use std::time::{Duration, Instant};
 
 use allocation_counter::{AllocationInfo, measure};
@@ -14,8 +12,7 @@ use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
 use npchat::server::limits::PING_SPACING_MILLIS;
 use npchat::server::store::Wish;
-
-use common::{Frame, Identity, Lent, Opcode, Piped, post_request};
+use testkit::{Frame, Identity, Lent, Opcode, Piped, post_request};
 
 const MESSAGE: [u8; 480] = [b'x'; 480];
 

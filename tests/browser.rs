@@ -4,8 +4,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "these fail a test")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -17,8 +15,7 @@ use std::{env, fs, process, thread};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
-
-use common::{Identity, Receiver, address, post, start, wait_until};
+use testkit::{Identity, Receiver, address, post, start, wait_until};
 
 /// A browser takes its time to start, more so on a machine that does a lot else.
 const BROWSER_PATIENCE: Duration = Duration::from_secs(300);

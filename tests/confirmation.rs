@@ -2,8 +2,6 @@
 //!
 //! Exactly when pings go is tested without a socket, in virtual time.
 
-mod common;
-
 use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -15,8 +13,7 @@ use tungstenite::Message;
 use npchat::server::Server;
 use npchat::server::limits::{WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
 use npchat::server::refusal::CloseReason;
-
-use common::{
+use testkit::{
     Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, post_request, start,
     wait_until, wait_until_confirmed,
 };

@@ -1,12 +1,9 @@
 //! What connections hold is bounded: the largest holders are closed, over TLS as over plain TCP, and no others.
 
-mod common;
-
 use std::thread;
 
 use npchat::server::refusal::CloseReason;
-
-use common::{PATIENCE, RawClient, Wire, address, certificate_files, start, wait_until};
+use testkit::{PATIENCE, RawClient, Wire, address, certificate_files, start, wait_until};
 
 /// Together they hold more than the budget of 4 MiB.
 const CLIENTS: usize = 100;

@@ -4,8 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "it fails a test")]
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -16,8 +14,7 @@ use std::{env, slice, thread};
 
 use npchat::server::Server;
 use npchat::server::refusal::CloseReason;
-
-use common::{
+use testkit::{
     Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until, wait_until_confirmed,
 };
 

@@ -2,13 +2,10 @@
 //!
 //! Order among several senders and several sessions of one id are tested in files of their own.
 
-mod common;
-
 use std::{slice, thread};
 
+use testkit::{Identity, PATIENCE, RawClient, Receiver, address, post, start, wait_until, wait_until_confirmed};
 use tungstenite::Message;
-
-use common::{Identity, PATIENCE, RawClient, Receiver, address, post, start, wait_until, wait_until_confirmed};
 
 #[test]
 fn a_message_reaches_a_session_that_is_live() {

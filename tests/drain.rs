@@ -5,8 +5,6 @@
 
 #![expect(clippy::expect_used, reason = "these fail a test")]
 
-mod common;
-
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -17,8 +15,7 @@ use serde_json::json;
 
 use npchat::server::Server;
 use npchat::server::refusal::CloseReason;
-
-use common::{
+use testkit::{
     Daemon, Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post_request, start,
     upgrade_request, wait_until,
 };

@@ -2,8 +2,6 @@
 //!
 //! Waits here are the times to live themselves, a second or two, and bounded waits for what must then happen.
 
-mod common;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +10,7 @@ use tungstenite::Message;
 
 use npchat::server::Server;
 use npchat::server::mailboxes::Stats;
-
-use common::{Daemon, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until};
+use testkit::{Daemon, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 

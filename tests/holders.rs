@@ -1,13 +1,10 @@
 //! Connections that hold too much together: the largest is closed, whichever worker has it and whoever was the last to
 //! hold more.
 
-mod common;
-
 use std::time::Duration;
 
 use npchat::server::refusal::CloseReason;
-
-use common::{Identity, PATIENCE, RawClient, RawWebSocket, address, post, start, wait_until};
+use testkit::{Identity, PATIENCE, RawClient, RawWebSocket, address, post, start, wait_until};
 
 const BUDGET_BYTES: u64 = 4 << 20;
 /// One client that takes nothing of it holds most of the budget.

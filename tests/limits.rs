@@ -4,8 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "it fails a test")]
 
-mod common;
-
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -16,8 +14,7 @@ use serde_json::json;
 use npchat::server::Server;
 use npchat::server::mailboxes::Stats;
 use npchat::server::refusal::CloseReason;
-
-use common::{
+use testkit::{
     Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until, wait_until_confirmed,
 };
 

@@ -8,8 +8,6 @@
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test is reported")]
 
-mod common;
-
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,9 +19,8 @@ use std::{env, panic, process, thread};
 use npchat::server::limits::{LOG_QUEUE_BYTES, LOG_REPEAT_SECONDS};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use testkit::{Daemon, Identity, PATIENCE, RawClient, Receiver, free_address, post, post_request, wait_until};
 use tracing::level_filters::LevelFilter;
-
-use common::{Daemon, Identity, PATIENCE, RawClient, Receiver, free_address, post, post_request, wait_until};
 
 /// A request that is refused with a line at the level `debug`, and keeps its connection.
 const REFUSED: &str = "POST /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";

@@ -5,8 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "it fails a test")]
 #![expect(clippy::print_stdout, reason = "the figures are of use")]
 
-mod common;
-
 use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -17,8 +15,7 @@ use std::time::{Duration, Instant};
 use npchat::server::config::Config;
 use npchat::server::limits::PROCESS_BYTES;
 use npchat::server::system;
-
-use common::{Daemon, Frame, Identity, PATIENCE, RawClient, Receiver, post_request, wait_until};
+use testkit::{Daemon, Frame, Identity, PATIENCE, RawClient, Receiver, post_request, wait_until};
 
 const MIB: u64 = 1024 * 1024;
 const MEMORY_BYTES: u64 = 16 * MIB;

@@ -1,15 +1,12 @@
 //! The net under the budgets, in a process of its own: what the test allocates counts as the server's.
 
-mod common;
-
 use std::thread;
 use std::time::Duration;
 
 use npchat::server::config::Config;
 use npchat::server::limits::NET_LOOK_MILLIS;
 use npchat::server::system;
-
-use common::{Identity, PATIENCE, RawClient, address, start, wait_until};
+use testkit::{Identity, PATIENCE, RawClient, address, start, wait_until};
 
 #[test]
 fn the_first_post_after_a_quiet_time_is_judged_by_a_reading_of_its_own() {

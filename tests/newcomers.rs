@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "these fail a test")]
 
-mod common;
-
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Condvar, Mutex};
@@ -18,8 +16,7 @@ use npchat::server::routes::Request;
 use npchat::server::service::{Conversation, Heard, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::Event;
-
-use common::{PATIENCE, RawClient, address, patient_timeouts, post_request, wait_until};
+use testkit::{PATIENCE, RawClient, address, patient_timeouts, post_request, wait_until};
 
 /// Notes what is posted, and holds up its worker while the gate is shut.
 #[derive(Debug)]

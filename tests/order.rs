@@ -10,13 +10,11 @@
     reason = "these fail a test"
 )]
 
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
 
-use common::{
+use testkit::{
     Identity, PATIENCE, RawClient, Receiver, address, post, post_request, start, wait_until, wait_until_confirmed,
 };
 

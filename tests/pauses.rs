@@ -3,15 +3,12 @@
 //! How a worker's clock sees such a time is tested beside the clock, and what each deadline finds in the kernel beside
 //! the visit of a connection.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-
-use common::{Daemon, Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, post_request, wait_until};
+use testkit::{Daemon, Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, post_request, wait_until};
 
 /// More than a worker takes events of at once.
 const SESSIONS: usize = 300;

@@ -2,14 +2,11 @@
 //!
 //! That keys do rotate is tested where they are made.
 
-mod common;
-
 use std::thread;
 
 use npchat::server::Server;
 use npchat::server::refusal::CloseReason;
-
-use common::{Challenge, Frame, Identity, RawWebSocket, Receiver, address, post, start};
+use testkit::{Challenge, Frame, Identity, RawWebSocket, Receiver, address, post, start};
 
 const LOGINS: usize = 200;
 

@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "these fail a test")]
 
-mod common;
-
 use std::net::{Ipv4Addr, SocketAddr};
 
 use npchat::server::Server;
@@ -16,8 +14,7 @@ use npchat::server::routes::Request;
 use npchat::server::service::{Conversation, Heard, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
-
-use common::{Frame, PATIENCE, RawClient, RawWebSocket, address, patient_timeouts, upgrade_request, wait_until};
+use testkit::{Frame, PATIENCE, RawClient, RawWebSocket, address, patient_timeouts, upgrade_request, wait_until};
 
 /// Echoes what it hears, but panics when it hears so.
 #[derive(Debug)]

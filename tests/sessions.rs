@@ -4,8 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "it fails a test")]
 
-mod common;
-
 use std::ops::Range;
 use std::slice;
 use std::time::Duration;
@@ -16,8 +14,7 @@ use tungstenite::Message;
 use npchat::server::Server;
 use npchat::server::limits::{SESSIONS_PER_MAILBOX, WINDOW_MAX_BYTES};
 use npchat::server::mailboxes::Stats;
-
-use common::{
+use testkit::{
     Frame, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until,
     wait_until_confirmed,
 };

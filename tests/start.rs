@@ -2,8 +2,6 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test is reported")]
 
-mod common;
-
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -13,8 +11,7 @@ use std::time::Duration;
 use std::{env, fs, process};
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
-
-use common::{Daemon, Identity, PATIENCE, RawClient, Receiver, free_address, post, wait_until};
+use testkit::{Daemon, Identity, PATIENCE, RawClient, Receiver, free_address, post, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_npchatd");
 /// Without any privilege, by custom.

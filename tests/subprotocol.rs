@@ -5,15 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "these fail a test")]
 
-mod common;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use npchat::protocol::host::Host;
 use npchat::server::Server;
-
-use common::{
+use testkit::{
     Challenge, Frame, Identity, OFFER, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start,
     upgrade_request_with, wait_until,
 };

@@ -5,13 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "it fails a test")]
 
-mod common;
-
 use std::thread;
 
 use npchat::server::mailboxes::Stats;
-
-use common::{Identity, PATIENCE, RawClient, Receiver, address, start, wait_until, wait_until_confirmed};
+use testkit::{Identity, PATIENCE, RawClient, Receiver, address, start, wait_until, wait_until_confirmed};
 
 const RECIPIENTS: usize = 16;
 const SENDERS: usize = 16;

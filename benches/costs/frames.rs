@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
 use npchat::server::websocket::{self, Event, Lent, Wants, WebSocket, write_frame};
+use testkit::{Frame, Opcode};
 
 use crate::MESSAGE_BYTES;
 use crate::clock::CpuTime;
-use crate::common::{Frame, Opcode};
 
 /// Of the text that answers a challenge, as this crate's own clients write it.
 const SOLUTION_BYTES: usize = 388;

@@ -9,8 +9,6 @@
 mod auth;
 mod bodies;
 mod clock;
-#[path = "../../tests/common/mod.rs"]
-mod common;
 mod connection;
 mod frames;
 mod heads;

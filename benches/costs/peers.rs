@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use npchat::protocol::id::{ID_TEXT_BYTES, RecipientId};
 use npchat::server::config::Config;
 use npchat::server::store::Wish;
+use testkit::{Identity, Lent, Opcode, Piped, post_request};
 
-use crate::common::{Identity, Lent, Opcode, Piped, post_request};
 use crate::random::ids;
 
 /// Posts, each to another mailbox, between two expiries.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
 use npchat::server::timer_wheel::{Node, Nodes, Wheel, WheelStep};
+use testkit::Random;
 
 use crate::clock::{CpuTime, cpu_time};
-use crate::random::Random;
 
 const COUNTS: [u32; 3] = [10_000, 1_000_000, 10_000_000];
 /// Entries expire within a day of one-second ticks.
@@ -67,6 +67,10 @@ impl Nodes for Entries {
     }
 }
 
+fn below(random: &mut Random, end: u32) -> u32 {
+    u32::try_from(random.below(end as usize)).unwrap()
+}
+
 impl Pending {
     fn new(count: u32) -> Self {
         let nodes = (0..count + BATCH).map(|_| Node::new()).collect();
@@ -75,7 +79,7 @@ impl Pending {
             nodes: Entries(nodes),
             count,
             now_tick: 0,
-            random: Random(0),
+            random: Random::new(0),
             picked: Vec::new(),
         };
         for index in 0..count {
@@ -85,7 +89,7 @@ impl Pending {
     }
 
     fn insert(&mut self, index: u32) {
-        let tick = self.now_tick + self.random.below(SPAN_TICKS);
+        let tick = self.now_tick + below(&mut self.random, SPAN_TICKS);
         self.wheel.insert(&mut self.nodes, index, tick);
     }
 
@@ -106,7 +110,7 @@ impl Pending {
     fn time_cancel(&mut self, batch: u32) -> Duration {
         self.picked.clear();
         for _ in 0..batch {
-            self.picked.push(self.random.below(self.count));
+            self.picked.push(below(&mut self.random, self.count));
         }
         let begun = cpu_time();
         for index in &self.picked {

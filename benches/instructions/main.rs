@@ -15,8 +15,6 @@
     reason = "a program of the command line, which an error ends"
 )]
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
 mod limits;
 #[allow(dead_code, reason = "the benches of costs use the rest")]
 #[path = "../costs/peers.rs"]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use npchat::server::config::Config;
 use npchat::server::limits::PING_SPACING_MILLIS;
+use testkit::{Lent, upgrade_request};
 
-use crate::common::{Lent, upgrade_request};
 use crate::peers::{Poster, Receivers, SESSIONS};
 
 const SMALL: usize = 480;

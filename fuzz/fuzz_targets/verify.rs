@@ -4,6 +4,8 @@
 
 #![no_main]
 
+use std::sync::LazyLock;
+
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use p256::ecdsa::signature::Verifier;
@@ -12,7 +14,10 @@ use sha2::{Digest, Sha256};
 
 use npchat::protocol::id::PublicKey;
 use npchat::protocol::signature::verify;
-use npchat_fuzz::keys::{KEYS, public_key, sign};
+use testkit::Identity;
+
+/// The same from run to run, so that a finding is.
+static SIGNERS: LazyLock<[Identity; 2]> = LazyLock::new(|| [7, 11].map(Identity::numbered));
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -111,8 +116,8 @@ impl Origin {
     fn make(&self, message: &[u8]) -> Option<([u8; 65], [u8; 64])> {
         match self {
             Self::Signed { second_key } => {
-                let key = &KEYS[usize::from(*second_key)];
-                Some((public_key(key), sign(key, message)))
+                let signer = &SIGNERS[usize::from(*second_key)];
+                Some((signer.point(), signer.sign_bytes(message)))
             }
             Self::Recovered {
                 r,

@@ -9,8 +9,8 @@ use libfuzzer_sys::fuzz_target;
 
 use npchat::server::websocket::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
 use npchat::server::websocket::{Event, Lent, Wants, WebSocket, WebSocketError};
-use npchat_fuzz::frames::from_server;
 use npchat_fuzz::{Cuts, Stream};
+use testkit::{Frame, Opcode};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -138,14 +138,17 @@ fn drive<'a>(max_bytes: u32, pieces: impl IntoIterator<Item = &'a [u8]>, settle:
 
 /// Each ping is answered in its order, a Close once, and nothing else is said.
 fn check_answers(outcome: &Outcome, pings: &[Vec<u8>]) {
-    let (frames, rest) = from_server(&outcome.out);
-    assert!(rest.is_empty(), "half a frame");
+    let frames = Frame::parse_all(&outcome.out);
     let closes = usize::from(outcome.events.last() == Some(&Event::Close));
     assert_eq!(frames.len(), pings.len() + closes);
     for (frame, ping) in frames.iter().zip(pings) {
-        assert_eq!((frame.first, &frame.payload), (0x8a, ping));
+        assert_eq!((frame.opcode, &frame.payload), (Opcode::PONG, ping));
     }
-    assert!(frames.get(pings.len()).is_none_or(|frame| frame.first == 0x88));
+    assert!(
+        frames
+            .get(pings.len())
+            .is_none_or(|frame| frame.opcode == Opcode::CLOSE)
+    );
 }
 
 /// The input once more, frame by frame, all of it at hand.

@@ -1,9 +1,4 @@
-//! What the fuzz targets share: input in pieces, frames as a client masks them, and frames as a server must send them.
-//!
-//! No target's rules are here, and nothing of the crate under test: these are the second opinion.
-
-pub mod frames;
-pub mod keys;
+//! What the fuzz targets share, beside the tests' kit: input in pieces.
 
 use arbitrary::Arbitrary;
 

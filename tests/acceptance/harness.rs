@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use npchat::server::Server;
 use serde_json::{Value, json};
-
-use crate::common::{Frame, Opcode, RawClient, RawWebSocket, Response, address, start};
+use testkit::{Frame, Opcode, RawClient, RawWebSocket, Response, address, start};
 
 /// An id whose key nobody has.
 pub(crate) const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";

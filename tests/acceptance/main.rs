@@ -11,8 +11,6 @@
     reason = "a helper that fails fails its test, and its output tells the case"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod harness;
 mod rows_01_to_09_heads;
 mod rows_10_to_17_requests;

@@ -2,7 +2,8 @@
 //!
 //! What the parser alone makes of such bytes, cut in any way, is in `tests/http_parsing.rs`.
 
-use crate::common::{Identity, Receiver, address, start};
+use testkit::{Identity, Receiver, address, start};
+
 use crate::harness::{ID, MANNERS, SENT, refused, run_all, run_refused};
 
 const HOST: &str = "Host: relay.test\r\n";

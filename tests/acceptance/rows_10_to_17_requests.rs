@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use npchat::server::Server;
+use testkit::{PATIENCE, RawClient, address, start, wait_until};
 
-use crate::common::{PATIENCE, RawClient, address, start, wait_until};
 use crate::harness::{
     Answer, Case, ID, MANNERS, SENT, expect_answer, expect_ending, refused, run, run_all, run_refused, trickle,
 };

@@ -2,11 +2,11 @@
 
 use npchat::server::limits::MESSAGE_ROOM_BYTES;
 use npchat::server::mailboxes::Stats;
-
-use crate::common::{
+use testkit::{
     Daemon, Identity, PATIENCE, RawClient, Receiver, Response, address, post, post_request, start, wait_until,
     wait_until_confirmed,
 };
+
 use crate::harness::{ID, SENT, expect_answer, refused};
 
 #[test]

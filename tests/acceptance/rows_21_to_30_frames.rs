@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use npchat::server::Server;
+use testkit::{Challenge, Frame, Identity, Opcode, RawClient, RawWebSocket, address, start, upgrade_request};
 
-use crate::common::{Challenge, Frame, Identity, Opcode, RawClient, RawWebSocket, address, start, upgrade_request};
 use crate::harness::{
     Answer, Cut, ID, expect_answer, expect_close, expect_close_frame, expect_well, masked, refused, run_all,
     run_refused,

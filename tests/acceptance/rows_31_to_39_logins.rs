@@ -11,10 +11,10 @@ use npchat::server::Server;
 use p256::ecdsa::Signature;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-
-use crate::common::{
+use testkit::{
     Challenge, Frame, Identity, Opcode, RawClient, RawWebSocket, Receiver, address, post, start, wait_until_confirmed,
 };
+
 use crate::harness::{Cut, ID, expect_close, expect_well, masked, trickle};
 
 /// Makes a bad solution of a good one.

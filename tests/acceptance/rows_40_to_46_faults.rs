@@ -17,11 +17,11 @@ use npchat::server::refusal::CloseReason;
 use npchat::server::{Server, StartError};
 use rustix::process::Signal;
 use socket2::SockRef;
-
-use crate::common::{
+use testkit::{
     Daemon, Frame, Identity, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, start, wait_until,
     wait_until_confirmed,
 };
+
 use crate::harness::{Answer, ID, SENT, expect_answer, expect_close, refused, run_all, run_refused};
 
 #[test]

@@ -11,8 +11,8 @@ use npchat::protocol::id::RecipientId;
 use npchat::server::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
 use npchat::server::mailboxes::{Budget, Caps, Hold, Mailboxes};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use testkit::{Daemon, PATIENCE, RawClient, Wire, wait_until};
 
-use crate::common::{Daemon, PATIENCE, RawClient, Wire, wait_until};
 use crate::harness::ID;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -70,7 +70,7 @@ fn assert_does_not_spin(daemon: &Daemon, inside: &mut RawClient) {
 fn row_42_out_of_files_accepting_pauses_and_goes_on_with_no_new_client() {
     const FILES: u64 = 100;
     const WAITING: usize = 100;
-    if Wire::HERE == Wire::Tls {
+    if Wire::here() == Wire::Tls {
         // Who isn't accepted can't shake hands, and accepting is the same.
         return;
     }

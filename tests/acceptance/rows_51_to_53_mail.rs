@@ -2,11 +2,11 @@
 
 use npchat::server::Server;
 use npchat::server::refusal::CloseReason;
-
-use crate::common::{
+use testkit::{
     Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Receiver, address, post, post_request, start,
     wait_until,
 };
+
 use crate::harness::ID;
 
 /// What the client of row 51 takes at most.

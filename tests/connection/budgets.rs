@@ -2,8 +2,8 @@
 
 use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES, REQUESTS_PER_VISIT};
+use testkit::{Frame, Identity, Opcode, post_request, upgrade_request};
 
-use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;
 
 /// Longest answer to a message.

@@ -10,8 +10,8 @@ use npchat::server::mailboxes::{Deliveries, Room, Taken};
 use npchat::server::refusal::CloseReason;
 use npchat::server::store::Wish;
 use npchat::server::token::{SessionAddress, Token};
+use testkit::{Frame, Identity, Opcode};
 
-use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;
 
 /// A WebSocket that the server has just closed for what the client sent.

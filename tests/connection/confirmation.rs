@@ -7,8 +7,8 @@ use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{PING_SPACING_MILLIS, WINDOW_MAX_MESSAGES, WINDOW_MIN_BYTES};
 use npchat::server::refusal::CloseReason;
 use npchat::server::websocket::limits::CONTROL_FRAMES_BURST;
+use testkit::{Frame, Identity, Opcode};
 
-use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;
 
 const SPACING: Duration = Duration::from_millis(PING_SPACING_MILLIS);

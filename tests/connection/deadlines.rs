@@ -7,8 +7,8 @@ use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{LINGER_MAX_BYTES, MIN_RATE_BYTES_PER_SECOND};
 use npchat::server::mailboxes::Stats;
 use npchat::server::refusal::{CloseReason, Refusal};
+use testkit::{Frame, Identity, upgrade_request};
 
-use crate::common::{Frame, Identity, upgrade_request};
 use crate::endpoint::Endpoint;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";

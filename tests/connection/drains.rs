@@ -7,8 +7,8 @@ use std::time::Duration;
 use npchat::server::connection::visit::Cause;
 use npchat::server::limits::DRAIN_LINGER_SECONDS;
 use npchat::server::refusal::CloseReason;
+use testkit::{Frame, Identity, Opcode, post_request, upgrade_request};
 
-use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -15,8 +15,7 @@ use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::CloseReason;
 use npchat::server::store::Wish;
-
-use crate::common::{Challenge, Frame, Identity, Lent, Opcode, Pipe, Piped, upgrade_request};
+use testkit::{Challenge, Frame, Identity, Lent, Opcode, Pipe, Piped, upgrade_request};
 
 /// More visits than any test needs: a connection that wants more is spinning.
 const VISITS_MAX: usize = 100_000;

@@ -11,8 +11,6 @@
 
 mod budgets;
 mod closing;
-#[path = "../common/mod.rs"]
-mod common;
 mod confirmation;
 mod deadlines;
 mod drains;

@@ -5,8 +5,8 @@ use npchat::protocol::login::HANDSHAKE_MAX_BYTES;
 use npchat::server::limits::BODY_BLOCK_BYTES;
 use npchat::server::mailboxes::Stats;
 use npchat::server::refusal::{CloseReason, Refusal};
+use testkit::{Frame, Identity, Opcode};
 
-use crate::common::{Frame, Identity, Opcode};
 use crate::endpoint::Endpoint;
 
 const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";

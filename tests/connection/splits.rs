@@ -10,8 +10,8 @@ use proptest::sample::Index;
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::CloseReason;
+use testkit::{Frame, Identity, Opcode, post_request, upgrade_request};
 
-use crate::common::{Frame, Identity, Opcode, post_request, upgrade_request};
 use crate::endpoint::Endpoint;
 
 /// Somebody who never logs in.

@@ -3,8 +3,8 @@
 use npchat::server::connection::visit::Cause;
 use npchat::server::limits::CHALLENGES_PER_CONNECTION;
 use npchat::server::refusal::CloseReason;
+use testkit::{Frame, Identity, OFFER, Opcode, upgrade_request_with};
 
-use crate::common::{Frame, Identity, OFFER, Opcode, upgrade_request_with};
 use crate::endpoint::Endpoint;
 
 const HOST: &str = "relay.example:8443";

@@ -1,8 +1,8 @@
 //! What a connection gets for which there is no room: one answer, which is true if it asks how the server is.
 
 use npchat::server::refusal::{CloseReason, Refusal};
+use testkit::{post_request, upgrade_request};
 
-use crate::common::{post_request, upgrade_request};
 use crate::endpoint::Endpoint;
 
 const ID: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";

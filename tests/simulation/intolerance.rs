@@ -1,8 +1,8 @@
 //! Mail that a client can't take, and how it ends its session when it meets some.
 
-use crate::random::Random;
 use crate::sightings::{Sight, saw};
-use crate::wire::{CLOSE, write_frame};
+use testkit::Random;
+use testkit::{Opcode, write_frame};
 
 /// The status of a Close for a message that is too big (1009).
 const MESSAGE_TOO_BIG: [u8; 2] = 1009_u16.to_be_bytes();
@@ -53,7 +53,7 @@ impl Intolerance {
         match self.end {
             End::Close => {
                 saw(Sight::ClosedAtPoison);
-                write_frame(out, CLOSE, &MESSAGE_TOO_BIG, mask);
+                write_frame(out, Opcode::CLOSE, &MESSAGE_TOO_BIG, mask);
             }
             End::Cut => saw(Sight::CutAtPoison),
         }

@@ -11,11 +11,8 @@ mod intolerance;
 mod ledger;
 mod model;
 mod peer;
-#[path = "../common/pipe.rs"]
-mod pipe;
 mod pongs;
 mod poster;
-mod random;
 mod receiver;
 mod regressions;
 mod settings;
@@ -24,7 +21,6 @@ mod socket;
 mod stage;
 mod times;
 mod trace;
-mod wire;
 mod worker;
 mod world;
 

@@ -19,8 +19,8 @@ use npchat::server::limits::{
 
 use self::records::{Fate, Line, Message, Session, Suspicion, Terms};
 use crate::identity;
-use crate::random::Random;
 use crate::sightings::{Sight, saw};
+use testkit::Random;
 
 /// With less than this memory may run out.
 const AMPLE_BYTES: u64 = 64 * 1024 * 1024;

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use npchat::server::limits::READ_SCRATCH_BYTES;
 use npchat::server::refusal::CloseReason;
+use testkit::Random;
 
 use crate::intolerance::Intolerance;
 use crate::model::Model;
 use crate::poster::Poster;
-use crate::random::Random;
 use crate::receiver::Receiver;
 use crate::settings::DEADLINE_LATENESS;
 use crate::sightings::{Sight, saw};

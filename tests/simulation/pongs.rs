@@ -1,6 +1,6 @@
 //! How clients answer the server's pings, and pongs that answer none.
 
-use crate::random::Random;
+use testkit::Random;
 
 /// How a client answers the server's pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::model::{Model, Refused};
-use crate::random::Random;
 use crate::sightings::{Sight, saw};
-use crate::wire::Answer;
+use testkit::Random;
+use testkit::Response;
 
 /// Who has more requests unanswered at once has them all at once, and short ones.
 const FEW: usize = 5;
@@ -123,8 +123,8 @@ impl Poster {
         self.heard.extend_from_slice(fresh);
         let mut heard = std::mem::take(&mut self.heard);
         let mut done = 0;
-        while let Some(answer) = Answer::parse(&heard[done..]) {
-            done += answer.length;
+        while let Some((answer, length)) = Response::parse(&heard[done..]) {
+            done += length;
             self.take_answer(&answer, given, is_draining, now, model);
         }
         heard.drain(..done);
@@ -162,7 +162,7 @@ impl Poster {
         assert!(self.is_between_answers(), "half an answer");
     }
 
-    fn take_answer(&mut self, answer: &Answer, given: usize, is_draining: bool, now: Instant, model: &mut Model) {
+    fn take_answer(&mut self, answer: &Response, given: usize, is_draining: bool, now: Instant, model: &mut Model) {
         assert!(!self.is_closed, "an answer after the last: {answer:?}");
         if answer.status == 100 {
             let front = self.unanswered.front_mut();
@@ -172,11 +172,11 @@ impl Poster {
         }
         let Some(request) = self.unanswered.pop_front() else {
             // A connection that begins nothing is told, if anything, that it is too late.
-            assert_eq!((answer.status, answer.closes), (408, true), "an answer to nothing");
+            assert_eq!((answer.status, answer.closes()), (408, true), "an answer to nothing");
             self.is_closed = true;
             return;
         };
-        if model.has_few_places && answer.closes && self.answered_up_to == 0 && is_for_no_place(&request, answer) {
+        if model.has_few_places && answer.closes() && self.answered_up_to == 0 && is_for_no_place(&request, answer) {
             saw(Sight::TurnedAway);
             self.is_closed = true;
             self.answered_up_to = request.end;
@@ -186,16 +186,20 @@ impl Poster {
             return;
         }
         let is_whole = given >= request.end;
-        let is_refused_early = answer.closes && (answer.status == 408 || answer.status == 503);
-        assert!(is_whole || answer.closes, "answered before it was whole: {answer:?}");
-        self.is_closed = answer.closes;
+        let is_refused_early = answer.closes() && (answer.status == 408 || answer.status == 503);
+        assert!(is_whole || answer.closes(), "answered before it was whole: {answer:?}");
+        self.is_closed = answer.closes();
         self.answered_up_to = request.end;
         let may_close = request.closes || is_draining || !is_whole;
-        assert!(!answer.closes || may_close, "closes for no reason: {answer:?}");
+        assert!(!answer.closes() || may_close, "closes for no reason: {answer:?}");
         match (request.wants, answer.status) {
             (Wants::Taken { message, ttl_seconds }, 200) => {
                 assert!(is_whole, "taken before it was whole");
-                assert_eq!(answer.ttl, Some(ttl_seconds), "the answer to another message");
+                assert_eq!(
+                    answer.header("TTL"),
+                    Some(&*ttl_seconds.to_string()),
+                    "the answer to another message"
+                );
                 assert_eq!(answer.body, br#"{"message":"sent"}"#);
                 if is_draining {
                     saw(Sight::TakenInDrain);
@@ -280,7 +284,7 @@ impl Poster {
 
 /// Whether a connection that there was no place for is answered so: a probe as ever, but for its end, and all else is
 /// refused.
-fn is_for_no_place(request: &Request, answer: &Answer) -> bool {
+fn is_for_no_place(request: &Request, answer: &Response) -> bool {
     let is_refused = answer.status == 503 && answer.body.windows(11).any(|window| window == b"unavailable");
     is_refused || matches!(request.wants, Wants::Status(200) if answer.status == 200)
 }

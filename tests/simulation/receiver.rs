@@ -8,14 +8,13 @@ mod login;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::identity::Challenge;
+use testkit::{Challenge, Frame, Opcode, Random, Response, write_frame};
+
 use crate::intolerance::{End, Intolerance};
 use crate::ledger::Ledger;
 use crate::model::Model;
 use crate::pongs::{self, Answering};
-use crate::random::Random;
 use crate::sightings::{Sight, saw};
-use crate::wire::{Answer, BINARY, CLOSE, Frame, PING, PONG, TEXT, write_frame};
 
 const DONE: &[u8] = br#"{"message":"handshake done"}"#;
 /// The status of a Close that says that the relay stops (1012).
@@ -346,37 +345,37 @@ impl Receiver {
     /// An answer or a frame that begins at `start`; how long it is.
     fn hear_one(&mut self, bytes: &[u8], start: usize, now: Instant, model: &mut Model) -> Option<usize> {
         if self.phase == Phase::Upgrading {
-            let answer = Answer::parse(bytes)?;
+            let (answer, length) = Response::parse(bytes)?;
             let may_be_refused = self.misbehaves || model.has_few_places;
-            let may_fail = answer.closes && (answer.status == 408 || (answer.status == 503 && may_be_refused));
+            let may_fail = answer.closes() && (answer.status == 408 || (answer.status == 503 && may_be_refused));
             assert!(answer.status == 101 || may_fail, "{answer:?}");
-            self.phase = if answer.closes { Phase::Over } else { Phase::Frames };
+            self.phase = if answer.closes() { Phase::Over } else { Phase::Frames };
             self.note_upgrade(&answer);
-            self.unread.push_back((start + answer.length, Said::Upgraded));
-            return Some(answer.length);
+            self.unread.push_back((start + length, Said::Upgraded));
+            return Some(length);
         }
-        let frame = Frame::parse(bytes)?;
-        let end = start + frame.length;
+        let (frame, length) = Frame::parse(bytes)?;
+        let end = start + length;
         match frame.opcode {
-            TEXT | BINARY => self.hear_data(&frame, end, now, model),
-            PING => {
+            Opcode::TEXT | Opcode::BINARY => self.hear_data(&frame, end, now, model),
+            Opcode::PING => {
                 assert!(self.session.is_some(), "a ping before the login");
-                self.ledger.note_ping(frame.payload, now);
+                self.ledger.note_ping(&frame.payload, now);
                 self.confirm(now, model);
-                self.unread.push_back((end, Said::Ping(frame.payload.to_vec())));
+                self.unread.push_back((end, Said::Ping(frame.payload)));
             }
-            PONG => assert_eq!(self.pings.pop_front().as_deref(), Some(frame.payload), "a stray pong"),
-            CLOSE => {
-                self.hear_close(frame.payload, now, model);
+            Opcode::PONG => assert_eq!(self.pings.pop_front(), Some(frame.payload), "a stray pong"),
+            Opcode::CLOSE => {
+                self.hear_close(&frame.payload, now, model);
                 self.phase = Phase::Over;
                 self.let_go(now, model);
             }
             _ => panic!("an opcode that there isn't: {frame:?}"),
         }
-        Some(frame.length)
+        Some(length)
     }
 
-    fn hear_data(&mut self, frame: &Frame<'_>, end: usize, now: Instant, model: &mut Model) {
+    fn hear_data(&mut self, frame: &Frame, end: usize, now: Instant, model: &mut Model) {
         if frame.payload == DONE {
             let is_entitled = matches!(self.manner, Manner::Plain | Manner::Hasty);
             assert!(is_entitled, "logged in without proof");
@@ -385,7 +384,7 @@ impl Receiver {
                 self.session = Some(model.log_in(self.identity, now));
                 self.ledger.begin(now);
             }
-        } else if let Some(challenge) = Challenge::read(frame.payload) {
+        } else if let Some(challenge) = Challenge::parse(&frame.payload) {
             assert!(self.challenges_wanted > 0, "a challenge that nobody asked for");
             self.challenges_wanted -= 1;
             self.unread.push_back((end, Said::Challenge(challenge)));
@@ -394,9 +393,9 @@ impl Receiver {
                 !self.is_sound_session(),
                 "a sound session is told of an error: {frame:?}"
             );
-        } else if let Some(count) = login::lost_in(frame.payload) {
+        } else if let Some(count) = login::lost_in(&frame.payload) {
             assert!(
-                self.is_npchat_2 && frame.opcode == TEXT,
+                self.is_npchat_2 && frame.opcode == Opcode::TEXT,
                 "expired mail is reported in part 1"
             );
             model.note_lost(self.session.expect("it is reported after the login"), count, now);
@@ -404,11 +403,11 @@ impl Receiver {
             let Some(session) = self.session else {
                 panic!("mail before the login: {frame:?}");
             };
-            let is_text = !self.is_npchat_2 && std::str::from_utf8(frame.payload).is_ok();
-            assert_eq!(frame.opcode == TEXT, is_text, "the wrong kind of frame");
-            let message = model.deliver(session, frame.payload, now);
+            let is_text = !self.is_npchat_2 && std::str::from_utf8(&frame.payload).is_ok();
+            assert_eq!(frame.opcode == Opcode::TEXT, is_text, "the wrong kind of frame");
+            let message = model.deliver(session, &frame.payload, now);
             self.ledger.note_sent(message, frame.payload.len(), now);
-            if let Some(intolerance) = self.intolerance.filter(|it| it.is_met_by(message, frame.payload)) {
+            if let Some(intolerance) = self.intolerance.filter(|it| it.is_met_by(message, &frame.payload)) {
                 self.unread.push_back((end, Said::Poison(intolerance)));
             }
             if frame.payload.is_empty() {
@@ -472,7 +471,7 @@ impl Receiver {
         if self.is_timed_out {
             saw(Sight::PongTooLate);
         }
-        write_frame(out, PONG, payload, mask(random));
+        write_frame(out, Opcode::PONG, payload, mask(random));
         self.ledger.note_pong(before + out.len(), payload);
     }
 }

@@ -15,9 +15,9 @@ use npchat::server::metrics::Counters;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
+use testkit::Pipe;
 
 use crate::identity;
-use crate::pipe::Pipe;
 
 #[test]
 fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late() {

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use npchat::server::config::{Config, Timeouts};
 use npchat::server::limits::{ACCEPT_PAUSE_MILLIS, DEADLINE_TICK_MILLIS, SEGMENT_MIN_BYTES, WINDOW_MAX_MESSAGES};
-
-use crate::random::Random;
+use testkit::Random;
 
 /// Rounds in which everything that can move must have moved.
 pub(crate) const SETTLING_ROUNDS: usize = 5_000;

@@ -4,8 +4,8 @@
 //! has read.
 
 use npchat::server::connection::visit::Edges;
+use testkit::Random;
 
-use crate::random::Random;
 use crate::sightings::{Sight, saw};
 
 /// Both ends of one connection.

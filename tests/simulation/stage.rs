@@ -15,10 +15,10 @@ use npchat::server::context::Context;
 use npchat::server::limits::OUTBOUND_HIGH_WATER_BYTES;
 use npchat::server::service::Service;
 use npchat::server::worker::shared::Shared;
+use testkit::Random;
 
 use crate::model::Model;
 use crate::peer::Peer;
-use crate::random::Random;
 use crate::sightings::{Sight, saw};
 use crate::socket::{Handshake, Transfer, WasReset};
 use crate::trace::Trace;

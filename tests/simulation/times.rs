@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use npchat::server::worker::clock::Clock;
-
-use crate::random::Random;
+use testkit::Random;
 
 /// What passes between two looks at the clock within a turn, where time stands still: what passes within a turn, so
 /// that its time slices end, is taken back.

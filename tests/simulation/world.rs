@@ -22,6 +22,7 @@ use npchat::server::store::Wish;
 use npchat::server::token::SessionAddress;
 use npchat::server::worker::scheduler::Environment;
 use npchat::server::worker::shared::{Shared, Start};
+use testkit::Random;
 
 use crate::identity;
 use crate::intolerance::Intolerance;
@@ -29,7 +30,6 @@ use crate::model::{Counts, Model, Refused};
 use crate::peer::{Habit, Peer, Role};
 use crate::pongs::Answering;
 use crate::poster::{Poster, Terms};
-use crate::random::Random;
 use crate::receiver::{Manner, Receiver};
 use crate::settings::{
     self, LONGEST_END, LONGEST_PAUSE, LONGEST_SILENCE, LONGEST_TO_PING, PINGS_FOR_SUSPECT, PINGS_TO_CONFIRM_ALL,

@@ -5,11 +5,11 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use npchat::server::refusal::CloseReason;
-
-use crate::common::{
+use testkit::{
     Frame, Identity, Opcode, PATIENCE, RawClient, RawWebSocket, Wire, address, post_request, upgrade_request,
     wait_until,
 };
+
 use crate::{start_tls, start_with};
 
 #[test]

@@ -10,10 +10,10 @@ use npchat::server::limits::TLS_PARTIAL_MAX_BYTES;
 use npchat::server::refusal::CloseReason;
 use rustls::crypto::aws_lc_rs;
 use rustls::{CipherSuite, ClientConfig, HandshakeKind, ProtocolVersion};
-
-use crate::common::{
+use testkit::{
     Identity, Line, PATIENCE, RawClient, Receiver, Wire, address, client_config, client_config_by, wait_until,
 };
+
 use crate::{free_port, listen, start_tls, start_with};
 
 /// Makes a connection, and posts over it. Returns the session's version, kind and protocol.

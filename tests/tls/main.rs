@@ -7,8 +7,6 @@
     reason = "a helper that fails fails its test, and what is skipped is told"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
 mod ends;
 mod handshakes;
 mod programs;
@@ -17,8 +15,7 @@ mod state;
 
 use npchat::server::Server;
 use npchat::server::config::{Config, Endpoint, Listen, Scheme};
-
-use crate::common::{certificate_files, start};
+use testkit::{certificate_files, start};
 
 /// Starts a server that speaks TLS with this certificate of the fixtures, its defaults changed by `tweak`.
 fn start_with(certificate: &str, tweak: impl FnOnce(&mut Config)) -> Server {

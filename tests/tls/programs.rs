@@ -3,7 +3,8 @@
 use std::io::{ErrorKind, Write};
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{Identity, address, fixture};
+use testkit::{Identity, address, fixture};
+
 use crate::start_tls;
 
 /// Runs a program with this input. `None`, told aloud, where there is no such program.

@@ -12,8 +12,7 @@ use std::{env, fs, process, thread};
 use npchat::server::config::CertificateFiles;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use rustls::DEFAULT_VERSIONS;
-
-use crate::common::{
+use testkit::{
     Daemon, Identity, Line, PATIENCE, RawClient, Receiver, Wire, address, certificate_files, client_config, start,
     wait_until,
 };

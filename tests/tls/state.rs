@@ -9,8 +9,7 @@ use npchat::server::limits::{TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_SEALED
 use npchat::server::transport::tls::{Tls, TlsAcceptor};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, ProtocolVersion, SupportedProtocolVersion};
-
-use crate::common::{certificate_files, client_config};
+use testkit::{certificate_files, client_config};
 
 /// A client and a server with nothing between them.
 struct Pair {

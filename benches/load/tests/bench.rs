@@ -12,10 +12,11 @@ use std::thread;
 
 use npchat::server::Server;
 use socket2::{Domain, Socket, Type};
+use testkit::{address, certificate_files, start};
 
 mod common;
 
-use common::{Run, address, bench, boundless_server, certificate_files, run, server, start};
+use common::{Run, bench, boundless_server, run, server};
 
 /// Runs it with the first number of seconds in place of `SECONDS` that are enough by its own account.
 #[track_caller]

@@ -4,9 +4,7 @@ use std::io;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use npchat::protocol::id::{PublicKey, RecipientId};
+use npchat::protocol::id::RecipientId;
 use npchat::server::config::{Config, Timeouts};
 use npchat::server::connection::Connection;
 use npchat::server::connection::visit::{Cause, Edges, Io, IoContext, Received, Scratch, Sent, Wired};
@@ -24,8 +22,7 @@ use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::{Store, Wish};
 use npchat::server::token::{SessionAddress, Token};
 use npchat_fuzz::Cuts;
-use npchat_fuzz::frames::{from_server, masked};
-use npchat_fuzz::keys::{KEYS, public_key, sign};
+use testkit::{Challenge, Frame, Identity, OFFER, Opcode, upgrade_request_with, write_masked};
 
 use crate::Setting;
 use crate::script::Op;
@@ -38,8 +35,8 @@ const ADDRESS: SessionAddress = SessionAddress {
         generation: 0,
     },
 };
-/// What a solution of npchat.2 is over before the challenge's text, at the host of [`upgrade_request`].
-const BOUND_TO_HOST: &[u8] = b"npchat/2 login\0a\0";
+/// Which every request names.
+const HOST: &str = "a";
 const MESSAGE_MAX_BYTES: u32 = 20_000;
 /// Twice the mark at which output pauses: what comes in one turn is added to what waits, and a message may pass the
 /// mark.
@@ -49,8 +46,9 @@ const PATIENCE_TURNS: usize = 16;
 /// More turns than anything here may need.
 const TURNS_MAX: usize = 1_000_000;
 
-static KEY_BYTES: LazyLock<[u8; 65]> = LazyLock::new(|| public_key(&KEYS[0]));
-static ID: LazyLock<RecipientId> = LazyLock::new(|| PublicKey::from_sec1(&*KEY_BYTES).expect("a key").id());
+/// The same from run to run, so that a finding is.
+static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity::numbered(7));
+static ID: LazyLock<RecipientId> = LazyLock::new(|| RecipientId::parse(IDENTITY.id.as_bytes()).expect("an id"));
 static CONFIG: LazyLock<Config> = LazyLock::new(|| Config {
     workers: 1,
     max_message: MESSAGE_MAX_BYTES,
@@ -145,9 +143,12 @@ impl Driver {
     fn act(&mut self, op: &Op<'_>) {
         match *op {
             Op::Bytes(bytes) => self.send(bytes),
-            Op::Frame { first, payload } => self.send(&masked(first, payload)),
-            Op::LongFrame { first, length } => self.send(&masked(first, &vec![b'x'; length.into()])),
-            Op::Upgrade { offers_npchat_2 } => self.send(&upgrade_request(offers_npchat_2)),
+            Op::Frame { first, payload } => self.send_frame(first, payload),
+            Op::LongFrame { first, length } => self.send_frame(first, &vec![b'x'; length.into()]),
+            Op::Upgrade { offers_npchat_2 } => {
+                let offer = if offers_npchat_2 { OFFER } else { "" };
+                self.send(upgrade_request_with(HOST, &IDENTITY.id, offer).as_bytes());
+            }
             Op::Login { twist } => self.log_in(twist),
             Op::Post { length, is_chunked } => self.send(&post_request(length.into(), is_chunked)),
             Op::Mail { length, is_text } => self.mail(length.into(), is_text),
@@ -207,6 +208,13 @@ impl Driver {
         self.settle();
     }
 
+    fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        const MASK: u32 = 0x37fa_213d;
+        let mut frame = Vec::new();
+        write_masked(&mut frame, first, payload, MASK);
+        self.send(&frame);
+    }
+
     /// A client's WebSocket does that by itself, as soon as it reads them.
     fn answer_pings(&mut self) {
         const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
@@ -219,14 +227,17 @@ impl Driver {
             self.heard = start + end + 4;
         }
         loop {
-            let (frames, rest) = from_server(&self.sent[self.heard..]);
+            let (frames, rest) = Frame::parse_whole(&self.sent[self.heard..]);
             self.heard = self.sent.len() - rest.len();
-            let mut pings = frames.iter().filter(|frame| frame.first == 0x89).peekable();
+            let mut pings = frames
+                .into_iter()
+                .filter(|frame| frame.opcode == Opcode::PING)
+                .peekable();
             if pings.peek().is_none() {
                 return;
             }
             for ping in pings {
-                self.send(&masked(0x8a, &ping.payload));
+                self.send(&ping.pong().masked());
             }
         }
     }
@@ -245,29 +256,16 @@ impl Driver {
     fn log_in(&mut self, twist: u8) {
         let is_npchat_2 = took_npchat_2(&self.sent);
         if !is_npchat_2 {
-            self.send(&masked(0x81, br#"{"get":"challenge"}"#));
+            self.send(&Frame::text(r#"{"get":"challenge"}"#).masked());
         }
         const START: &[u8] = br#"{"challenge":{"txt":""#;
-        let Some(at) = self.sent.windows(START.len()).rposition(|text| text == START) else {
-            return;
-        };
-        let member = |from: usize, length: usize| {
-            let text = self.sent.get(at + from..at + from + length)?;
-            str::from_utf8(text).ok()
-        };
-        let (Some(txt), Some(sig)) = (member(START.len(), 43), member(START.len() + 43 + 9, 86)) else {
-            return;
-        };
-        let Ok(text) = URL_SAFE_NO_PAD.decode(txt) else { return };
-        let label = if is_npchat_2 { BOUND_TO_HOST } else { b"" };
-        let mut signature = sign(&KEYS[0], &[label, &text].concat());
+        const LENGTH: usize = START.len() + 43 + r#"","sig":""#.len() + 86 + r#""}}"#.len();
+        let start = self.sent.windows(START.len()).rposition(|text| text == START);
+        let challenge = start.and_then(|start| Challenge::parse(self.sent.get(start..start + LENGTH)?));
+        let Some(challenge) = challenge else { return };
+        let mut signature = IDENTITY.signature(&challenge, is_npchat_2.then_some(HOST));
         signature[usize::from(twist / 8)] ^= u8::from(twist != 0) << (twist % 8);
-        let solution = format!(
-            r#"{{"publicKey":"{}","challenge":{{"txt":"{txt}","sig":"{sig}"}},"solution":"{}"}}"#,
-            URL_SAFE_NO_PAD.encode(*KEY_BYTES),
-            URL_SAFE_NO_PAD.encode(signature),
-        );
-        self.send(&masked(0x81, solution.as_bytes()));
+        self.send(&Frame::text(&IDENTITY.answer(&challenge, &signature)).masked());
     }
 
     /// Somebody else posts.
@@ -461,20 +459,6 @@ impl Io for Pipe {
     }
 
     fn close(&mut self) {}
-}
-
-fn upgrade_request(offers_npchat_2: bool) -> Vec<u8> {
-    let id = *ID;
-    let offer = if offers_npchat_2 {
-        "Sec-WebSocket-Protocol: npchat.2\r\n"
-    } else {
-        ""
-    };
-    format!(
-        "GET /{id} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
-    )
-    .into_bytes()
 }
 
 fn post_request(length: usize, is_chunked: bool) -> Vec<u8> {

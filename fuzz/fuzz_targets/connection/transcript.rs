@@ -2,8 +2,8 @@
 
 use npchat::protocol::login::DONE;
 use npchat::server::refusal::{CloseReason, Refusal};
-use npchat_fuzz::frames::{Frame, from_server};
 use serde_json::Value;
+use testkit::{Challenge, Frame, Opcode};
 
 /// What a connection said, sorted by what may change its order.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Transcript {
         assert_eq!(self.words, other.words, "other words");
         // After the server's Close it is the client's that ends the connection, and what comes before that may be read
         // as one: pongs, of pings that only one of the two was sent.
-        let has_closed = self.words.last().is_some_and(|word| word.opcode() == 0x8);
+        let has_closed = self.words.last().is_some_and(|word| word.opcode == Opcode::CLOSE);
         if !has_closed || (self.over.is_some() && other.over.is_some()) {
             assert_eq!(self.over, other.over);
         }
@@ -70,18 +70,18 @@ impl Transcript {
     }
 
     fn is_closing(&self) -> bool {
-        self.over.is_some() || self.words.last().is_some_and(|word| word.opcode() == 0x8)
+        self.over.is_some() || self.words.last().is_some_and(|word| word.opcode == Opcode::CLOSE)
     }
 
     fn read_frames(&mut self, bytes: &[u8], is_npchat_2: bool) {
-        let (frames, _) = from_server(bytes);
+        let (frames, _) = Frame::parse_whole(bytes);
         for frame in frames {
-            if frame.opcode() == 0x9 {
+            if frame.opcode == Opcode::PING {
                 // When it comes depends on when the messages before it went.
-                assert_eq!((frame.first, frame.payload.len()), (0x89, 4));
+                assert_eq!(frame.payload.len(), 4);
             } else if frame.is_control() {
                 self.words.push(frame);
-            } else if is_npchat_2 && frame.opcode() == 0x2 {
+            } else if is_npchat_2 && frame.opcode == Opcode::BINARY {
                 self.mail.push(frame);
             } else if let Some(word) = own_word(&frame) {
                 self.words.push(word);
@@ -102,12 +102,9 @@ pub(crate) fn took_npchat_2(sent: &[u8]) -> bool {
 /// A text that the relay itself says, its random parts left out. Without npchat.2 a message that
 /// says the same to the letter can't be told from it, but no short input posts one.
 fn own_word(frame: &Frame) -> Option<Frame> {
-    let first = frame.first;
     let text = str::from_utf8(&frame.payload).ok()?;
-    if let Some(rest) = text.strip_prefix(r#"{"challenge":{"txt":""#) {
-        let (txt, sig) = rest.strip_suffix(r#""}}"#)?.split_once(r#"","sig":""#)?;
-        let payload = b"challenge".to_vec();
-        return ((txt.len(), sig.len()) == (43, 86)).then_some(Frame { first, payload });
+    if Challenge::parse(&frame.payload).is_some() {
+        return Some(Frame::new(frame.opcode, "challenge"));
     }
     if let Some(number) = text.strip_prefix(r#"{"lost":{"expired":"#) {
         let number: u64 = number.strip_suffix("}}")?.parse().ok()?;

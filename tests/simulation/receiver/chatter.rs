@@ -1,6 +1,8 @@
 //! What a receiver says that it needn't.
 
-use super::{BINARY, CLOSE, PING, Random, Receiver, TEXT, mask, pongs, write_frame};
+use testkit::{Opcode, Random, write_frame};
+
+use super::{Receiver, mask, pongs};
 
 /// Few enough that none is ever too many, whatever the rate.
 const PINGS_MAX: u32 = 40;
@@ -25,14 +27,14 @@ impl Receiver {
             0..6 if self.pings_sent < PINGS_MAX => {
                 self.pings_sent += 1;
                 let payload = vec![b'p'; random.below(20)];
-                write_frame(out, PING, &payload, mask(random));
+                write_frame(out, Opcode::PING, &payload, mask(random));
                 self.pings.push_back(payload);
             }
-            6..9 => write_frame(out, TEXT, br#"{"this":["is","not"],"for":"you"}"#, mask(random)),
-            9..12 => write_frame(out, BINARY, &[0xff; 200], mask(random)),
+            6..9 => write_frame(out, Opcode::TEXT, br#"{"this":["is","not"],"for":"you"}"#, mask(random)),
+            9..12 => write_frame(out, Opcode::BINARY, &[0xff; 200], mask(random)),
             15 | 16 => {
                 for _ in 0..300 {
-                    write_frame(out, TEXT, b"{}", mask(random));
+                    write_frame(out, Opcode::TEXT, b"{}", mask(random));
                 }
             }
             // The relay holds one challenge for a connection: a second request makes the first one void.
@@ -41,7 +43,7 @@ impl Receiver {
             }
             13 => {
                 self.misbehaves = true;
-                write_frame(out, CLOSE, &1000_u16.to_be_bytes(), mask(random));
+                write_frame(out, Opcode::CLOSE, &1000_u16.to_be_bytes(), mask(random));
             }
             14 => {
                 self.misbehaves = true;

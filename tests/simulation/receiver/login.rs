@@ -1,28 +1,31 @@
 //! How a receiver comes to its session: the upgrade, the challenge and its solution, by part 1 or by npchat.2.
 
-use super::{Manner, Phase, Random, Receiver, TEXT, mask, write_frame};
-use crate::identity::{self, Challenge};
-use crate::wire::{Answer, HOST, upgrade_request};
+use testkit::{Challenge, OFFER, Opcode, Random, Response, upgrade_request_with, write_frame};
 
+use super::{Manner, Phase, Receiver, mask};
+use crate::identity;
+
+/// The host that requests name.
+const HOST: &str = "relay";
 const CHALLENGE_REQUEST: &[u8] = br#"{"get":"challenge"}"#;
 
 impl Receiver {
     /// Begins with the upgrade request.
     pub(crate) fn begin(&mut self, out: &mut Vec<u8>, random: &mut Random) {
         self.phase = Phase::Upgrading;
-        out.extend_from_slice(&upgrade_request(&identity::all()[self.identity].id, self.is_npchat_2));
+        let offer = if self.is_npchat_2 { OFFER } else { "" };
+        let id = &identity::all()[self.identity].id;
+        out.extend_from_slice(upgrade_request_with(HOST, id, offer).as_bytes());
         if self.manner == Manner::Hasty && !self.is_npchat_2 {
             self.ask(out, random);
         }
     }
 
     /// With npchat.2 a challenge comes without asking.
-    pub(super) fn note_upgrade(&mut self, answer: &Answer) {
+    pub(super) fn note_upgrade(&mut self, answer: &Response) {
         if answer.status == 101 {
-            assert_eq!(
-                answer.is_npchat_2, self.is_npchat_2,
-                "another subprotocol than was offered"
-            );
+            let is_npchat_2 = answer.header("Sec-WebSocket-Protocol") == Some("npchat.2");
+            assert_eq!(is_npchat_2, self.is_npchat_2, "another subprotocol than was offered");
             self.challenges_wanted += u32::from(self.is_npchat_2);
             self.challenges_asked += u32::from(self.is_npchat_2);
         }
@@ -31,7 +34,7 @@ impl Receiver {
     pub(super) fn ask(&mut self, out: &mut Vec<u8>, random: &mut Random) {
         self.challenges_wanted += 1;
         self.challenges_asked += 1;
-        write_frame(out, TEXT, CHALLENGE_REQUEST, mask(random));
+        write_frame(out, Opcode::TEXT, CHALLENGE_REQUEST, mask(random));
     }
 
     pub(super) fn solve(&mut self, challenge: &Challenge, out: &mut Vec<u8>, random: &mut Random) {
@@ -46,9 +49,10 @@ impl Receiver {
             Manner::WrongKey => (other, other),
             Manner::WrongSolution => (own, other),
         };
-        let solution = owner.solution(signer, self.is_npchat_2.then_some(HOST), challenge);
+        let signature = signer.signature(challenge, self.is_npchat_2.then_some(HOST));
+        let solution = owner.answer(challenge, &signature);
         self.challenges_answered += 1;
-        write_frame(out, TEXT, solution.as_bytes(), mask(random));
+        write_frame(out, Opcode::TEXT, solution.as_bytes(), mask(random));
     }
 }
 

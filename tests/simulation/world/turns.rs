@@ -6,9 +6,9 @@ use std::time::Duration;
 use npchat::server::refusal::CloseReason;
 use npchat::server::token::{SessionAddress, Token};
 use npchat::server::worker::inbox::Notice;
+use testkit::Random;
 
 use super::World;
-use crate::random::Random;
 use crate::settings::{LONGEST_TURN, SLEEPLESS_TURNS_MAX};
 use crate::sightings::{Sight, saw};
 use crate::worker::Worker;

@@ -6,18 +6,18 @@ use npchat::server::connection::visit::{Io, Received, Scratch, Sent};
 
 /// Both directions of one connection, in memory.
 #[derive(Debug, Default)]
-pub(crate) struct Pipe {
+pub struct Pipe {
     /// What the peer has sent and the server has not read.
-    pub(crate) input: Vec<u8>,
+    pub input: Vec<u8>,
     /// The peer has ended its side.
-    pub(crate) input_ended: bool,
+    pub input_ended: bool,
     /// What the kernel has taken.
-    pub(crate) sent: Vec<u8>,
+    pub sent: Vec<u8>,
     /// Most bytes that each send may take, over and over; with none given, all.
-    pub(crate) send_sizes: Vec<usize>,
+    pub send_sizes: Vec<usize>,
     sends: usize,
     /// Our side of the stream has ended.
-    pub(crate) half_closed: bool,
+    pub half_closed: bool,
 }
 
 impl Pipe {

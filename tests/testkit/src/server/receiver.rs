@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use tungstenite::{Error, Message, WebSocket};
 
-use super::PATIENCE;
-use super::identity::{Challenge, Identity};
-use super::line::{Line, Wire};
+use super::{Line, Wire};
+use crate::{Challenge, Identity, PATIENCE};
 
 /// A session that is logged in.
-pub(crate) struct Receiver {
+pub struct Receiver {
     socket: WebSocket<Line>,
     /// What [`Receiver::tend`] has read and nobody has asked for yet.
     kept: VecDeque<Message>,
@@ -23,11 +22,11 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     /// Connects and logs in.
-    pub(crate) fn connect(address: SocketAddr, identity: &Identity) -> Self {
-        Self::connect_by(Wire::HERE, address, identity)
+    pub fn connect(address: SocketAddr, identity: &Identity) -> Self {
+        Self::connect_by(Wire::here(), address, identity)
     }
 
-    pub(crate) fn connect_by(wire: Wire, address: SocketAddr, identity: &Identity) -> Self {
+    pub fn connect_by(wire: Wire, address: SocketAddr, identity: &Identity) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
         let scheme = match wire {
             Wire::Plain => "ws",
@@ -46,7 +45,7 @@ impl Receiver {
     }
 
     /// Asks for a challenge and answers it.
-    pub(crate) fn login(&mut self, identity: &Identity) {
+    pub fn login(&mut self, identity: &Identity) {
         self.send(Message::text(r#"{"get":"challenge"}"#));
         let challenge = Challenge::read(self.recv().to_text().expect("a challenge is text"));
         self.send(Message::text(identity.solution(&challenge)));
@@ -54,19 +53,19 @@ impl Receiver {
     }
 
     /// Sends bytes that may be anything.
-    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+    pub fn send_raw(&mut self, bytes: &[u8]) {
         self.socket
             .get_mut()
             .write_all(bytes)
             .expect("the server takes what is sent");
     }
 
-    pub(crate) fn send(&mut self, message: Message) {
+    pub fn send(&mut self, message: Message) {
         self.socket.send(message).expect("the server takes what is sent");
     }
 
     /// The next text or binary message.
-    pub(crate) fn recv(&mut self) -> Message {
+    pub fn recv(&mut self) -> Message {
         match self.read() {
             Ok(message) => message,
             Err(error) => panic!("no message: {error}"),
@@ -74,12 +73,12 @@ impl Receiver {
     }
 
     /// The next message's bytes, be it text or binary.
-    pub(crate) fn recv_bytes(&mut self) -> Vec<u8> {
+    pub fn recv_bytes(&mut self) -> Vec<u8> {
         self.recv().into_data().to_vec()
     }
 
     /// The messages before the one that is this marker, as bytes.
-    pub(crate) fn recv_until(&mut self, marker: &str) -> Vec<Vec<u8>> {
+    pub fn recv_until(&mut self, marker: &str) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         loop {
             let message = self.recv_bytes();
@@ -91,7 +90,7 @@ impl Receiver {
     }
 
     /// The next message, if one comes within this time.
-    pub(crate) fn try_recv(&mut self, within: Duration) -> Option<Message> {
+    pub fn try_recv(&mut self, within: Duration) -> Option<Message> {
         self.socket.get_ref().socket().set_read_timeout(Some(within)).unwrap();
         let result = self.read();
         self.socket.get_ref().socket().set_read_timeout(Some(PATIENCE)).unwrap();
@@ -104,7 +103,7 @@ impl Receiver {
 
     /// Reads what has come, without waiting for anything, and so answers pings; keeps the messages to be received
     /// later.
-    pub(crate) fn tend(&mut self) {
+    pub fn tend(&mut self) {
         self.socket.get_ref().socket().set_nonblocking(true).unwrap();
         // It ends with what has come, or with the connection, which the next read that waits will tell.
         while let Ok(message) = self.socket.read() {
@@ -116,7 +115,7 @@ impl Receiver {
     }
 
     /// Closes in order, and returns the messages that came before the server's Close.
-    pub(crate) fn close(mut self) -> Vec<Message> {
+    pub fn close(mut self) -> Vec<Message> {
         self.socket.close(None).expect("the server takes a Close");
         let mut messages = Vec::new();
         loop {
@@ -129,7 +128,7 @@ impl Receiver {
     }
 
     /// Waits for the server's Close, and returns its code, 1005 if it has none.
-    pub(crate) fn expect_close(mut self) -> u16 {
+    pub fn expect_close(mut self) -> u16 {
         loop {
             match self.read_any() {
                 Ok(Message::Close(frame)) => return frame.map_or(1005, |frame| frame.code.into()),

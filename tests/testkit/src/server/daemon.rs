@@ -2,40 +2,47 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver as Lines};
 use std::{env, fs, iter, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::line::{Wire, certificate_files};
-use super::{PATIENCE, wait_until};
+use super::{Wire, certificate_files};
+use crate::{PATIENCE, wait_until};
 
 /// A loopback address at which nothing listens, for a program that can't report which one it has taken. Not
 /// 127.0.0.1, where the system might give its port to another test.
-pub(crate) fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let [.., high, low] = process::id().to_be_bytes();
     let listener = TcpListener::bind((Ipv4Addr::new(127, 1, high, low), 0)).unwrap();
     listener.local_addr().unwrap()
 }
 
+/// Where cargo puts it: beside the folder of this test's program.
+fn program() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("npchatd")
+}
+
 /// The real program, ended with the test.
-pub(crate) struct Daemon {
+pub struct Daemon {
     child: Child,
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// What it told when it had started.
-    pub(crate) first_line: String,
+    pub first_line: String,
     log: Lines<String>,
 }
 
 impl Daemon {
     /// Starts it on a free port of loopback with these options, and two workers if they say nothing of that.
-    pub(crate) fn start(options: &[&str]) -> Self {
-        Self::run(Command::new(env!("CARGO_BIN_EXE_npchatd")).args(options))
+    pub fn start(options: &[&str]) -> Self {
+        Self::run(Command::new(program()).args(options))
     }
 
     /// Like [`Daemon::start`], by a command that ends in running the program.
-    pub(crate) fn run(command: &mut Command) -> Self {
+    pub fn run(command: &mut Command) -> Self {
         command.stderr(Stdio::piped());
         let mut child = Self::spawn(command, ([127, 0, 0, 1], 0).into());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -65,7 +72,7 @@ impl Daemon {
     }
 
     /// Like [`Daemon::run`], at this address, with the stderr that the command gives it: the log isn't read.
-    pub(crate) fn run_unheard(command: &mut Command, address: SocketAddr) -> Self {
+    pub fn run_unheard(command: &mut Command, address: SocketAddr) -> Self {
         let mut daemon = Self {
             child: Self::spawn(command, address),
             address,
@@ -84,7 +91,7 @@ impl Daemon {
         if !command.get_args().any(|argument| argument == "--workers") {
             command.args(["--workers", "2"]);
         }
-        if Wire::HERE == Wire::Tls {
+        if Wire::here() == Wire::Tls {
             let files = certificate_files("localhost");
             command.arg("--cert").arg(files.certificate);
             command.arg("--privkey").arg(files.private_key);
@@ -96,7 +103,7 @@ impl Daemon {
     }
 
     /// Waits for a line of the log that has this in it.
-    pub(crate) fn wait_for_line(&self, text: &str) -> String {
+    pub fn wait_for_line(&self, text: &str) -> String {
         loop {
             let line = self.log.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|error| panic!("no line with {text:?}: {error}"));
@@ -106,12 +113,12 @@ impl Daemon {
         }
     }
 
-    pub(crate) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// Its resident memory in bytes: `VmRSS` now, `VmHWM` at its highest.
-    pub(crate) fn memory(&self, field: &str) -> u64 {
+    pub fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
         let mut lines = status.lines();
         let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -119,23 +126,23 @@ impl Daemon {
         kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a field in kB") * 1024
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the program runs");
     }
 
     /// Ends it in order, and tells its exit code.
-    pub(crate) fn finish(self) -> Option<i32> {
+    pub fn finish(self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.exit_code()
     }
 
     /// All that it logs until it ends, which it must have been told to.
-    pub(crate) fn rest_of_log(&self) -> String {
+    pub fn rest_of_log(&self) -> String {
         iter::from_fn(|| self.log.recv_timeout(PATIENCE).ok()).collect()
     }
 
     /// Waits for the end. `None` if a signal was the end.
-    pub(crate) fn exit_code(mut self) -> Option<i32> {
+    pub fn exit_code(mut self) -> Option<i32> {
         let mut status = None;
         wait_until(PATIENCE, "the program has ended", || {
             status = self.child.try_wait().unwrap();

@@ -15,27 +15,26 @@ use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
 
-use super::identity::{Challenge, Identity};
-use super::pipe::Pipe;
-use super::websocket::{Frame, upgrade_request};
+use super::Pipe;
+use crate::{Challenge, Frame, Identity, upgrade_request};
 
 /// A connection whose peer is the test.
-pub(crate) type Piped = Wired<Pipe>;
+pub type Piped = Wired<Pipe>;
 
 /// One worker's belongings.
-pub(crate) struct Lent {
-    pub(crate) now: Instant,
+pub struct Lent {
+    pub now: Instant,
     /// How much older mail has become: the machine slept for so long, or the worker was kept from running.
-    pub(crate) asleep: Duration,
-    pub(crate) store: Store,
-    pub(crate) timeouts: Timeouts,
+    pub asleep: Duration,
+    pub store: Store,
+    pub timeouts: Timeouts,
     /// What other logins leave to this connection in a turn.
-    pub(crate) login_steps_per_turn: usize,
-    pub(crate) counters: Counters,
-    pub(crate) out: Vec<u8>,
-    pub(crate) wake: Vec<SessionAddress>,
+    pub login_steps_per_turn: usize,
+    pub counters: Counters,
+    pub out: Vec<u8>,
+    pub wake: Vec<SessionAddress>,
     /// Lent to one visit at a time.
-    pub(crate) io: Option<IoContext>,
+    pub io: Option<IoContext>,
     /// Buffers for the next visit.
     pipe: Pipe,
     date: HttpDate,
@@ -44,7 +43,7 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
-    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+    pub fn new(config: &Config, now: Instant) -> Self {
         Self {
             now,
             asleep: Duration::ZERO,
@@ -62,7 +61,7 @@ impl Lent {
         }
     }
 
-    pub(crate) fn turn(&mut self) -> Context<'_> {
+    pub fn turn(&mut self) -> Context<'_> {
         Context {
             now: self.now,
             mail_now: self.now + self.asleep,
@@ -87,14 +86,14 @@ impl Lent {
     }
 
     /// A connection accepted now, whose kernel takes all.
-    pub(crate) fn accept(&self) -> Piped {
+    pub fn accept(&self) -> Piped {
         Wired::new(Pipe::default(), Connection::new(self.now, &self.timeouts))
     }
 
     /// One visit to a connection that goes on. Returns what `read` makes of all that it sends.
     ///
     /// What its peer sends is in `input`. The buffers of both directions are the visitor's: the connection owns none.
-    pub(crate) fn visit<T>(&mut self, piped: &mut Piped, input: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
+    pub fn visit<T>(&mut self, piped: &mut Piped, input: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
         mem::swap(&mut piped.io, &mut self.pipe);
         piped.io.input.extend_from_slice(input);
         piped.note_edges(Edges {
@@ -113,7 +112,7 @@ impl Lent {
     }
 
     /// A connection that is logged in, and has no mail.
-    pub(crate) fn log_in(&mut self, identity: &Identity) -> Piped {
+    pub fn log_in(&mut self, identity: &Identity) -> Piped {
         let mut piped = self.accept();
         let mut say = |bytes: &[u8]| self.visit(&mut piped, bytes, <[u8]>::to_vec);
         say(upgrade_request(([127, 0, 0, 1], 80).into(), &identity.id).as_bytes());

@@ -1,7 +1,8 @@
 //! A client's end of a connection: a plain socket, or TLS by rustls over one.
 //!
-//! A test file speaks what [`Wire::HERE`] says, unless it asks for another.
+//! A test program speaks what [`Wire::here`] says, unless it asks for another.
 
+use std::env;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,39 +14,48 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
-use super::PATIENCE;
+use crate::PATIENCE;
 
 /// What is between HTTP and a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub enum Wire {
     Plain,
     Tls,
 }
 
 impl Wire {
-    /// `tests/acceptance_tls.rs` runs the tests of `tests/acceptance` once more: all of them over TLS.
-    pub(crate) const HERE: Self = match env!("CARGO_CRATE_NAME").as_bytes() {
-        b"acceptance_tls" => Self::Tls,
-        _ => Self::Plain,
-    };
+    /// What clients and servers of this program speak unless told otherwise: `acceptance_tls` runs the tests of
+    /// `acceptance` once more, all of them over TLS.
+    pub fn here() -> Self {
+        static HERE: LazyLock<Wire> = LazyLock::new(|| {
+            let program = env::current_exe().unwrap();
+            let name = program.file_stem().unwrap_or_default().to_string_lossy();
+            if name.starts_with("acceptance_tls") {
+                Wire::Tls
+            } else {
+                Wire::Plain
+            }
+        });
+        *HERE
+    }
 }
 
 /// One connection. It waits for nothing longer than [`PATIENCE`].
-pub(crate) enum Line {
+pub enum Line {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Line {
     /// TLS shakes hands with the first byte that is sent or waited for.
-    pub(crate) fn over(wire: Wire, socket: TcpStream) -> Self {
+    pub fn over(wire: Wire, socket: TcpStream) -> Self {
         match wire {
             Wire::Plain => Self::plain(socket),
             Wire::Tls => Self::tls(socket, &CLIENT),
         }
     }
 
-    pub(crate) fn tls(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
+    pub fn tls(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
         let Self::Plain(socket) = Self::plain(socket) else {
@@ -55,14 +65,14 @@ impl Line {
     }
 
     /// What TLS has agreed on.
-    pub(crate) fn session(&mut self) -> &mut ClientConnection {
+    pub fn session(&mut self) -> &mut ClientConnection {
         match self {
             Self::Plain(_) => panic!("there is no TLS"),
             Self::Tls(stream) => &mut stream.conn,
         }
     }
 
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref(),
@@ -70,7 +80,7 @@ impl Line {
     }
 
     /// Says that no more will be sent.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();
             stream.flush().unwrap();
@@ -139,12 +149,12 @@ fn read_tls(stream: &mut StreamOwned<ClientConnection, TcpStream>, bytes: &mut [
 }
 
 /// The path of a file of `tests/fixtures`.
-pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
 }
 
 /// A certificate of `tests/fixtures` and its key.
-pub(crate) fn certificate_files(name: &str) -> CertificateFiles {
+pub fn certificate_files(name: &str) -> CertificateFiles {
     CertificateFiles {
         certificate: fixture(&format!("{name}.cert.pem")),
         private_key: fixture(&format!("{name}.key.pem")),
@@ -152,15 +162,12 @@ pub(crate) fn certificate_files(name: &str) -> CertificateFiles {
 }
 
 /// A client that trusts the fixtures' authority, and keeps tickets.
-pub(crate) fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+pub fn client_config(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     client_config_by(aws_lc_rs::default_provider(), versions)
 }
 
 /// The same with other ciphers, or in another order.
-pub(crate) fn client_config_by(
-    provider: CryptoProvider,
-    versions: &[&'static SupportedProtocolVersion],
-) -> ClientConfig {
+pub fn client_config_by(provider: CryptoProvider, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(fixture("ca.cert.pem")).unwrap())

@@ -1,67 +1,47 @@
 //! HTTP over a blocking socket, plain or by way of TLS, byte for byte as a test wants it, for requests that no HTTP
 //! client would send.
-//!
-//! It reads answers strictly: what isn't the HTTP that our server should write fails the test.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustls::ClientConnection;
-use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use super::PATIENCE;
-use super::line::{Line, Wire};
+use super::{Line, Wire};
+use crate::{PATIENCE, Response, post_request};
 
 /// One connection.
-pub(crate) struct RawClient {
+pub struct RawClient {
     stream: Line,
     address: SocketAddr,
     unread: Vec<u8>,
 }
 
-/// An answer, its body complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    /// In the order in which they came, names as they came.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
 /// Posts a message over a connection of its own.
-pub(crate) fn post(address: SocketAddr, id: &str, body: impl AsRef<[u8]>) -> Response {
+pub fn post(address: SocketAddr, id: &str, body: impl AsRef<[u8]>) -> Response {
     RawClient::connect(address).post(id, body)
 }
 
-/// The bytes of a POST with a Content-Length. `headers` are further header lines, each ended by CR LF.
-pub(crate) fn post_request(address: SocketAddr, target: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
-    let body = body.as_ref();
-    let length = body.len();
-    let head = format!("POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n{headers}\r\n");
-    [head.as_bytes(), body].concat()
-}
-
 impl RawClient {
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self::connect_by(Wire::HERE, address)
+    pub fn connect(address: SocketAddr) -> Self {
+        Self::connect_by(Wire::here(), address)
     }
 
-    pub(crate) fn connect_by(wire: Wire, address: SocketAddr) -> Self {
+    pub fn connect_by(wire: Wire, address: SocketAddr) -> Self {
         let socket = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
         Self::over(wire, socket, address)
     }
 
     /// Connects with a receive buffer of about this size, which the kernel then doesn't grow.
-    pub(crate) fn connect_with_receive_buffer(address: SocketAddr, bytes: usize) -> Self {
+    pub fn connect_with_receive_buffer(address: SocketAddr, bytes: usize) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         // Before the connect, since the window is scaled by it.
         socket.set_recv_buffer_size(bytes).unwrap();
         socket
             .connect_timeout(&address.into(), PATIENCE)
             .expect("the server accepts");
-        Self::over(Wire::HERE, socket.into(), address)
+        Self::over(Wire::here(), socket.into(), address)
     }
 
     fn over(wire: Wire, socket: TcpStream, address: SocketAddr) -> Self {
@@ -69,7 +49,7 @@ impl RawClient {
         Self::over_line(Line::over(wire, socket), address)
     }
 
-    pub(crate) fn over_line(stream: Line, address: SocketAddr) -> Self {
+    pub fn over_line(stream: Line, address: SocketAddr) -> Self {
         Self {
             stream,
             address,
@@ -78,21 +58,21 @@ impl RawClient {
     }
 
     /// What TLS has agreed on.
-    pub(crate) fn session(&mut self) -> &mut ClientConnection {
+    pub fn session(&mut self) -> &mut ClientConnection {
         self.stream.session()
     }
 
     /// The server's address.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The socket itself, for what this doesn't do.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &TcpStream {
         self.stream.socket()
     }
 
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).expect("the server takes what is sent");
     }
 
@@ -100,55 +80,46 @@ impl RawClient {
     ///
     /// # Errors
     /// Those of the socket; some of the bytes may have been sent.
-    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }
 
     /// Says that no more will be sent.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.stream.finish();
     }
 
     /// Posts a message and keeps the connection.
-    pub(crate) fn post(&mut self, id: &str, body: impl AsRef<[u8]>) -> Response {
+    pub fn post(&mut self, id: &str, body: impl AsRef<[u8]>) -> Response {
         self.post_with(&format!("/{id}"), "", body)
     }
 
     /// Posts a message to a target, query included, with further header lines, each ended by CR LF.
-    pub(crate) fn post_with(&mut self, target: &str, headers: &str, body: impl AsRef<[u8]>) -> Response {
+    pub fn post_with(&mut self, target: &str, headers: &str, body: impl AsRef<[u8]>) -> Response {
         self.send(post_request(self.address, target, headers, body));
         self.read_response()
     }
 
     /// Sends a request without a body, its method and target as given.
-    pub(crate) fn request(&mut self, method_and_target: &str) -> Response {
+    pub fn request(&mut self, method_and_target: &str) -> Response {
         self.send(format!(
             "{method_and_target} HTTP/1.1\r\nHost: {}\r\n\r\n",
             self.address
         ));
         if method_and_target.starts_with("HEAD ") {
-            Response::read_head(&self.read_head())
+            self.read_one(Response::parse_head)
         } else {
             self.read_response()
         }
     }
 
     /// Reads one answer, to any method but HEAD, and nothing of what follows it.
-    pub(crate) fn read_response(&mut self) -> Response {
-        let head = self.read_head();
-        let mut response = Response::read_head(&head);
-        if response.status >= 200 && response.status != 204 {
-            let length = response
-                .header("Content-Length")
-                .expect("an answer with a body tells its length");
-            let length = length.parse().expect("Content-Length is a number");
-            response.body = self.read_exact(length);
-        }
-        response
+    pub fn read_response(&mut self) -> Response {
+        self.read_one(Response::parse)
     }
 
     /// Reads so many bytes.
-    pub(crate) fn read_exact(&mut self, length: usize) -> Vec<u8> {
+    pub fn read_exact(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             assert!(
                 self.read_more(),
@@ -160,7 +131,7 @@ impl RawClient {
     }
 
     /// Reads until `parse` finds one of what it looks for at the front, and tells how long it is.
-    pub(crate) fn read_one<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> T {
+    pub fn read_one<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> T {
         loop {
             if let Some((found, length)) = parse(&self.unread) {
                 self.unread.drain(..length);
@@ -171,7 +142,7 @@ impl RawClient {
     }
 
     /// Takes what has come, without waiting for anything, and from it all that `parse` finds at the front.
-    pub(crate) fn read_all_there<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Vec<T> {
+    pub fn read_all_there<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Vec<T> {
         self.socket().set_nonblocking(true).unwrap();
         let mut bytes = [0; 16 * 1024];
         loop {
@@ -194,7 +165,7 @@ impl RawClient {
     }
 
     /// Whether the server says something, or ends the stream, within this time.
-    pub(crate) fn hears_within(&mut self, time: Duration) -> bool {
+    pub fn hears_within(&mut self, time: Duration) -> bool {
         self.socket().set_read_timeout(Some(time)).unwrap();
         let mut bytes = [0; 1024];
         let read = self.stream.read(&mut bytes);
@@ -207,7 +178,7 @@ impl RawClient {
     }
 
     /// Reads until that fails.
-    pub(crate) fn read_error(&mut self) -> std::io::Error {
+    pub fn read_error(&mut self) -> std::io::Error {
         loop {
             match self.stream.read(&mut [0; 1024]) {
                 Ok(0) => panic!("the server ends the stream in order"),
@@ -218,13 +189,13 @@ impl RawClient {
     }
 
     /// Reads all that comes until the server ends the stream in order.
-    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+    pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.read_more() {}
         std::mem::take(&mut self.unread)
     }
 
     /// Waits until the server has ended the connection, in order or not, whatever it sends before.
-    pub(crate) fn wait_closed(&mut self) {
+    pub fn wait_closed(&mut self) {
         let mut bytes = [0; 4096];
         loop {
             match self.stream.read(&mut bytes) {
@@ -244,17 +215,6 @@ impl RawClient {
         }
     }
 
-    fn read_head(&mut self) -> String {
-        const END: &[u8] = b"\r\n\r\n";
-        loop {
-            if let Some(start) = self.unread.windows(END.len()).position(|window| window == END) {
-                let head = self.read_exact(start + END.len());
-                return String::from_utf8(head).expect("a head is ASCII");
-            }
-            assert!(self.read_more(), "the server closed inside a head: {:?}", self.unread);
-        }
-    }
-
     /// Takes what has come; `false` at the end of the stream.
     fn read_more(&mut self) -> bool {
         let mut bytes = [0; 16 * 1024];
@@ -267,44 +227,6 @@ impl RawClient {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("nothing from the server after {:?}: {error}", self.unread),
             }
-        }
-    }
-}
-
-impl Response {
-    /// The value of the only field of this name, in any case of letters.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
-        let value = values.next();
-        assert!(values.next().is_none(), "{name} twice: {:?}", self.headers);
-        value.map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        str::from_utf8(&self.body).expect("the body is UTF-8")
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("the body is JSON")
-    }
-
-    fn read_head(head: &str) -> Self {
-        let (status_line, fields) = head.split_once("\r\n").expect("a status line");
-        let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
-        let field = |line: &str| {
-            let (name, value) = line.split_once(": ").expect("name: value");
-            (name.to_owned(), value.to_owned())
-        };
-        Self {
-            status: status
-                .and_then(|digits| digits.parse().ok())
-                .expect("HTTP/1.1 and a status"),
-            headers: fields
-                .split_terminator("\r\n")
-                .filter(|line| !line.is_empty())
-                .map(field)
-                .collect(),
-            body: Vec::new(),
         }
     }
 }

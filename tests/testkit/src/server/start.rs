@@ -8,15 +8,15 @@ use std::time::Duration;
 use npchat::server::Server;
 use npchat::server::config::{Config, Listen, Timeouts};
 
-use super::line::{Wire, certificate_files};
-use super::{PATIENCE, Receiver, wait_until};
+use super::{Receiver, Wire, certificate_files};
+use crate::{PATIENCE, wait_until};
 
 /// Longer than any test takes: no client is too late for this, and no message expires.
 const AGES: Duration = Duration::from_secs(3600);
 
 /// Deadlines that no client misses on a slow machine. Those that only bound how long a connection's end takes are as
 /// usual.
-pub(crate) fn patient_timeouts() -> Timeouts {
+pub fn patient_timeouts() -> Timeouts {
     Timeouts {
         head: AGES,
         body_grace: AGES,
@@ -31,14 +31,14 @@ pub(crate) fn patient_timeouts() -> Timeouts {
 
 /// Starts a server of two workers on a free port of 127.0.0.1, changed by `tweak`. Unless that says otherwise it has
 /// the default configuration, but for deadlines: a test that is about one sets it.
-pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
+pub fn start(tweak: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config {
         listen: Listen::Addresses(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()]),
         workers: 2,
         message_ttl: AGES,
         drain: AGES,
         timeouts: patient_timeouts(),
-        certificate: (Wire::HERE == Wire::Tls).then(|| certificate_files("localhost")),
+        certificate: (Wire::here() == Wire::Tls).then(|| certificate_files("localhost")),
         ..Config::default()
     };
     tweak(&mut config);
@@ -47,7 +47,7 @@ pub(crate) fn start(tweak: impl FnOnce(&mut Config)) -> Server {
 
 /// Waits until it holds no message, with these receivers answering its pings.
 #[track_caller]
-pub(crate) fn wait_until_confirmed(server: &Server, receivers: &mut [Receiver]) {
+pub fn wait_until_confirmed(server: &Server, receivers: &mut [Receiver]) {
     wait_until(PATIENCE, "all mail is confirmed", || {
         receivers.iter_mut().for_each(Receiver::tend);
         server.stats().messages == 0
@@ -55,6 +55,6 @@ pub(crate) fn wait_until_confirmed(server: &Server, receivers: &mut [Receiver]) 
 }
 
 /// Where it listens.
-pub(crate) fn address(server: &Server) -> SocketAddr {
+pub fn address(server: &Server) -> SocketAddr {
     *server.addresses().first().expect("the server has an address")
 }
