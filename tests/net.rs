@@ -17,6 +17,7 @@ fn the_first_post_after_a_quiet_time_is_judged_by_a_reading_of_its_own() {
     let mut bound = 0;
     let server = start(|config: &mut Config| {
         config.memory = 4 << 20;
+        config.connection_memory = None;
         config.connections = Some(64);
         // No idle worker looks by itself for the time of the test.
         config.clean_period = Duration::from_secs(3600);

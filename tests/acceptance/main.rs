@@ -12,6 +12,7 @@
 )]
 
 mod harness;
+mod http_parsing;
 mod rows_01_to_09_heads;
 mod rows_10_to_17_requests;
 mod rows_18_to_20_mailboxes;

@@ -11,6 +11,7 @@ use crate::pair::{MAILBOXES, Pair};
 
 mod model;
 mod pair;
+mod wheel;
 
 /// So small that caps and budget are met often.
 const TIGHT: Limits = Limits {

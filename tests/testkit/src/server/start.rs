@@ -38,6 +38,8 @@ pub fn start(tweak: impl FnOnce(&mut Config)) -> Server {
         message_ttl: AGES,
         drain: AGES,
         timeouts: patient_timeouts(),
+        // Much, so that no server finds the other tests of its process above its bound.
+        connection_memory: Some(1 << 30),
         certificate: (Wire::here() == Wire::Tls).then(|| certificate_files("localhost")),
         ..Config::default()
     };

@@ -185,7 +185,12 @@ fn nothing_is_lost_when_a_recipient_is_killed_at_full_rate() {
     });
     let identity = Identity::generate();
     let mut process = Command::new(env::current_exe().unwrap())
-        .args(["receives_until_it_is_killed", "--exact", "--ignored", "--nocapture"])
+        .args([
+            "dead_peers::receives_until_it_is_killed",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(RELAY, address(&server).to_string())
         .env(SECRET, identity.secret())
         .stdout(Stdio::null())

@@ -14,7 +14,7 @@ use testkit::{
     Identity, Line, PATIENCE, RawClient, Receiver, Wire, address, client_config, client_config_by, wait_until,
 };
 
-use crate::{free_port, listen, start_tls, start_with};
+use super::{free_port, listen, start_tls, start_with};
 
 /// Makes a connection, and posts over it. Returns the session's version, kind and protocol.
 fn shake_hands(server: &Server, config: &Arc<ClientConfig>) -> (ProtocolVersion, HandshakeKind, Option<Vec<u8>>) {

@@ -1,4 +1,4 @@
-//! Every login answer of `vectors/login.json` and, bound to a host, of `vectors/login-v2.json`: read and verified as
+//! Every login answer of `login.json` and, bound to a host, of `login-v2.json`: read and verified as
 //! the server does it, and by p256 as a second opinion.
 //!
 //! No server runs here: what a session makes of a bad answer is tested over a socket elsewhere.
@@ -39,11 +39,11 @@ struct Case {
 
 impl Vectors {
     fn load() -> Self {
-        Self::read(include_str!("vectors/login.json"))
+        Self::read(include_str!("login.json"))
     }
 
     fn load_bound_to_a_host() -> Self {
-        Self::read(include_str!("vectors/login-v2.json"))
+        Self::read(include_str!("login-v2.json"))
     }
 
     fn read(file: &str) -> Self {

@@ -4,9 +4,7 @@
 //! What each value may be is tested beside `npchat::server::config`; no server runs here.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "that is how a test's helper fails")]
 
-#[path = "options/file.rs"]
 mod file;
-#[path = "options/table.rs"]
 mod table;
 
 use std::ffi::OsStr;

@@ -209,7 +209,7 @@ fn a_panic_is_logged_once_by_its_place_and_ends_nothing_whatever_stderr_is() {
     let mut log = String::new();
     child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(exit_code(&mut child), Some(SURVIVED), "{log}");
-    assert_eq!(log.matches("panic at tests/log.rs:").count(), 2, "{log}");
+    assert_eq!(log.matches("panic at tests/process/log.rs:").count(), 2, "{log}");
     assert!(!log.contains("secret") && log.contains("suppressed=0"), "{log}");
 
     let (_reader, writer) = full_pipe();
@@ -222,7 +222,7 @@ fn a_panic_is_logged_once_by_its_place_and_ends_nothing_whatever_stderr_is() {
 
 /// This test in a process of its own.
 fn panicking(stderr: impl Into<Stdio>) -> Child {
-    let test = "a_panic_is_logged_once_by_its_place_and_ends_nothing_whatever_stderr_is";
+    let test = "log::a_panic_is_logged_once_by_its_place_and_ends_nothing_whatever_stderr_is";
     Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(PANICKING, "")

@@ -10,7 +10,7 @@ use testkit::{
     wait_until,
 };
 
-use crate::{start_tls, start_with};
+use super::{start_tls, start_with};
 
 #[test]
 fn who_says_that_it_ends_gets_all_its_answers_and_then_the_servers_end() {

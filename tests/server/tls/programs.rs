@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use testkit::{Identity, address, fixture};
 
-use crate::start_tls;
+use super::start_tls;
 
 /// Runs a program with this input. `None`, told aloud, where there is no such program.
 fn run(program: &str, arguments: &[&str], input: &str) -> Option<Output> {
