@@ -15,9 +15,12 @@ pub struct Stream<'a> {
 
 /// Lengths of pieces, taken in turn, over and over. A byte up to 0x7f is a length, one above counts in 64s.
 #[derive(Debug, Clone, Copy, Arbitrary)]
-pub struct Cuts([u8; 8]);
+pub struct Cuts([u8; Self::COUNT]);
 
 impl Cuts {
+    /// So many lengths, and they begin anew.
+    pub const COUNT: usize = 8;
+
     /// The lengths, without end; 0 only where asked for.
     pub fn lengths(self) -> impl Iterator<Item = usize> {
         self.0.into_iter().cycle().map(|byte| match byte {

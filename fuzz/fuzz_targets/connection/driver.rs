@@ -1,40 +1,26 @@
 //! A worker with one connection, visited as the server's does it, without its socket and its clock.
 
-use std::io;
+use std::mem;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use npchat::protocol::id::RecipientId;
-use npchat::server::config::{Config, Timeouts};
-use npchat::server::connection::Connection;
-use npchat::server::connection::visit::{Cause, Edges, Io, IoContext, Received, Scratch, Sent, Wired};
-use npchat::server::context::Context;
-use npchat::server::http::HttpDate;
+use npchat::server::config::Config;
+use npchat::server::connection::visit::{Cause, Edges};
 use npchat::server::http::limits::HEAD_MAX_BYTES;
 use npchat::server::limits::{
-    LIVE_ONLY_HOLD_SECONDS, LOGIN_STEPS_PER_TURN, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES, REQUESTS_PER_VISIT,
-    SEGMENT_MAX_BYTES,
+    LIVE_ONLY_HOLD_SECONDS, OUTBOUND_HIGH_WATER_BYTES, READ_SCRATCH_BYTES, REQUESTS_PER_VISIT, SEGMENT_MAX_BYTES,
 };
-use npchat::server::mailboxes::{Deliveries, Stats};
-use npchat::server::metrics::Counters;
+use npchat::server::mailboxes::Stats;
 use npchat::server::refusal::CloseReason;
-use npchat::server::signer::ChallengeSigner;
-use npchat::server::store::{Store, Wish};
-use npchat::server::token::{SessionAddress, Token};
+use npchat::server::store::Wish;
 use npchat_fuzz::Cuts;
-use testkit::{Challenge, Frame, Identity, OFFER, Opcode, upgrade_request_with, write_masked};
+use testkit::{Challenge, Frame, Identity, Lent, OFFER, Opcode, Piped, upgrade_request_with, write_masked};
 
 use crate::Setting;
 use crate::script::Op;
 use crate::transcript::took_npchat_2;
 
-const ADDRESS: SessionAddress = SessionAddress {
-    worker: 0,
-    token: Token {
-        index: 0,
-        generation: 0,
-    },
-};
 /// Which every request names.
 const HOST: &str = "a";
 const MESSAGE_MAX_BYTES: u32 = 20_000;
@@ -66,34 +52,15 @@ pub(crate) enum Kernel {
 
 pub(crate) struct Driver {
     kernel: Kernel,
-    store: Store,
-    timeouts: Timeouts,
-    signer: ChallengeSigner,
-    counters: Counters,
-    date: HttpDate,
-    now: Instant,
+    lent: Lent,
     turns: usize,
-    wired: Option<Wired<Pipe>>,
-    io_context: IoContext,
+    wired: Option<Piped>,
     /// All that the kernel took.
     pub(crate) sent: Vec<u8>,
     /// Up to where in it the client has looked for pings.
     heard: usize,
     /// Why the connection is over.
     pub(crate) over: Option<CloseReason>,
-}
-
-/// What stands for the connection's socket.
-struct Pipe {
-    /// What has come and is not read.
-    input: Vec<u8>,
-    input_ended: bool,
-    /// What the kernel takes of each output.
-    room: Box<dyn Iterator<Item = usize>>,
-    may_stall: bool,
-    /// What the kernel took in this visit.
-    sent: Vec<u8>,
-    half_closed: bool,
 }
 
 impl Driver {
@@ -103,32 +70,21 @@ impl Driver {
         if setting.is_small() {
             config.mailbox_messages = 2;
         }
-        let now = Instant::now();
-        let timeouts = Timeouts::default();
-        let room: Box<dyn Iterator<Item = usize>> = match kernel {
-            Kernel::TakesAll => Box::new(std::iter::repeat(usize::MAX)),
-            Kernel::TakesPieces(cuts) => Box::new(cuts.lengths().map(|length| length.max(1))),
-            Kernel::MayStall(cuts) => Box::new(cuts.lengths()),
+        let lent = Lent::new(&config, Instant::now());
+        let mut wired = lent.accept();
+        wired.io.send_sizes = match kernel {
+            Kernel::TakesAll => Vec::new(),
+            Kernel::TakesPieces(cuts) => cuts.lengths().map(|length| length.max(1)).take(Cuts::COUNT).collect(),
+            Kernel::MayStall(cuts) => cuts.lengths().take(Cuts::COUNT).collect(),
         };
-        let pipe = Pipe {
-            input: Vec::new(),
-            input_ended: false,
-            room,
-            may_stall: matches!(kernel, Kernel::MayStall(_)),
-            sent: Vec::new(),
-            half_closed: false,
-        };
+        if !matches!(kernel, Kernel::MayStall(_)) {
+            wired.io.least_share = 64;
+        }
         Self {
             kernel,
-            store: Store::new(&config, [1, 2], now, "2026-01-01T00:00:00Z"),
-            wired: Some(Wired::new(pipe, Connection::new(now, &timeouts))),
-            io_context: IoContext::default(),
-            timeouts,
-            signer: ChallengeSigner::new(config.fresh_key).expect("random bytes"),
-            counters: Counters::default(),
-            date: HttpDate::at(UNIX_EPOCH),
-            now,
+            lent,
             turns: 0,
+            wired: Some(wired),
             sent: Vec::new(),
             heard: 0,
             over: None,
@@ -155,7 +111,7 @@ impl Driver {
             Op::Wait { tenths } => self.wait(Duration::from_millis(u64::from(tenths) * 100)),
             Op::EndInput => self.end_input(),
             Op::Drain => {
-                self.store.start_draining();
+                self.lent.store.start_draining();
                 self.turn(Cause::Drain);
                 self.settle();
             }
@@ -164,7 +120,7 @@ impl Driver {
 
     /// Messages that count as had.
     pub(crate) fn delivered(&self) -> u64 {
-        self.counters.delivered.get()
+        self.lent.counters.delivered.get()
     }
 
     /// The connection is freed without a word.
@@ -183,11 +139,11 @@ impl Driver {
             self.wait(DAY);
         }
         assert!(self.wired.is_none(), "it never ends");
-        assert_eq!(self.store.stats().sessions, 0);
-        self.now += CONFIG.max_ttl + Duration::from_secs(u64::from(LIVE_ONLY_HOLD_SECONDS) + 2);
+        assert_eq!(self.lent.store.stats().sessions, 0);
+        self.lent.now += CONFIG.max_ttl + Duration::from_secs(u64::from(LIVE_ONLY_HOLD_SECONDS) + 2);
         self.expire();
-        assert_eq!(self.store.stats(), Stats::default());
-        assert_eq!(self.store.memory_used(), 0);
+        assert_eq!(self.lent.store.stats(), Stats::default());
+        assert_eq!(self.lent.store.memory_used(), 0);
     }
 
     /// The client sends these bytes, and they come as the kernel has it.
@@ -272,11 +228,10 @@ impl Driver {
     fn mail(&mut self, length: usize, is_text: bool) {
         let byte = if is_text { b'm' } else { 0xff };
         let body = vec![byte; length.min(MESSAGE_MAX_BYTES as usize)];
-        let mut wake = Vec::new();
+        let Lent { store, now, wake, .. } = &mut self.lent;
         // It may be refused, and that is no business of this connection.
-        let _ = self.store.post(&ID, &body, Wish::Default, self.now, &mut wake);
-        if !wake.is_empty() {
-            assert_eq!(wake, [ADDRESS]);
+        let _ = store.post(&ID, &body, Wish::Default, *now, wake);
+        if !mem::take(wake).is_empty() {
             if let Some(wired) = &mut self.wired {
                 wired.note_mail();
             }
@@ -287,20 +242,20 @@ impl Driver {
 
     /// Time goes on, and no deadline is missed.
     fn wait(&mut self, time: Duration) {
-        let end = self.now + time;
+        let end = self.lent.now + time;
         while let Some(deadline) = self.deadline().filter(|deadline| *deadline <= end) {
-            self.now = self.now.max(deadline);
+            self.lent.now = self.lent.now.max(deadline);
             self.turn(Cause::Deadline);
             // A kernel that takes what it is given does so at once.
             if !self.may_stall() {
                 self.settle();
             }
             assert!(
-                self.deadline().is_none_or(|next| next > self.now),
+                self.deadline().is_none_or(|next| next > self.lent.now),
                 "a deadline that is always due"
             );
         }
-        self.now = end;
+        self.lent.now = end;
         self.expire();
         self.settle();
     }
@@ -364,14 +319,14 @@ impl Driver {
     /// # Panics
     /// A connection may stay for ever.
     fn deadline(&self) -> Option<Instant> {
-        let deadline = self.wired.as_ref()?.deadline(&self.timeouts);
+        let deadline = self.wired.as_ref()?.deadline(&self.lent.timeouts);
         assert!(deadline.is_some(), "no deadline");
         deadline
     }
 
     fn expire(&self) {
-        for shard in 0..self.store.shards() {
-            while self.store.expire(shard, self.now, &mut 1000) {}
+        for shard in 0..self.lent.store.shards() {
+            while self.lent.store.expire(shard, self.lent.now, &mut 1000) {}
         }
     }
 
@@ -385,80 +340,28 @@ impl Driver {
             read_closed: wired.io.input_ended,
             writable: true,
         });
-        let (mut out, mut wake, mut deliveries) = (Vec::new(), Vec::new(), Deliveries::new());
-        let mut context = Context {
-            now: self.now,
-            mail_now: self.now,
-            date: &self.date,
-            address: ADDRESS,
-            store: &self.store,
-            timeouts: &self.timeouts,
-            requests: match self.kernel {
-                Kernel::TakesAll => REQUESTS_PER_VISIT,
-                _ => 1 + self.turns % REQUESTS_PER_VISIT,
-            },
+        let mut io_context = self.lent.io.take().expect("one visit at a time");
+        let mut context = self.lent.turn();
+        if !matches!(self.kernel, Kernel::TakesAll) {
+            context.requests = 1 + self.turns % REQUESTS_PER_VISIT;
             // Others may have used them up.
-            login_steps: match self.kernel {
-                Kernel::TakesAll => LOGIN_STEPS_PER_TURN,
-                _ => self.turns % 3,
-            },
-            signer: &mut self.signer,
-            counters: &self.counters,
-            out: &mut out,
-            wake: &mut wake,
-            deliveries: &mut deliveries,
-        };
-        self.over = wired.visit(cause, &mut context, &mut self.io_context);
+            context.login_steps = self.turns % 3;
+        }
+        self.over = wired.visit(cause, &mut context, &mut io_context);
         assert!(context.out.is_empty(), "output is left in the worker's hands");
+        // It can't be sender and session at once.
+        assert!(context.wake.is_empty());
+        self.lent.io = Some(io_context);
+        let largest = wired.io.largest_send;
+        assert!(largest <= UNSENT_MAX_BYTES, "{largest} bytes wait");
         self.sent.append(&mut wired.io.sent);
         // The mailbox of a session is made even when the budget is spent.
-        let limit = self.store.memory_limit() + SEGMENT_MAX_BYTES as u64;
-        assert!(self.store.memory_used() <= limit);
-        // It can't be sender and session at once.
-        assert!(wake.is_empty());
+        let limit = self.lent.store.memory_limit() + SEGMENT_MAX_BYTES as u64;
+        assert!(self.lent.store.memory_used() <= limit);
         if self.over.is_none() {
             self.wired = Some(wired);
         }
     }
-}
-
-impl Io for Pipe {
-    fn receive<'s>(&mut self, scratch: &'s mut Scratch) -> io::Result<Received<'s>> {
-        let count = self.input.len();
-        if count == 0 {
-            return Ok(if self.input_ended {
-                Received::End
-            } else {
-                Received::WouldBlock
-            });
-        }
-        scratch.received[..count].copy_from_slice(&self.input);
-        self.input.clear();
-        Ok(Received::Input {
-            bytes: &scratch.received[..count],
-            received: count,
-            drained: count < scratch.received.len(),
-        })
-    }
-
-    fn send(&mut self, bytes: &[u8], _: &mut Scratch) -> io::Result<Sent> {
-        assert!(bytes.len() <= UNSENT_MAX_BYTES, "{} bytes wait", bytes.len());
-        assert!(!self.half_closed, "said after the end");
-        let count = self.room.next().unwrap_or(0).min(bytes.len());
-        // A byte at a time of much output teaches no more than of little.
-        let count = count.max(if self.may_stall { 0 } else { bytes.len() / 64 });
-        self.sent.extend_from_slice(&bytes[..count]);
-        Ok(Sent {
-            count,
-            blocked: count < bytes.len(),
-        })
-    }
-
-    fn half_close(&mut self) {
-        assert!(!std::mem::replace(&mut self.half_closed, true), "ended twice");
-    }
-
-    fn close(&mut self) {}
 }
 
 fn post_request(length: usize, is_chunked: bool) -> Vec<u8> {

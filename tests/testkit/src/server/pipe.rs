@@ -15,6 +15,10 @@ pub struct Pipe {
     pub sent: Vec<u8>,
     /// Most bytes that each send may take, over and over; with none given, all.
     pub send_sizes: Vec<usize>,
+    /// Unless 0, a send takes at least one in so many of its bytes: many sends teach no more of much than of little.
+    pub least_share: usize,
+    /// Most bytes that a send was given.
+    pub largest_send: usize,
     sends: usize,
     /// Our side of the stream has ended.
     pub half_closed: bool,
@@ -53,7 +57,9 @@ impl Io for Pipe {
 
     fn send(&mut self, bytes: &[u8], _: &mut Scratch) -> io::Result<Sent> {
         assert!(!self.half_closed, "sent after the end");
-        let count = self.send_size().min(bytes.len());
+        let least = bytes.len().checked_div(self.least_share).unwrap_or(0);
+        let count = self.send_size().max(least).min(bytes.len());
+        self.largest_send = self.largest_send.max(bytes.len());
         self.sends += 1;
         self.sent.extend_from_slice(&bytes[..count]);
         Ok(Sent {
