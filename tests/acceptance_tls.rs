@@ -1,7 +1,7 @@
 //! ACCEPTANCE.md once more, over TLS: the tests of `tests/acceptance`, each connection of which is a TLS connection
 //! here.
 //!
-//! What comes before a request, the rows for handshakes, is tested in `tests/tls`.
+//! What comes before a request, the rows for handshakes, is tested in `tests/server/tls`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +12,8 @@
 
 #[path = "acceptance/harness.rs"]
 mod harness;
+#[path = "acceptance/reader.rs"]
+mod reader;
 #[path = "acceptance/rows_01_to_09_heads.rs"]
 mod rows_01_to_09_heads;
 #[path = "acceptance/rows_10_to_17_requests.rs"]
@@ -28,3 +30,9 @@ mod rows_40_to_46_faults;
 mod rows_42_to_50_pressure;
 #[path = "acceptance/rows_51_to_53_mail.rs"]
 mod rows_51_to_53_mail;
+
+/// As its name has it: a server and clients without TLS would pass the rows as well.
+#[test]
+fn this_program_speaks_tls() {
+    assert_eq!(testkit::Wire::here(), testkit::Wire::Tls);
+}

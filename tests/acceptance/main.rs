@@ -1,8 +1,8 @@
 //! `ACCEPTANCE.md` beside this file against a real listening server, over raw sockets: tests for each row, listed by
 //! its number.
 //!
-//! Row 49, and the configuration of row 45, are the command line's: `tests/options.rs`. The same tests run over TLS as
-//! `tests/acceptance_tls.rs`; rows 8, 15 and 16 for handshakes are in `tests/tls`.
+//! Row 49, and the configuration of row 45, are the command line's: `tests/process/options.rs`. The same tests run over
+//! TLS as `tests/acceptance_tls.rs`; rows 8, 15 and 16 for handshakes are in `tests/server/tls`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +13,7 @@
 
 mod harness;
 mod http_parsing;
+mod reader;
 mod rows_01_to_09_heads;
 mod rows_10_to_17_requests;
 mod rows_18_to_20_mailboxes;

@@ -1,6 +1,6 @@
 //! Rows 1 to 9: requests whose head, or the framing that it tells, is wrong.
 //!
-//! What the parser alone makes of such bytes, cut in any way, is in `tests/http_parsing.rs`.
+//! The parser alone reads the same bytes, whole and cut.
 
 use testkit::{Identity, Receiver, address, start};
 
@@ -20,6 +20,7 @@ fn row_01_a_bare_line_end_in_a_head_is_400() {
             format!("POST /{ID} HTTP/1.1\r{HOST}\r\n").into(),
         ),
         ("LF after a field", post("Content-Length: 2\nX: y\r\n", "hi")),
+        ("LF after the last field", post_with("X: y\n")),
         ("CR inside a field", post_with("X: y\rZ: z\r\n")),
         ("LF as the empty line", post("Content-Length: 2\r\n\n", "hi")),
         ("CR as the empty line", post("Content-Length: 2\r\n\rX: y\r\n", "hi")),
@@ -48,6 +49,13 @@ fn row_02_a_length_and_a_coding_together_are_400() {
             "an empty coding",
             post("Transfer-Encoding:\r\nContent-Length: 5\r\n", body),
         ),
+        (
+            "two lengths",
+            post(
+                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\nContent-Length: 5\r\n",
+                body,
+            ),
+        ),
     ];
     run_refused(refused(400, "bad_framing"), cases);
 }
@@ -58,6 +66,7 @@ fn row_03_a_length_that_readers_might_differ_about_is_400() {
         "Content-Length: 5\r\nContent-Length: 5\r\n",
         "Content-Length: 5\r\nContent-Length: 6\r\n",
         "Content-Length: 5,5\r\n",
+        "Content-Length: 5, 5\r\n",
     ];
     run_refused(
         refused(400, "bad_framing"),
@@ -78,6 +87,9 @@ fn row_03_a_length_that_readers_might_differ_about_is_400() {
         refused(400, "bad_length"),
         cases.map(|fields| (fields, post(fields, "hello"))),
     );
+    let server = start(|_| {});
+    let spaces = "Content-Length:  5\t\r\n";
+    run_all(&server, SENT, [(spaces, post(spaces, "hello"))]);
 }
 
 #[test]
@@ -135,17 +147,27 @@ fn row_04_a_bad_chunked_body_is_400_and_another_coding_501() {
         refused(413, "message_too_large"),
         [("the largest size of 64 bits", chunked("ffffffffffffffff\r\nhello"))],
     );
-    let codings = ["gzip", "identity", "chunked, gzip", "xchunked", "chunked;q=1"];
+    let codings = [
+        "gzip",
+        "identity",
+        "chunked, gzip",
+        "chunked, chunked",
+        "chunked\r\nTransfer-Encoding: chunked",
+        ",chunked",
+        "",
+        "xchunked",
+        "chunked;q=1",
+    ];
     run_refused(
         refused(400, "bad_framing"),
         codings.map(|coding| (coding, post(&format!("Transfer-Encoding: {coding}\r\n"), "0\r\n\r\n"))),
     );
+    let old = format!("POST /{ID} HTTP/1.0\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    run_refused(refused(400, "bad_framing"), [("chunks in HTTP/1.0", old.into_bytes())]);
+    let codings = ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked"];
     run_refused(
         refused(501, "unsupported_coding"),
-        [(
-            "gzip, chunked",
-            post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"),
-        )],
+        codings.map(|coding| (coding, post(&format!("Transfer-Encoding: {coding}\r\n"), "0\r\n\r\n"))),
     );
 }
 
@@ -158,6 +180,7 @@ fn row_05_a_field_that_is_folded_or_malformed_is_400() {
         ("a space before the colon", post_with("X : y\r\n")),
         ("a tab before the colon", post_with("X\t: y\r\n")),
         ("an empty name", post_with(": y\r\n")),
+        ("a name that is no token", post_with("X(: y\r\n")),
         ("no colon", post_with("X\r\n")),
         ("NUL in a value", post_with("X: y\0z\r\n")),
         ("NUL in a name", post_with("X\0: y\r\n")),
@@ -172,6 +195,8 @@ fn row_06_http_1_1_without_exactly_one_good_host_is_400() {
     let cases = [
         ("none", ""),
         ("two", "Host: relay.test\r\nHost: relay.test\r\n"),
+        ("two that differ", "Host: relay.test\r\nHost: relay.example\r\n"),
+        ("with a space", "Host: relay test\r\n"),
         ("empty", "Host:\r\n"),
         ("with a path", "Host: relay.test/path\r\n"),
         ("with a user", "Host: user@relay.test\r\n"),
@@ -182,6 +207,11 @@ fn row_06_http_1_1_without_exactly_one_good_host_is_400() {
         (name, head.into_bytes())
     });
     run_refused(refused(400, "bad_host"), cases);
+    let old = |hosts: &str| format!("POST /{ID} HTTP/1.0\r\n{hosts}Content-Length: 2\r\n\r\nhi").into_bytes();
+    let two = old("Host: relay.test\r\nHost: relay.test\r\n");
+    run_refused(refused(400, "bad_host"), [("two in HTTP/1.0", two)]);
+    let server = start(|_| {});
+    run_all(&server, SENT, [("none in HTTP/1.0", old(""))]);
 }
 
 #[test]
@@ -220,7 +250,7 @@ fn row_07_a_head_that_is_too_large_is_431_and_a_target_that_is_too_long_414() {
 }
 
 #[test]
-fn row_08_http_0_9_and_tls_on_the_plain_port_are_400() {
+fn row_08_http_0_9_tls_on_the_plain_port_and_bad_request_lines_are_400() {
     let mut client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
     client_hello.extend(0..=255);
     let cases = [
@@ -229,6 +259,10 @@ fn row_08_http_0_9_and_tls_on_the_plain_port_are_400() {
         ("a ClientHello", client_hello),
         ("the first byte of a ClientHello", vec![0x16]),
         ("no request at all", b"\0".to_vec()),
+        ("a word", b"hello\r\n".to_vec()),
+        ("a space after the version", post_line(&format!("POST /{ID} HTTP/1.1 "))),
+        ("two spaces", post_line(&format!("POST  /{ID} HTTP/1.1"))),
+        ("another word", post_line(&format!("POST /{ID} x HTTP/1.1"))),
     ];
     run_refused(refused(400, "malformed_head"), cases);
 }

@@ -24,6 +24,7 @@ fn row_10_a_message_over_the_limit_is_413_and_no_100_while_its_body_is_in_flight
     let line = format!("POST /{ID}");
     let expecting = format!("Content-Length: {LENGTH}\r\nExpect: 100-continue\r\n");
     let plain = format!("Content-Length: {LENGTH}\r\n");
+    let most = "Expect: 100-continue\r\nContent-Length: 18446744073709551615\r\n";
     let chunk = format!("{LENGTH:x}\r\n{body}\r\n0\r\n\r\n");
     let cases = [
         ("its head alone", request(&line, &plain, "")),
@@ -31,6 +32,7 @@ fn row_10_a_message_over_the_limit_is_413_and_no_100_while_its_body_is_in_flight
         ("all of it", request(&line, &plain, &body)),
         ("all of it, expecting", request(&line, &expecting, &body)),
         ("one byte over", request(&line, "Content-Length: 65537\r\n", "")),
+        ("the most there can be", request(&line, most, "")),
         ("in a chunk", request(&line, "Transfer-Encoding: chunked\r\n", &chunk)),
     ];
     run_refused(refused(413, "message_too_large"), cases);
@@ -79,6 +81,9 @@ fn row_11_a_message_with_neither_length_nor_coding_is_411() {
         ("a body", request(&line, "", "hello")),
     ];
     run_refused(refused(411, "length_required"), cases);
+    let server = start(|_| {});
+    let empty = request(&line, "Content-Length: 0\r\n", "");
+    run_all(&server, SENT, [("a length of nothing", empty)]);
 }
 
 #[test]
@@ -97,6 +102,11 @@ fn row_12_pipelined_messages_are_answered_in_order_up_to_the_bad_one() {
             refused(400, "bad_id"),
         ),
         ("no HTTP at all", vec![0xff; 100], refused(400, "malformed_head")),
+        (
+            "a bad length",
+            request(&format!("POST /{ID}"), "Content-Length: +1\r\n", "x"),
+            refused(400, "bad_length"),
+        ),
     ];
     for (name, bad, answer) in cases {
         let server = start(|_| {});
@@ -111,6 +121,17 @@ fn row_12_pipelined_messages_are_answered_in_order_up_to_the_bad_one() {
     let name = "a refusal that keeps the connection";
     run(&server, &Case { name, input, answers });
     assert_eq!(server.stats().messages, 2 * MANNERS as u64);
+
+    let server = start(|_| {});
+    let chunked = request(
+        &format!("POST /{ID}"),
+        "Transfer-Encoding: chunked\r\n",
+        "2\r\nab\r\n0\r\n\r\n",
+    );
+    let input = [post("one"), b"\r\n".to_vec(), chunked, post("three")].concat();
+    let answers = vec![SENT; 3];
+    let name = "an empty line between two, and chunks";
+    run(&server, &Case { name, input, answers });
 }
 
 #[test]

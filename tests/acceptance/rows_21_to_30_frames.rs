@@ -8,7 +8,7 @@ use npchat::server::Server;
 use testkit::{Challenge, Frame, Identity, Opcode, RawClient, RawWebSocket, address, start, upgrade_request};
 
 use crate::harness::{
-    Answer, Cut, ID, expect_answer, expect_close, expect_close_frame, expect_well, masked, refused, run_all,
+    Answer, Cut, ID, SENT, expect_answer, expect_close, expect_close_frame, expect_well, masked, refused, run_all,
     run_refused,
 };
 
@@ -57,6 +57,8 @@ fn row_22_a_bad_key_is_400_and_a_missing_token_426() {
     run_refused(answer, keys.map(|(name, key)| (name, get(&[UPGRADE, VERSION, key]))));
     let with_body = [get(&[UPGRADE, VERSION, KEY, "Content-Length: 4\r\n"]), b"body".to_vec()].concat();
     run_refused(answer, [("a body", with_body)]);
+    let coded = get(&[UPGRADE, VERSION, KEY, "Transfer-Encoding: chunked\r\n"]);
+    run_refused(answer, [("a body in chunks", [coded, b"0\r\n\r\n".to_vec()].concat())]);
 
     let stray_bits = "Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n";
     let server = start(|_| {});
@@ -75,6 +77,8 @@ fn row_22_a_bad_key_is_400_and_a_missing_token_426() {
     run_refused(answer, tokens.map(|(name, token)| (name, get(&[token, VERSION, KEY]))));
     let old = format!("GET /{ID} HTTP/1.0\r\n{UPGRADE}{VERSION}{KEY}\r\n");
     run_refused(answer, [("HTTP/1.0", old.into_bytes())]);
+    let post = format!("POST /{ID} HTTP/1.1\r\nHost: relay.test\r\n{UPGRADE}{VERSION}{KEY}Content-Length: 2\r\n\r\nhi");
+    run_all(&server, SENT, [("a POST is none", post.into_bytes())]);
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn row_23_permessage_deflate_is_not_taken() {
     // As Firefox writes it.
     let upgrade = "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n";
     let mut client = RawClient::connect(address(&server));
-    client.send(get(&[upgrade, offer, VERSION, KEY]));
+    client.send(get(&[upgrade, offer, VERSION, KEY, "Content-Length: 0\r\n"]));
     let response = expect_answer(&mut client, SWITCHING.with("Connection", "Upgrade"));
     assert_eq!(response.header("Sec-WebSocket-Extensions"), None);
     assert_eq!(response.header("Sec-WebSocket-Protocol"), None);

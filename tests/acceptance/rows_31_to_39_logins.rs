@@ -1,6 +1,6 @@
 //! Rows 31 to 39: what a client says over its WebSocket to log in, and every way to say it wrong.
 //!
-//! Whether the login's cryptography is right is proved with two libraries in `tests/login_vectors.rs`.
+//! Whether the login's cryptography is right is proved with two libraries in `tests/vectors/login_vectors.rs`.
 
 use std::slice;
 use std::time::Duration;
