@@ -1,5 +1,7 @@
 //! The adapter against frames written by hand, whole and in pieces.
 
+use testkit::write_masked;
+
 use super::*;
 use crate::server::websocket::limits::FRAGMENTS_PER_MESSAGE;
 
@@ -14,17 +16,8 @@ const SHORT_TEXT_ONLY: Wants = Wants::ShortTextOnly {
 
 /// A client's frame, masked with a mask that is not zero.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [1, 2, 3, 4];
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | u8::try_from(length).unwrap()),
-        length => {
-            frame.push(0x80 | 0x7e);
-            frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let mut frame = Vec::new();
+    write_masked(&mut frame, first, payload, 0x0102_0304);
     frame
 }
 
