@@ -1,5 +1,5 @@
 //! ACCEPTANCE.md once more, over TLS: the tests of `tests/acceptance`, each connection of which is a TLS connection
-//! here.
+//! here. That follows from the name of this program.
 //!
 //! What comes before a request, the rows for handshakes, is tested in `tests/server/tls`.
 #![expect(

@@ -1,7 +1,7 @@
 //! How often the hot path asks for memory: never.
 //!
 //! Measured once warm: tables, slabs and the worker's scratch have grown to what they need, and what they amortise is
-//! done.
+//! done. A program of its own, since the allocator that counts is the whole process's.
 
 #![expect(clippy::unwrap_used, reason = "these fail a test")]
 

@@ -1,4 +1,4 @@
-//! Mailboxes case by case, in virtual time. Random sequences against a model are in `tests/mailboxes.rs`.
+//! Mailboxes case by case, in virtual time. Random sequences against a model are in `tests/mailboxes`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The wheel's arithmetic, tick by tick. Random sequences of operations are in `tests/wheel.rs`.
+//! The wheel's arithmetic, tick by tick. Random sequences of operations are in `tests/mailboxes/wheel.rs`.
 
 use super::*;
 
