@@ -19,7 +19,7 @@ use npchat::server::config::CertificateFiles;
 use npchat::server::limits::{
     TLS_PARTIAL_MAX_BYTES, TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES, TLS_SEALED_MAX_BYTES,
 };
-use npchat::server::transport::tls::{TlsAcceptor, Tls};
+use npchat::server::transport::tls::{Tls, TlsAcceptor};
 use npchat_fuzz::Cuts;
 
 #[derive(Debug, Arbitrary)]
