@@ -40,9 +40,9 @@
 //!
 //! # Rooms
 //!
-//! What both sides say is [`protocol`], what runs is [`server`], which is built with the feature `server`. Of the latter [`server::Server`], [`server::Config`]
-//! and their errors are public; the rest is so only with the feature `internals`, which tests, benches, fuzz targets
-//! and examples have.
+//! What both sides say is [`protocol`], what runs is [`server`], which is built with the feature `server`. Of the
+//! latter [`server::Server`], [`server::Config`] and their errors are public; the rest is so only with the feature
+//! `internals`, which tests, benches, fuzz targets and examples have.
 //!
 //! | module | what lives there |
 //! |---|---|
