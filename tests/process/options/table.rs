@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::npchatd;
 
+/// Its numbers of workers are ones that no machine has cores: that is the default.
 const TABLE: &str = include_str!("table.jsonl");
 
 #[test]
