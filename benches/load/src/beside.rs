@@ -75,9 +75,6 @@ impl Waits {
 }
 
 /// Posts to offline recipients, in this thread, until the phase is over.
-///
-/// # Errors
-/// The connections can't be made.
 pub(crate) fn post(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| {

@@ -22,9 +22,6 @@ pub(crate) struct Child<R> {
 
 impl<R: DeserializeOwned + Send + 'static> Child<R> {
     /// Starts this program again.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn start(scenario: &str, brief: &impl Serialize) -> io::Result<Self> {
         let mut child = Command::new(env::current_exe()?)
             .arg(scenario)
@@ -51,9 +48,6 @@ impl<R: DeserializeOwned + Send + 'static> Child<R> {
     }
 
     /// Its next report, if there is one yet.
-    ///
-    /// # Errors
-    /// It has ended.
     pub(crate) fn report(&self) -> Result<Option<R>, String> {
         match self.reports.try_recv() {
             Ok(report) => Ok(Some(report)),
@@ -63,9 +57,6 @@ impl<R: DeserializeOwned + Send + 'static> Child<R> {
     }
 
     /// Its next report, once there is one.
-    ///
-    /// # Errors
-    /// It has ended.
     pub(crate) fn wait_for_report(&self) -> Result<R, String> {
         self.reports.recv().map_err(|_| ENDED.to_owned())
     }
@@ -77,9 +68,6 @@ impl<R> Child<R> {
     }
 
     /// Asks for a report; [`Child::report`] is the answer, in its own time.
-    ///
-    /// # Errors
-    /// It has ended.
     pub(crate) fn ask(&mut self) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         stdin.write_all(b"\n")

@@ -73,9 +73,6 @@ impl Settled {
 impl Crew {
     /// So many of the plan's connections, and their share of its rate. They begin to connect; poster `i` has the token
     /// `first_token + i`.
-    ///
-    /// # Errors
-    /// A connection can't be made.
     pub(crate) fn connect(
         peer: &Peer,
         plan: Plan,

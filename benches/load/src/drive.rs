@@ -19,22 +19,13 @@ pub(crate) enum Turn {
 /// Connections with one purpose, on one poller.
 pub(crate) trait Actor {
     /// Begins what may begin by `now`, ends what takes too long.
-    ///
-    /// # Errors
-    /// Why there is no sense in going on.
     fn turn(&mut self, poller: &mut Poller, now: Instant) -> Result<Turn, String>;
 
     /// A connection has something.
-    ///
-    /// # Errors
-    /// Why there is no sense in going on.
     fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String>;
 }
 
 /// Drives the actor until it wants no more.
-///
-/// # Errors
-/// Those of the actor and of the system.
 pub(crate) fn drive(poller: &mut Poller, actor: &mut impl Actor) -> Result<(), String> {
     let mut ready = Vec::new();
     while let Turn::Wait(timeout) = actor.turn(poller, Instant::now())? {

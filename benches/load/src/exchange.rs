@@ -25,9 +25,6 @@ pub(crate) struct Exchange<'e> {
 
 impl Exchange<'_> {
     /// Posts until `is_over`, which may put another tally in place, and reads until everything has come.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn run(&mut self, poller: &mut Poller, is_over: impl FnMut(&mut Tally) -> bool) -> Result<(), String> {
         self.crew.reopen(&mut self.tally, &mut self.books);
         let running = &mut Running {
@@ -39,9 +36,6 @@ impl Exchange<'_> {
     }
 
     /// Closes the sessions, and notes what they never got.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn finish(&mut self, poller: &mut Poller) -> Result<(), String> {
         let books = &mut self.books;
         let result = self.fleet.close(poller, |session, body, faults| {

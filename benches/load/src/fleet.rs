@@ -167,9 +167,6 @@ impl<'f> Fleet<'f> {
     }
 
     /// Closes all and waits for the end of each. Mail that still comes goes to `hear` with its session's index.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn close(
         &mut self,
         poller: &mut Poller,
@@ -227,9 +224,6 @@ impl<'f> Fleet<'f> {
     }
 
     /// Reads what a session has. Mail of one that is held goes to `hear`.
-    ///
-    /// # Errors
-    /// A login can't be begun again.
     pub(crate) fn serve(
         &mut self,
         ready: Ready,
@@ -390,9 +384,6 @@ impl<H: FnMut(usize, &[u8], &mut Faults)> Actor for Run<'_, '_, H> {
 
 /// Makes all visits, `at_once` at a time, and returns what came of each, in their order, `None` of one that went wrong:
 /// that is noted with the logins.
-///
-/// # Errors
-/// Those of the system.
 pub(crate) fn visit_all<'f>(
     bench: &'f Bench,
     plan: impl IntoIterator<Item = (&'f Identity, Stay)>,
@@ -420,9 +411,6 @@ pub(crate) fn visit_all<'f>(
 }
 
 /// Each logs in and closes; mail that comes to one is a fault.
-///
-/// # Errors
-/// Those of the system.
 pub(crate) fn pass(bench: &Bench, identities: &[Identity], at_once: usize, logins: &mut Logins) -> Result<(), String> {
     let plan = identities.iter().map(|identity| (identity, Stay::InPassing));
     for visited in visit_all(bench, plan, at_once, logins)?.into_iter().flatten() {

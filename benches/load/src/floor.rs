@@ -51,9 +51,6 @@ pub(crate) struct Floor {
 impl Floor {
     /// Starts a floor for messages of `size` bytes, with as many threads as the server has workers, or the machine
     /// cores if it calls them by another name.
-    ///
-    /// # Errors
-    /// The child doesn't start.
     pub(crate) fn start(is_relay: bool, size: usize, workers: usize) -> Result<Self, String> {
         let loops = if workers > 0 { workers } else { system::cores() };
         let child = Child::start(SCENARIO, &Brief { is_relay, size, loops }).map_err(|error| error.to_string())?;
@@ -68,9 +65,6 @@ impl Floor {
 }
 
 /// Runs the floor in this process until its parent is gone.
-///
-/// # Errors
-/// Those of the system.
 pub(crate) fn serve(brief: Brief) -> io::Result<()> {
     let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let sessions = Arc::new(Sessions::default());

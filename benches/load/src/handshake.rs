@@ -39,9 +39,6 @@ pub(crate) struct Visitors {
 }
 
 /// Connects, posts, ends, and tells what each cost the server.
-///
-/// # Errors
-/// The connections can't be begun.
 pub(crate) fn run(bench: &Bench, visitors: &Visitors) -> Result<Report, String> {
     let away = Away::generate(visitors.at_once, 1)?;
     let mut report = Report::new("handshake");

@@ -23,9 +23,6 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// So many new ones.
-    ///
-    /// # Errors
-    /// The system has no random bytes.
     pub(crate) fn generate(count: usize) -> Result<Vec<Self>, String> {
         let all: Result<_, _> = (0..count).map(|_| Self::new()).collect();
         all.map_err(|_| "no keys can be made".to_owned())
@@ -64,9 +61,6 @@ pub(crate) struct Away {
 
 impl Away {
     /// So many new ones, `sample` of them with keys.
-    ///
-    /// # Errors
-    /// The system has no random bytes.
     pub(crate) fn generate(count: usize, sample: usize) -> Result<Self, String> {
         // One at least, whose id makes those of the others new.
         let sample = Identity::generate(sample.min(count).max(1))?;

@@ -24,9 +24,6 @@ const SIZE: usize = 480;
 const TTL_SECONDS: u64 = 60;
 
 /// Logs in `count` times with new keys, holds the sessions, posts to some of them, closes all.
-///
-/// # Errors
-/// The sessions couldn't be had.
 pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
     let identities = Identity::generate(WARM_UP + count)?;
     let mut poller = Poller::new().map_err(|error| error.to_string())?;

@@ -30,9 +30,6 @@ impl Ledger {
     }
 
     /// The message has come.
-    ///
-    /// # Errors
-    /// What is wrong with that.
     pub(crate) fn receive(&mut self, sequence: u32) -> Result<(), Fault> {
         if sequence >= self.posted {
             return Err(Fault::Corrupt);

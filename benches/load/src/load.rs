@@ -148,9 +148,6 @@ pub(crate) struct Figures {
 }
 
 /// Runs `work` in each of the threads, given its index, and takes the measure meanwhile.
-///
-/// # Errors
-/// The process can't be looked at.
 pub(crate) fn run<T: Send>(
     bench: &Bench,
     plan: &Plan,

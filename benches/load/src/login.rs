@@ -54,9 +54,6 @@ pub(crate) struct Storm {
 }
 
 /// Logs in with new keys.
-///
-/// # Errors
-/// The logins couldn't be begun.
 pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     let identities = Identity::generate(WARM_UP + storm.count)?;
     let (warm_up, identities) = identities.split_at(WARM_UP);

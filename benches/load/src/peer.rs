@@ -91,9 +91,6 @@ impl Peer {
     }
 
     /// The server that a parent process reaches like this.
-    ///
-    /// # Errors
-    /// Those of [`Peer::at`].
     pub(crate) fn by(route: &Route) -> Result<Self, String> {
         Self::at(&route.url, None, &route.tls)
     }

@@ -41,9 +41,6 @@ pub(crate) type Answer = Result<Option<Duration>, String>;
 
 impl Poster {
     /// Begins to connect. All messages have `size` bytes.
-    ///
-    /// # Errors
-    /// Those of [`Wire::connect`].
     pub(crate) fn connect(peer: &Peer, size: usize, registry: &Registry, token: usize) -> io::Result<Self> {
         let host = &peer.host;
         Ok(Self {
@@ -84,17 +81,11 @@ impl Poster {
     }
 
     /// Sends what was written.
-    ///
-    /// # Errors
-    /// The connection is over.
     pub(crate) fn flush(&mut self) -> Result<(), String> {
         self.wire.flush().map_err(|error| error.to_string())
     }
 
     /// Reads answers and tells each to `hear`.
-    ///
-    /// # Errors
-    /// Why the connection is over.
     pub(crate) fn pump(
         &mut self,
         ready: Ready,

@@ -22,9 +22,6 @@ const FIRST_SENDER: u32 = u32::MAX - 1;
 
 /// Stores `count` messages of `size` bytes for offline recipients. Returns how many were acknowledged, and those to the
 /// sample.
-///
-/// # Errors
-/// Those of [`post_all`].
 pub(crate) fn store(
     bench: &Bench,
     away: &Away,

@@ -55,9 +55,6 @@ impl Process {
     }
 
     /// CPU time that each thread of now has taken so far, in user and kernel mode.
-    ///
-    /// # Errors
-    /// It can't be looked at.
     pub(crate) fn cpu(self) -> Result<ThreadTimes, String> {
         let times =
             self.of_threads(|thread| Ok((thread.tid, Duration::from_nanos(thread.schedstat()?.sum_exec_runtime))));
@@ -65,9 +62,6 @@ impl Process {
     }
 
     /// How many threads are named as a server's workers are.
-    ///
-    /// # Errors
-    /// It can't be looked at.
     pub(crate) fn workers(self) -> Result<usize, String> {
         let names = self.of_threads(|thread| Ok(thread.stat()?.comm))?;
         Ok(names.iter().filter(|name| name.starts_with("worker-")).count())
@@ -116,9 +110,6 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     /// So far.
-    ///
-    /// # Errors
-    /// A process can't be looked at.
     pub(crate) fn now(server: Option<Process>) -> Result<Self, String> {
         let server = server.map(Process::cpu).transpose();
         Ok(Self {
@@ -167,9 +158,6 @@ impl Spent {
 
 /// Reports what each of `count` things takes of the server's resident memory, which had grown by them from `before` to
 /// now.
-///
-/// # Errors
-/// It can't be looked at.
 pub(crate) fn tell_memory(
     section: &mut Section,
     thing: &str,
@@ -187,9 +175,6 @@ pub(crate) fn tell_memory(
 }
 
 /// Resident memory of the process in KiB, if it is known.
-///
-/// # Errors
-/// It can't be looked at.
 pub(crate) fn resident_kib(process: Option<Process>) -> Result<Option<u64>, String> {
     let Some(process) = process else { return Ok(None) };
     let status = process.entry().and_then(|entry| entry.status());

@@ -43,9 +43,6 @@ impl<'m> Mailboxes<'m> {
     }
 
     /// Posts message `sequence` of `sender` to the first `count`, to live `ttl_seconds`.
-    ///
-    /// # Errors
-    /// Those of [`post_all`].
     pub(crate) fn post(
         &mut self,
         (sender, sequence): (u32, u32),
@@ -77,9 +74,6 @@ impl<'m> Mailboxes<'m> {
 
     /// Logs in to the first `count`, `at_once` at a time, and waits for message `sequence` of `sender` in each. Returns
     /// what came of all, and how often a login was begun again.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn visit(
         &self,
         (sender, sequence): (u32, u32),
@@ -108,9 +102,6 @@ impl<'m> Mailboxes<'m> {
 }
 
 /// Logs in for each of the sample, and judges what comes. All messages have `size` bytes.
-///
-/// # Errors
-/// It couldn't be carried out.
 pub(crate) fn check(
     bench: &Bench,
     away: &Away,

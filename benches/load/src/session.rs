@@ -53,9 +53,6 @@ enum Stage {
 
 impl<'i> Session<'i> {
     /// Begins to connect.
-    ///
-    /// # Errors
-    /// Those of [`Wire::connect`].
     pub(crate) fn connect(peer: &Peer, identity: &'i Identity, registry: &Registry, token: usize) -> io::Result<Self> {
         let mut wire = Wire::connect(peer, registry, token)?;
         let request = upgrade_request(&peer.host, &identity.id);
@@ -103,9 +100,6 @@ impl<'i> Session<'i> {
     }
 
     /// Says that it is over. The server has to answer with a Close and the end of the stream.
-    ///
-    /// # Errors
-    /// The connection is over.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         self.say(OpCode::Control(Control::Close), &1000_u16.to_be_bytes());
         self.stage = Stage::Closing;

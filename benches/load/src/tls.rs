@@ -98,9 +98,6 @@ impl Tls {
     }
 
     /// A connection that has sent nothing yet.
-    ///
-    /// # Errors
-    /// Those of rustls.
     pub(crate) fn connect(&self) -> Result<ClientConnection, Error> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone())
     }

@@ -67,9 +67,6 @@ impl Traffic {
 }
 
 /// Loads the server, between two runs of the floor if that is asked for.
-///
-/// # Errors
-/// The load couldn't be made.
 pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
     let mut report = Report::new(traffic.scenario);
     let Some(rounds) = traffic.rounds else {

@@ -51,9 +51,6 @@ impl Ready {
 
 impl Poller {
     /// With no connections yet.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
@@ -65,9 +62,6 @@ impl Poller {
 
     /// Has [`Poller::wait`] return at least every `period`, which may be far less than the millisecond that a poll's
     /// own timeout is rounded up to.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn tick(&mut self, period: Duration) -> io::Result<()> {
         let clock = timerfd_create(
             TimerfdClockId::Monotonic,
@@ -98,9 +92,6 @@ impl Poller {
     }
 
     /// Waits for something, at most so long, and puts what there is into `ready`, whatever that held.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(crate) fn wait(&mut self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
         ready.clear();
         match self.poll.poll(&mut self.events, Some(timeout)) {
@@ -182,9 +173,6 @@ impl Wire {
     }
 
     /// Sends what the kernel takes.
-    ///
-    /// # Errors
-    /// The connection is over.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         loop {
             let sent = match &mut self.transport {
@@ -212,9 +200,6 @@ impl Wire {
     }
 
     /// Sends what waits and reads what has come, until the kernel has no more. Returns whether the stream goes on.
-    ///
-    /// # Errors
-    /// The connection is over.
     pub(crate) fn pump(&mut self, ready: Ready, scratch: &mut [u8]) -> io::Result<bool> {
         self.flush()?;
         loop {
