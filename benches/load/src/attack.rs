@@ -4,12 +4,12 @@
 //! What a neighbour does is its own module's; it is a process of its own at a low priority, so that it takes little of
 //! the machine from those that are measured. What contention for the processors alone does is shown by the kind `spin`.
 
-mod crowd;
+mod connections;
 mod deeds;
-mod flood;
 mod logins;
 mod neighbour;
 mod pair;
+mod script;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -62,12 +62,9 @@ pub(crate) struct Attack {
 }
 
 /// Is a neighbour, until the parent is gone.
-///
-/// # Errors
-/// Those of the system.
 pub(crate) fn be_neighbour(brief: &Brief) -> Result<(), String> {
     let peer = Peer::by(&brief.route)?;
-    neighbour::serve(&peer, brief).map_err(|error| error.to_string())
+    neighbour::serve(&peer, brief)
 }
 
 /// Measures the pair alone, beside one neighbour after the other, and alone again.

@@ -78,6 +78,11 @@ impl Kind {
         value.map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// Whether it has as many connections as the options say, each of which does little.
+    pub(super) fn is_crowd(self) -> bool {
+        matches!(self, Self::SlowHeads | Self::SlowBodies | Self::SlowReaders)
+    }
+
     /// What it counts.
     fn unit(self) -> &'static str {
         match self {

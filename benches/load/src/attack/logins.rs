@@ -1,6 +1,5 @@
 //! A neighbour that logs in, closes, and comes anew, one login at a time.
 
-use std::io;
 use std::time::Duration;
 
 use super::deeds::{Counts, Told};
@@ -20,22 +19,19 @@ const MANNER: Manner = Manner {
 };
 
 /// Goes on for ever.
-///
-/// # Errors
-/// Those of the system.
-pub(super) fn run(peer: &Peer, counts: &Counts) -> io::Result<()> {
+pub(super) fn run(peer: &Peer, counts: &Counts) -> Result<(), String> {
     let bench = Bench {
         peer: peer.clone(),
         manner: MANNER,
         threads: 1,
         progress: Progress::start(true),
     };
-    let identities = Identity::generate(VISITS).map_err(io::Error::other)?;
+    let identities = Identity::generate(VISITS)?;
     let mut is_first = true;
     loop {
         let plan = identities.iter().map(|identity| (identity, Stay::InPassing));
-        let visited = visit_all(&bench, plan, VISITS_AT_ONCE, &mut Logins::default());
-        for visited in visited.map_err(io::Error::other)? {
+        let visited = visit_all(&bench, plan, VISITS_AT_ONCE, &mut Logins::default())?;
+        for visited in visited {
             counts.connect();
             match visited {
                 Some(_) => counts.add(1),

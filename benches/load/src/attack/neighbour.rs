@@ -9,9 +9,8 @@ use std::{io, process, thread};
 use npchat::server::system;
 use rustix::process::nice;
 
-use super::crowd::{self, Manner};
 use super::deeds::{Brief, Counts, Kind, Told};
-use super::{flood, logins};
+use super::{connections, logins};
 use crate::child::report;
 use crate::peer::Peer;
 
@@ -19,13 +18,10 @@ use crate::peer::Peer;
 pub(super) const SCENARIO: &str = "attack-neighbour";
 
 /// Is the neighbour, in this process, until its parent is gone.
-///
-/// # Errors
-/// Those of the system.
-pub(super) fn serve(peer: &Peer, brief: &Brief) -> io::Result<()> {
+pub(super) fn serve(peer: &Peer, brief: &Brief) -> Result<(), String> {
     // Its parent has raised the same limit, and reports if it can't be.
     let _ = system::raise_file_limit();
-    nice(brief.nice)?;
+    nice(brief.nice).map_err(|error| error.to_string())?;
     let counts = Arc::new(Counts::default());
     let told = Arc::clone(&counts);
     thread::spawn(move || {
@@ -34,7 +30,6 @@ pub(super) fn serve(peer: &Peer, brief: &Brief) -> io::Result<()> {
         }
         process::exit(0);
     });
-    let crowd = |manner| crowd::run(peer, brief, manner, &counts);
     match brief.kind {
         Kind::Spin => {
             report(&Told::UnderWay);
@@ -43,9 +38,6 @@ pub(super) fn serve(peer: &Peer, brief: &Brief) -> io::Result<()> {
             }
         }
         Kind::Logins => logins::run(peer, &counts),
-        Kind::SlowHeads => crowd(Manner::Heads),
-        Kind::SlowBodies => crowd(Manner::Bodies),
-        Kind::SlowReaders => crowd(Manner::Readers),
-        kind => flood::run(kind, peer, &counts),
+        _ => connections::run(peer, brief, &counts),
     }
 }

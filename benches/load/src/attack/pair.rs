@@ -24,9 +24,6 @@ pub(super) struct Pair<'i> {
 
 impl<'i> Pair<'i> {
     /// Logs in the one of `identities`, and begins to connect its sender.
-    ///
-    /// # Errors
-    /// The first thing that went wrong.
     pub(super) fn connect(bench: &'i Bench, identities: &'i [Identity]) -> Result<Self, String> {
         let mut poller = Poller::new().map_err(|error| error.to_string())?;
         let mut fleet = Fleet::held(bench, identities, 1);
@@ -61,9 +58,6 @@ impl<'i> Pair<'i> {
     }
 
     /// Closes the session and returns what was wrong with it all the time.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub(super) fn finish(mut self) -> Result<Faults, String> {
         self.exchange.finish(&mut self.poller)?;
         let mut faults = self.exchange.tally.faults;
