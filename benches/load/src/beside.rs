@@ -5,8 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 use crate::bench::{Bench, PANICKED};
-use crate::books::Books;
-use crate::crew::Crew;
 use crate::exchange::Exchange;
 use crate::faults::Faults;
 use crate::fleet::Fleet;
@@ -95,14 +93,9 @@ fn exchange(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Wa
     };
     let window = Window::new(Duration::ZERO, LONGEST);
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
-    let mut exchange = Exchange {
-        bench,
-        fleet: Fleet::held(bench, &[], 0),
-        crew: Crew::connect(&bench.peer, *plan, plan.connections, window, &mut poller, 0)?,
-        books: Books::new(plan, plan.connections, 0, &away.ids, &[], window),
-        window,
-        tally: Tally::default(),
-    };
+    let fleet = Fleet::held(bench, &[], 0);
+    let senders = 0..plan.connections;
+    let mut exchange = Exchange::new(fleet, &mut poller, *plan, senders, &away.ids, &[], window)?;
     let mut alone = None;
     exchange.run(&mut poller, |tally| {
         let phase = phase.now();

@@ -5,6 +5,7 @@
 //! ([`crate::sample`]), these get theirs at once.
 
 use std::time::{Duration, Instant};
+use std::vec;
 
 use crate::crew::{Accounts, Settled};
 use crate::faults::{Fault, Faults};
@@ -28,6 +29,8 @@ pub(crate) struct Books<'b> {
     /// What those of the sample have to have.
     pub(crate) sampled: Vec<(Label, Stored)>,
     spread: Spread,
+    /// In place of recipients at random.
+    once: Option<vec::IntoIter<usize>>,
     window: Window,
 }
 
@@ -51,8 +54,14 @@ impl<'b> Books<'b> {
             ledgers: vec![Ledger::default(); posters * live.len()],
             sampled: Vec::new(),
             spread: Spread(first_sender.into()),
+            once: None,
             window,
         }
+    }
+
+    /// Nothing is posted but one message to each of these.
+    pub(crate) fn post_once_to(&mut self, recipients: Vec<usize>) {
+        self.once = Some(recipients.into_iter());
     }
 
     /// Session `session` got a message, which is `Some` if it is good.
@@ -95,6 +104,16 @@ impl<'b> Books<'b> {
         }
     }
 
+    /// Where some are away and some logged in, each kind gets half of the messages.
+    fn at_random(&mut self) -> usize {
+        let is_live = self.away.is_empty() || (!self.live.is_empty() && self.spread.below(2) == 0);
+        if is_live {
+            self.away.len() + self.spread.below(self.live.len())
+        } else {
+            self.spread.below(self.away.len())
+        }
+    }
+
     fn ledger(&mut self, recipient: usize, poster: usize) -> Option<&mut Ledger> {
         let session = recipient.checked_sub(self.away.len())?;
         self.ledgers.get_mut(session * self.posters + poster)
@@ -102,13 +121,10 @@ impl<'b> Books<'b> {
 }
 
 impl<'b> Accounts<'b> for Books<'b> {
-    /// Where some are away and some logged in, each kind gets half of the messages.
     fn next(&mut self, poster: usize, since_epoch: Duration) -> Option<Letter<'b>> {
-        let is_live = self.away.is_empty() || (!self.live.is_empty() && self.spread.below(2) == 0);
-        let recipient = if is_live {
-            self.away.len() + self.spread.below(self.live.len())
-        } else {
-            self.spread.below(self.away.len())
+        let recipient = match &mut self.once {
+            Some(recipients) => recipients.next()?,
+            None => self.at_random(),
         };
         let sequence = if let Some(ledger) = self.ledger(recipient, poster) {
             ledger.post()

@@ -1,5 +1,6 @@
 //! Senders and the sessions that they post to, on one poller, and the books of what they exchange.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, PATIENCE};
@@ -7,7 +8,8 @@ use crate::books::Books;
 use crate::crew::Crew;
 use crate::drive::{Actor, Turn, drive};
 use crate::fleet::Fleet;
-use crate::load::{Tally, Window};
+use crate::identity::Identity;
+use crate::load::{Plan, Tally, Window};
 use crate::wire::{Poller, Ready};
 
 /// How often the end is looked for.
@@ -15,15 +17,38 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Senders and sessions of one thread. The tokens of the sessions come first.
 pub(crate) struct Exchange<'e> {
-    pub(crate) bench: &'e Bench,
+    bench: &'e Bench,
     pub(crate) fleet: Fleet<'e>,
     pub(crate) crew: Crew,
     pub(crate) books: Books<'e>,
-    pub(crate) window: Window,
+    window: Window,
     pub(crate) tally: Tally,
 }
 
-impl Exchange<'_> {
+impl<'e> Exchange<'e> {
+    /// Begins to connect these of the plan's senders. They post to all that are `away`, and to the `live`, whose
+    /// sessions are the fleet's.
+    pub(crate) fn new(
+        fleet: Fleet<'e>,
+        poller: &mut Poller,
+        plan: Plan,
+        senders: Range<usize>,
+        away: &'e [String],
+        live: &'e [Identity],
+        window: Window,
+    ) -> Result<Self, String> {
+        let (bench, count) = (fleet.bench, senders.len());
+        let first_sender = u32::try_from(senders.start).unwrap_or(u32::MAX);
+        Ok(Self {
+            bench,
+            crew: Crew::connect(&bench.peer, plan, count, window, poller, fleet.len())?,
+            books: Books::new(&plan, count, first_sender, away, live, window),
+            fleet,
+            window,
+            tally: Tally::default(),
+        })
+    }
+
     /// Posts until `is_over`, which may put another tally in place, and reads until everything has come.
     pub(crate) fn run(&mut self, poller: &mut Poller, is_over: impl FnMut(&mut Tally) -> bool) -> Result<(), String> {
         self.crew.reopen(&mut self.tally, &mut self.books);

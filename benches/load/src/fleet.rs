@@ -89,7 +89,7 @@ pub(crate) struct Visited {
 
 /// Sessions on one poller. Session `i` has the token `i`.
 pub(crate) struct Fleet<'f> {
-    bench: &'f Bench,
+    pub(crate) bench: &'f Bench,
     plan: Vec<(&'f Identity, Stay)>,
     members: Vec<Member<'f>>,
     at_once: usize,

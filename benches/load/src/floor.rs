@@ -14,10 +14,11 @@ use mio::{Events, Interest, Poll, Token};
 use npchat::server::system;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::child::{Child, report};
 use crate::peer::Peer;
-use crate::session::ACCEPT;
+use crate::session::{ACCEPT, write_frame};
 
 /// The hidden scenario under which the child runs.
 const SCENARIO: &str = "floor-server";
@@ -234,19 +235,7 @@ impl Loop {
             return Err(io::Error::other("a message for nobody"));
         };
         self.frame.clear();
-        self.frame.push(0x81);
-        match (u8::try_from(body.len()), u16::try_from(body.len())) {
-            (Ok(length @ ..=125), _) => self.frame.push(length),
-            (_, Ok(length)) => {
-                self.frame.push(126);
-                self.frame.extend_from_slice(&length.to_be_bytes());
-            }
-            _ => {
-                self.frame.push(127);
-                self.frame.extend_from_slice(&(body.len() as u64).to_be_bytes());
-            }
-        }
-        self.frame.extend_from_slice(body);
+        write_frame(&mut self.frame, OpCode::Data(Data::Text), true, None, body);
         write_whole(session, &self.frame)
     }
 }

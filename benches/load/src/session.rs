@@ -170,7 +170,7 @@ impl<'i> Session<'i> {
     }
 
     fn say(&mut self, opcode: OpCode, payload: &[u8]) {
-        write_frame(self.wire.output(), opcode, true, payload);
+        write_frame(self.wire.output(), opcode, true, MASK, payload);
     }
 }
 
@@ -187,13 +187,15 @@ pub(crate) fn upgrade_request(host: &str, id: &str) -> String {
     )
 }
 
-/// Appends a frame as clients send it.
-pub(crate) fn write_frame(output: &mut Vec<u8>, opcode: OpCode, is_final: bool, payload: &[u8]) {
+/// A client's mask. One of zeros leaves the payload as it is.
+pub(crate) const MASK: Option<[u8; 4]> = Some([0; 4]);
+
+/// Appends a frame with [`MASK`], or without a mask, as servers send it.
+pub(crate) fn write_frame(output: &mut Vec<u8>, opcode: OpCode, is_final: bool, mask: Option<[u8; 4]>, payload: &[u8]) {
     let header = FrameHeader {
         is_final,
         opcode,
-        // A mask of zeros is a mask: the payload goes as it is.
-        mask: Some([0; 4]),
+        mask,
         ..FrameHeader::default()
     };
     // The one way for this to fail is a writer that does, and a `Vec` doesn't.

@@ -8,8 +8,6 @@ use std::thread;
 use std::time::Instant;
 
 use crate::bench::{Bench, PANICKED};
-use crate::books::Books;
-use crate::crew::Crew;
 use crate::exchange::Exchange;
 use crate::faults::{Fault, Faults};
 use crate::fleet::{self, Fleet, LOGINS_AT_ONCE, Logins};
@@ -279,22 +277,8 @@ impl<'s> Shift<'s> {
         let mut poller = ready?;
         let count = self.bench.share(self.plan.connections, self.thread);
         let first_sender = self.bench.shares_before(self.plan.connections, self.thread);
-        let first_sender = u32::try_from(first_sender).unwrap_or(u32::MAX);
-        let mut exchange = Exchange {
-            bench: self.bench,
-            fleet,
-            crew: Crew::connect(
-                &self.bench.peer,
-                *self.plan,
-                count,
-                window,
-                &mut poller,
-                self.live.len(),
-            )?,
-            books: Books::new(self.plan, count, first_sender, self.away, self.live, window),
-            window,
-            tally: std::mem::take(tally),
-        };
+        let senders = first_sender..first_sender + count;
+        let mut exchange = Exchange::new(fleet, &mut poller, *self.plan, senders, self.away, self.live, window)?;
         let mut result = exchange.run(&mut poller, |_| Instant::now() >= window.closes);
         if self.bench.peer.login == Login::Needed {
             result = result.and_then(|()| exchange.finish(&mut poller));

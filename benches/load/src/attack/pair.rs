@@ -5,8 +5,6 @@
 use std::time::Duration;
 
 use crate::bench::Bench;
-use crate::books::Books;
-use crate::crew::Crew;
 use crate::exchange::Exchange;
 use crate::faults::Faults;
 use crate::fleet::Fleet;
@@ -29,14 +27,7 @@ impl<'i> Pair<'i> {
         let mut fleet = Fleet::held(bench, identities, 1);
         fleet.log_in(&mut poller, 1)?;
         let (plan, window) = (Plan::beside(1, SIZE, None), Window::new(Duration::ZERO, LONGEST));
-        let exchange = Exchange {
-            bench,
-            fleet,
-            crew: Crew::connect(&bench.peer, plan, 1, window, &mut poller, 1)?,
-            books: Books::new(&plan, 1, 0, &[], identities, window),
-            window,
-            tally: Tally::default(),
-        };
+        let exchange = Exchange::new(fleet, &mut poller, plan, 0..1, &[], identities, window)?;
         Ok(Self { poller, exchange })
     }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::deeds::Kind;
-use crate::session::{CHALLENGE_REQUEST, upgrade_request, write_frame};
+use crate::session::{CHALLENGE_REQUEST, MASK, upgrade_request, write_frame};
 
 /// Challenges that one connection may get.
 pub(super) const CHALLENGES_PER_CONNECTION: usize = 16;
@@ -49,7 +49,7 @@ impl Script {
         let upgrade = || upgrade_request(host, &id(0)).into_bytes();
         let frame = |opcode, is_final, payload: &str| {
             let mut frame = Vec::new();
-            write_frame(&mut frame, opcode, is_final, payload.as_bytes());
+            write_frame(&mut frame, opcode, is_final, MASK, payload.as_bytes());
             frame
         };
         let trickle = |head: String| Self::new(head, Then::Trickle);
