@@ -4,7 +4,6 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::mail::{LEAST_BYTES, MOST_BYTES};
 
-/// A count from `least` on.
 pub(crate) fn at_least<T>(least: u64) -> RangedU64ValueParser<T>
 where
     T: TryFrom<u64> + Clone + Send + Sync,
@@ -12,17 +11,14 @@ where
     RangedU64ValueParser::new().range(least..=u64::from(u32::MAX))
 }
 
-/// Threads of this program.
 pub(crate) fn threads() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1024)
 }
 
-/// The length of a message.
 pub(crate) fn size() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(LEAST_BYTES as u64..=MOST_BYTES as u64)
 }
 
-/// Messages a second.
 pub(crate) fn rate() -> RangedU64ValueParser<u64> {
     RangedU64ValueParser::new().range(1..=100_000_000)
 }

@@ -30,12 +30,10 @@ use crate::peer::Peer;
 use crate::process::{Cpu, Spent};
 use crate::report::{Report, Section};
 
-/// Before the first measure.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// After the end of a neighbour, for what it leaves behind.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
-/// What to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Attack {
     /// Length of each measure

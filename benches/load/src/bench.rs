@@ -16,7 +16,6 @@ pub(crate) const PANICKED: &str = "a thread of this program panicked";
 /// What every scenario needs to know.
 #[derive(Clone)]
 pub(crate) struct Bench {
-    /// What is measured.
     pub(crate) peer: Peer,
     /// How logins are gone about.
     pub(crate) manner: Manner,

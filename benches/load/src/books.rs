@@ -15,7 +15,6 @@ use crate::ledger::Ledger;
 use crate::load::{Plan, Tally, Window};
 use crate::mail::{Label, Letter};
 
-/// The accounts.
 pub(crate) struct Books<'b> {
     plan: Plan,
     away: &'b [String],

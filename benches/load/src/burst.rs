@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::arguments::{at_least, rate, size};
+use crate::arguments::{at_least, rate};
 use crate::bench::{Bench, PANICKED};
 use crate::beside::{self, Phase};
 use crate::identity::{Away, SAMPLE};
 use crate::load::Plan;
+use crate::mail::USUAL_BYTES;
 use crate::prefill;
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section};
@@ -21,7 +22,6 @@ const MOMENT: Duration = Duration::from_millis(500);
 /// From the end of the first message to when all are gone: a second, and what the server takes for it.
 const LENGTH: Duration = Duration::from_secs(4);
 
-/// What to do.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Burst {
     /// Messages whose time ends
@@ -30,9 +30,6 @@ pub(crate) struct Burst {
     /// Offline recipients
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "20000")]
     ids: usize,
-    /// Bytes of a message
-    #[arg(long, value_name = "BYTES", value_parser = size(), default_value = "480")]
-    size: usize,
     /// Seconds from the first to the end of its time [default: 15, and one for 20,000 messages]
     #[arg(long, value_name = "COUNT", value_parser = at_least::<u64>(5))]
     lead: Option<u64>,
@@ -58,7 +55,7 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
     bench.progress.begin("burst: storing messages");
     // So that the time of all ends in the second that begins then.
     let ttl_seconds = || burst.lead_seconds().saturating_sub(start.elapsed().as_secs()).max(1);
-    let size = (burst.count, burst.size);
+    let size = (burst.count, USUAL_BYTES);
     let (_, mut sampled) = prefill::store(bench, &away, size, ttl_seconds, &mut report.faults)?;
     let Some(left) = end.checked_duration_since(Instant::now() + ALONE + MOMENT) else {
         return Err("the time of the first was over before the last was stored: give a longer --lead".to_owned());
@@ -69,7 +66,7 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
     bench.progress.begin("burst: waiting for the end");
     thread::sleep(left);
     let (plan, phase) = (
-        Plan::beside(burst.posters, burst.size, Some(burst.rate)),
+        Plan::beside(burst.posters, USUAL_BYTES, Some(burst.rate)),
         Phase::default(),
     );
     let (mut waits, spent) = thread::scope(|scope| {
@@ -89,7 +86,7 @@ pub(crate) fn run(bench: &Bench, burst: &Burst) -> Result<Report, String> {
     }
     waits.tell(&mut section, &mut report.faults);
     sampled.append(&mut waits.sampled);
-    sample::check(bench, &away, burst.size, sampled, &mut section, &mut report.faults)?;
+    sample::check(bench, &away, USUAL_BYTES, sampled, &mut section, &mut report.faults)?;
     report.add(section);
     Ok(report)
 }

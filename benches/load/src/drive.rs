@@ -12,7 +12,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(200);
 pub(crate) enum Turn {
     /// To be served when a connection has something, and asked again at the latest after so long.
     Wait(Duration),
-    /// No more.
     Over,
 }
 

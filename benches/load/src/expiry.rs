@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::bench::Bench;
 use crate::identity::Identity;
 use crate::judge::CLOCK_SLACK;
+use crate::mail::USUAL_BYTES;
 use crate::process::resident_kib;
 use crate::report::{Report, Section};
 use crate::sample::Mailboxes;
 
-const SIZE: usize = 480;
 const VISITS_AT_ONCE: usize = 64;
 /// Time to live of what shows that a mailbox is open: it must not be over before the visit, however slow that is.
 const FRESH_TTL_SECONDS: u64 = 600;
@@ -40,7 +40,7 @@ pub(crate) fn run(bench: &Bench, count: usize, ttl_seconds: u64) -> Result<Repor
     memory(&mut section, "before")?;
 
     bench.progress.begin("expiry: in time");
-    let mut mailboxes = Mailboxes::new(bench, fetched, SIZE);
+    let mut mailboxes = Mailboxes::new(bench, fetched, USUAL_BYTES);
     mailboxes.post(FIRST, count, ttl_seconds, faults)?;
     memory(&mut section, "with_all_stored")?;
     let posted = Instant::now();
@@ -56,7 +56,7 @@ pub(crate) fn run(bench: &Bench, count: usize, ttl_seconds: u64) -> Result<Repor
     }
 
     bench.progress.begin("expiry: too late");
-    let mut mailboxes = Mailboxes::new(bench, left, SIZE);
+    let mut mailboxes = Mailboxes::new(bench, left, USUAL_BYTES);
     mailboxes.post(FIRST, count, ttl_seconds, faults)?;
     memory(&mut section, "with_as_many_again")?;
     thread::sleep(Duration::from_secs(ttl_seconds) + 2 * CLOCK_SLACK);

@@ -6,7 +6,6 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A message got another answer than the one to a good request, or a login none however often it was begun again.

@@ -39,7 +39,6 @@ pub(crate) struct Brief {
     pub(crate) is_relay: bool,
     /// Bytes of a message.
     pub(crate) size: usize,
-    /// Threads.
     pub(crate) loops: usize,
 }
 
@@ -59,7 +58,6 @@ impl Floor {
         Ok(Self { child, address })
     }
 
-    /// Where it is.
     pub(crate) fn peer(&self) -> Peer {
         Peer::floor(self.address, self.child.process())
     }
@@ -96,7 +94,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 type Sessions = RwLock<HashMap<[u8; ID_BYTES], Arc<TcpStream>>>;
 
-/// One thread.
 struct Loop {
     brief: Brief,
     poll: Poll,

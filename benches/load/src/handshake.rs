@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::arguments::{at_least, size};
+use crate::arguments::at_least;
 use crate::bench::{Bench, PATIENCE};
 use crate::drive::{Actor, TICK, Turn, drive};
 use crate::faults::{Fault, Faults};
 use crate::identity::Away;
 use crate::latencies::{Latencies, as_f64};
-use crate::mail::{Label, Letter};
+use crate::mail::{Label, Letter, USUAL_BYTES};
 use crate::poster::Poster;
 use crate::process::Cpu;
 use crate::report::{Report, Section};
@@ -24,7 +24,6 @@ const TTL_SECONDS: u64 = 5;
 /// After so many that went wrong none is begun any more, for the server's case is clear.
 const WRONG_ENOUGH: usize = 100;
 
-/// Who connect.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Visitors {
     /// Connections
@@ -33,9 +32,6 @@ pub(crate) struct Visitors {
     /// Connections at a time
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "64")]
     pub(crate) at_once: usize,
-    /// Bytes of a message
-    #[arg(long, value_name = "BYTES", value_parser = size(), default_value = "480")]
-    size: usize,
 }
 
 /// Connects, posts, ends, and tells what each cost the server.
@@ -83,7 +79,6 @@ impl Visitors {
             let mut desk = Desk {
                 bench,
                 away,
-                size: self.size,
                 left: bench.share(self.count, thread),
                 rooms: (0..bench.share(self.at_once, thread)).map(|_| None).collect(),
                 latencies: Latencies::default(),
@@ -108,7 +103,6 @@ impl Visitors {
 struct Desk<'d> {
     bench: &'d Bench,
     away: &'d Away,
-    size: usize,
     /// How many are still to come.
     left: usize,
     rooms: Vec<Option<Poster>>,
@@ -158,7 +152,7 @@ impl Actor for Desk<'_> {
 
 impl Desk<'_> {
     fn begin(&self, poller: &Poller, token: usize) -> Result<Poster, String> {
-        let mut poster = Poster::connect(&self.bench.peer, self.size, poller.registry(), token)
+        let mut poster = Poster::connect(&self.bench.peer, USUAL_BYTES, poller.registry(), token)
             .map_err(|error| error.to_string())?;
         let letter = Letter {
             id: &self.away.ids[token],

@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::fleet::{Fleet, LOGINS_AT_ONCE};
 use crate::identity::Identity;
 use crate::load::{LONGEST, Plan, Window};
+use crate::mail::USUAL_BYTES;
 use crate::process::{resident_kib, tell_memory};
 use crate::report::{Report, Section};
 use crate::wire::Poller;
@@ -17,7 +18,6 @@ use crate::wire::Poller;
 const WARM_UP: usize = 100;
 /// Sessions that get a message.
 const SAMPLE: usize = 100;
-const SIZE: usize = 480;
 
 /// Logs in `count` times with new keys, holds the sessions, posts to some of them, closes all.
 pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
@@ -35,7 +35,7 @@ pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
     section.count("login_retries", fleet.logins.retries);
     tell_memory(&mut section, "session", count, bench.peer.process, before)?;
 
-    let (plan, window) = (Plan::beside(1, SIZE, None), Window::new(Duration::ZERO, LONGEST));
+    let (plan, window) = (Plan::beside(1, USUAL_BYTES, None), Window::new(Duration::ZERO, LONGEST));
     let mut exchange = Exchange::new(fleet, &mut poller, plan, 0..1, &[], &identities, window)?;
     let recipients: Vec<_> = (0..identities.len())
         .step_by(identities.len() / SAMPLE)

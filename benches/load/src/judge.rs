@@ -20,10 +20,8 @@ pub(crate) struct Stored {
     pub(crate) ttl: Option<Duration>,
 }
 
-/// What a visit found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Came {
-    /// Messages that came.
     pub(crate) messages: usize,
     /// Messages that did not, and need not have.
     pub(crate) missed: usize,
@@ -42,7 +40,6 @@ impl Expected {
         self.stored.insert((sender, sequence), stored);
     }
 
-    /// Compares.
     pub(crate) fn judge(&self, recipient: u32, visited: &Visited, faults: &mut Faults) -> Came {
         let mut seen = BTreeSet::new();
         let mut newest = BTreeMap::new();

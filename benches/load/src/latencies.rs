@@ -9,7 +9,6 @@ use hdrhistogram::Histogram;
 const LONGEST_MICROS: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
 
-/// Latencies.
 #[derive(Debug, Clone)]
 pub(crate) struct Latencies(Histogram<u64>);
 
@@ -29,7 +28,6 @@ impl Latencies {
         let _ = self.0.add(&other.0);
     }
 
-    /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }

@@ -5,11 +5,12 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Least length of a body.
 pub(crate) const LEAST_BYTES: usize = LABEL_BYTES;
 
-/// Greatest length of a body.
 pub(crate) const MOST_BYTES: usize = 64 * 1024;
+
+/// Length of a body where no option sets it.
+pub(crate) const USUAL_BYTES: usize = 480;
 
 const LABEL_BYTES: usize = 40;
 const SENDER: Range<usize> = 0..8;
@@ -23,9 +24,7 @@ const STARTS: usize = 61;
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Label {
-    /// Who posts it.
     pub(crate) sender: u32,
-    /// Whom it is for.
     pub(crate) recipient: u32,
     /// How many the sender has posted to the recipient before.
     pub(crate) sequence: u32,
@@ -36,7 +35,6 @@ pub(crate) struct Label {
 /// A message that is to be posted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Letter<'l> {
-    /// Recipient.
     pub(crate) id: &'l str,
     pub(crate) label: Label,
     pub(crate) ttl_seconds: u64,

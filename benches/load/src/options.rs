@@ -67,7 +67,6 @@ struct Common {
     quiet: bool,
 }
 
-/// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scenario {
     /// Messages to recipients that are offline

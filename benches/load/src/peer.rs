@@ -24,20 +24,16 @@ pub(crate) struct Route {
 /// Whether a server asks for a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Login {
-    /// It does.
     Needed,
     /// It is the floor, which takes any session.
     None,
 }
 
-/// A server.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// Where it is.
     pub(crate) address: SocketAddr,
     /// Host and maybe port, as they stand in the URL.
     pub(crate) host: String,
-    /// Its process, if it is known.
     pub(crate) process: Option<Process>,
     /// Whether it asks for a login.
     pub(crate) login: Login,
@@ -95,7 +91,6 @@ impl Peer {
         Self::at(&route.url, None, &route.tls)
     }
 
-    /// The floor at this address.
     pub(crate) fn floor(address: SocketAddr, process: Process) -> Self {
         Self {
             address,

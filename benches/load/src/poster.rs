@@ -16,7 +16,6 @@ use crate::wire::{Ready, Wire};
 const SENT: &[u8] = br#"{"message":"sent"}"#;
 const MAX_FIELDS: usize = 32;
 
-/// One sender's connection.
 #[derive(Debug)]
 pub(crate) struct Poster {
     wire: Wire,
@@ -28,7 +27,6 @@ pub(crate) struct Poster {
     is_up: bool,
 }
 
-/// A message in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Posted {
     pub(crate) label: Label,
@@ -80,7 +78,6 @@ impl Poster {
         self.in_flight.push_back(Posted { label, at });
     }
 
-    /// Sends what was written.
     pub(crate) fn flush(&mut self) -> Result<(), String> {
         self.wire.flush().map_err(|error| error.to_string())
     }

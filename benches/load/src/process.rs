@@ -12,12 +12,10 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::latencies::as_f64;
 use crate::report::Section;
 
-/// A running process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Process(u32);
 
 impl Process {
-    /// The process with this id.
     pub(crate) fn new(pid: u32) -> Self {
         Self(pid)
     }
@@ -109,7 +107,6 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    /// So far.
     pub(crate) fn now(server: Option<Process>) -> Result<Self, String> {
         let server = server.map(Process::cpu).transpose();
         Ok(Self {
@@ -120,7 +117,6 @@ impl Cpu {
         })
     }
 
-    /// What was taken since then.
     pub(crate) fn since(&self, before: &Self) -> Spent {
         let servers = self.server.as_ref().zip(before.server.as_ref());
         Spent {

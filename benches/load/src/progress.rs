@@ -40,7 +40,6 @@ impl Progress {
         self.board.done.store(0, Ordering::Relaxed);
     }
 
-    /// So many more are done.
     pub(crate) fn add(&self, count: u64) {
         if count > 0 {
             self.board.done.fetch_add(count, Ordering::Relaxed);

@@ -31,9 +31,7 @@ pub(crate) struct Session<'i> {
 /// What a session hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Said<'m> {
-    /// The login is done.
     LoggedIn,
-    /// A message.
     Mail(&'m [u8]),
     /// The server has ended the stream after our Close.
     Closed,

@@ -50,7 +50,6 @@ pub(crate) struct Tls {
     handshakes: Arc<Handshakes>,
 }
 
-/// How many there were.
 #[derive(Debug, Default)]
 struct Handshakes {
     full: AtomicU64,

@@ -24,12 +24,10 @@ use crate::report::{Report, Section};
 use crate::sample;
 use crate::wire::Poller;
 
-/// What traffic to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Traffic {
     pub(crate) scenario: &'static str,
     pub(crate) plan: Plan,
-    /// Offline recipients.
     pub(crate) ids: usize,
     /// Recipients who are logged in.
     pub(crate) sessions: usize,
@@ -256,7 +254,6 @@ fn visit_until(bench: &Bench, count: usize, is_over: &AtomicBool) -> Result<Logi
     Ok(logins)
 }
 
-/// What one thread does.
 struct Shift<'s> {
     bench: &'s Bench,
     plan: &'s Plan,

@@ -50,7 +50,6 @@ impl Ready {
 }
 
 impl Poller {
-    /// With no connections yet.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
@@ -81,7 +80,6 @@ impl Poller {
         Ok(())
     }
 
-    /// Where connections are registered.
     pub(crate) fn registry(&self) -> &Registry {
         self.poll.registry()
     }

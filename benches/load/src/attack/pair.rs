@@ -10,9 +10,8 @@ use crate::faults::Faults;
 use crate::fleet::Fleet;
 use crate::identity::Identity;
 use crate::load::{LONGEST, Plan, Tally, Window};
+use crate::mail::USUAL_BYTES;
 use crate::wire::Poller;
-
-const SIZE: usize = 480;
 
 /// One sender and one session.
 pub(super) struct Pair<'i> {
@@ -26,7 +25,7 @@ impl<'i> Pair<'i> {
         let mut poller = Poller::new().map_err(|error| error.to_string())?;
         let mut fleet = Fleet::held(bench, identities, 1);
         fleet.log_in(&mut poller, 1)?;
-        let (plan, window) = (Plan::beside(1, SIZE, None), Window::new(Duration::ZERO, LONGEST));
+        let (plan, window) = (Plan::beside(1, USUAL_BYTES, None), Window::new(Duration::ZERO, LONGEST));
         let exchange = Exchange::new(fleet, &mut poller, plan, 0..1, &[], identities, window)?;
         Ok(Self { poller, exchange })
     }
