@@ -3,6 +3,7 @@
 //!
 //! What mail is right is for the scenarios to judge.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Manner, PATIENCE};
@@ -25,7 +26,6 @@ const MAIL_PATIENCE: Duration = Duration::from_secs(20);
 /// What lives for so long after the login, or the last message, should have come.
 const MAIL_DUE: Duration = Duration::from_secs(2);
 
-/// What came of logins.
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
     /// From the first connect to the server's word that the login is done.
@@ -71,7 +71,7 @@ impl Logins {
 pub(crate) enum Stay {
     /// Until [`Fleet::close`].
     Held,
-    /// Until it is logged in.
+    /// Until it is logged in. Mail before that is a fault.
     InPassing,
     /// Until this message has come; all have so many bytes.
     Until(Label, usize),
@@ -158,10 +158,20 @@ impl<'f> Fleet<'f> {
     /// # Errors
     /// Those of the system, or a server that refuses too many.
     pub(crate) fn log_in(&mut self, poller: &mut Poller, count: usize) -> Result<(), String> {
-        self.limit = count;
-        self.run(poller, |_, _, _| {})?;
+        self.settle_first(poller, count)?;
         if self.logins.is_hopeless() {
             return Err(format!("too many logins are refused: {}", self.logins.faults));
+        }
+        Ok(())
+    }
+
+    /// Goes on until each of the first `count` is where it is to be, or given up, which is noted.
+    pub(crate) fn settle_first(&mut self, poller: &mut Poller, count: usize) -> Result<(), String> {
+        self.limit = count;
+        self.run(poller, |_, _, _| {})?;
+        for _ in self.members.len()..count {
+            let what = || "a session not begun after those".to_owned();
+            self.logins.faults.note(Fault::Broken, what);
         }
         Ok(())
     }
@@ -246,12 +256,14 @@ impl<'f> Fleet<'f> {
             }
             Said::Mail(body) => {
                 has_mail = true;
-                let label = match member.stay {
-                    Stay::Held => return hear(index, body, &mut logins.faults),
-                    Stay::InPassing => None,
-                    Stay::Until(last, size) => Label::read(body, size).inspect(|label| has_all |= *label == last),
-                };
-                member.visited.mail.push(label);
+                match member.stay {
+                    Stay::Held => hear(index, body, &mut logins.faults),
+                    Stay::InPassing => logins.faults.note(Fault::Corrupt, || "mail for a new id".to_owned()),
+                    Stay::Until(last, size) => {
+                        let label = Label::read(body, size).inspect(|label| has_all |= *label == last);
+                        member.visited.mail.push(label);
+                    }
+                }
             }
             Said::Closed => is_closed = true,
         });
@@ -391,32 +403,20 @@ pub(crate) fn visit_all<'f>(
     logins: &mut Logins,
 ) -> Result<Vec<Option<Visited>>, String> {
     let mut fleet = Fleet::new(bench, plan, at_once);
-    fleet.limit = fleet.plan.len();
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
-    let result = fleet.run(&mut poller, |_, _, _| {});
-    let mut visited: Vec<_> = fleet
+    let result = fleet.settle_first(&mut poller, fleet.plan.len());
+    logins.merge(fleet.logins);
+    let visited = fleet
         .members
         .into_iter()
-        .map(|member| (!member.is_wrong).then_some(member.visited))
-        .collect();
-    for _ in visited.len()..fleet.plan.len() {
-        fleet
-            .logins
-            .faults
-            .note(Fault::Broken, || "a session not begun after those".to_owned());
-        visited.push(None);
-    }
-    logins.merge(fleet.logins);
-    result.map(|()| visited)
+        .map(|member| (!member.is_wrong).then_some(member.visited));
+    let not_begun = fleet.plan.len() - visited.len();
+    let all = visited.chain(iter::repeat_with(|| None).take(not_begun)).collect();
+    result.map(|()| all)
 }
 
-/// Each logs in and closes; mail that comes to one is a fault.
+/// Each logs in and closes.
 pub(crate) fn pass(bench: &Bench, identities: &[Identity], at_once: usize, logins: &mut Logins) -> Result<(), String> {
     let plan = identities.iter().map(|identity| (identity, Stay::InPassing));
-    for visited in visit_all(bench, plan, at_once, logins)?.into_iter().flatten() {
-        for _ in visited.mail {
-            logins.faults.note(Fault::Corrupt, || "mail for a new id".to_owned());
-        }
-    }
-    Ok(())
+    visit_all(bench, plan, at_once, logins).map(drop)
 }

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::arguments::{at_least, rate, size};
+use crate::arguments::{at_least, rate};
 use crate::bench::{Bench, PANICKED};
 use crate::beside::{self, Phase, Waits};
 use crate::faults::Fault;
-use crate::fleet::{self, Fleet, Logins};
+use crate::fleet::{self, Fleet, Logins, Stay};
 use crate::identity::{Away, Identity, SAMPLE};
 use crate::latencies::as_f64;
 use crate::load::Plan;
+use crate::mail::USUAL_BYTES;
 use crate::process::{Cpu, resident_kib, tell_memory};
 use crate::report::{Report, Section};
 use crate::sample;
@@ -24,10 +25,11 @@ use crate::wire::Poller;
 /// Logins before those that count.
 const WARM_UP: usize = 100;
 const WARM_UP_AT_ONCE: usize = 16;
+/// Offline recipients of what the senders post.
+const RECIPIENTS: usize = 1000;
 /// How long the senders are alone.
 const ALONE: Duration = Duration::from_secs(2);
 
-/// What to do.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Storm {
     /// Logins
@@ -42,12 +44,6 @@ pub(crate) struct Storm {
     /// Connections that post meanwhile, and alone before
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(0), default_value = "0")]
     posters: usize,
-    /// Offline recipients
-    #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "1000")]
-    ids: usize,
-    /// Bytes of a message
-    #[arg(long, value_name = "BYTES", value_parser = size(), default_value = "480")]
-    size: usize,
     /// Messages a second, of all connections together [default: as many as are answered]
     #[arg(long, value_name = "COUNT", value_parser = rate())]
     rate: Option<u64>,
@@ -57,7 +53,7 @@ pub(crate) struct Storm {
 pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     let identities = Identity::generate(WARM_UP + storm.count)?;
     let (warm_up, identities) = identities.split_at(WARM_UP);
-    let away = Away::generate(if storm.posters > 0 { storm.ids } else { 0 }, SAMPLE)?;
+    let away = Away::generate(if storm.posters > 0 { RECIPIENTS } else { 0 }, SAMPLE)?;
     let mut report = Report::new("login");
     let mut section = Section::new("server");
     let mut warming = Logins::default();
@@ -76,7 +72,7 @@ pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
         sample::check(
             bench,
             &away,
-            storm.size,
+            USUAL_BYTES,
             waits.sampled,
             &mut section,
             &mut report.faults,
@@ -87,8 +83,8 @@ pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Sessions that one thread holds, and its poller.
-type Held<'i> = (Poller, Fleet<'i>);
+/// The sessions of each thread, and their poller.
+type Sessions<'i> = Vec<(Poller, Fleet<'i>)>;
 
 impl Storm {
     fn measure(
@@ -101,7 +97,7 @@ impl Storm {
         let phase = Phase::default();
         thread::scope(|scope| {
             let posters = (self.posters > 0).then(|| {
-                let (phase, plan) = (&phase, Plan::beside(self.posters, self.size, self.rate));
+                let (phase, plan) = (&phase, Plan::beside(self.posters, USUAL_BYTES, self.rate));
                 scope.spawn(move || beside::post(bench, &plan, away, phase))
             });
             if posters.is_some() {
@@ -111,15 +107,15 @@ impl Storm {
             let result = self.log_in(bench, identities, section);
             phase.end();
             let waits = posters.map(|posters| posters.join().map_err(|_| PANICKED));
-            let (mut logins, mut held) = result?;
+            let (mut logins, sessions) = result?;
             bench.progress.begin("closing the sessions");
-            for (poller, fleet) in &mut held {
-                fleet.close(poller, |session, body, faults| {
+            for (mut poller, mut fleet) in sessions {
+                fleet.close(&mut poller, |session, body, faults| {
                     faults.note(Fault::Corrupt, || {
                         format!("mail for new id {session}: {}", body.escape_ascii())
                     });
                 })?;
-                logins.merge(std::mem::take(&mut fleet.logins));
+                logins.merge(fleet.logins);
             }
             Ok((logins, waits.transpose()?.transpose()?))
         })
@@ -130,22 +126,26 @@ impl Storm {
         bench: &'i Bench,
         identities: &'i [Identity],
         section: &mut Section,
-    ) -> Result<(Logins, Vec<Held<'i>>), String> {
+    ) -> Result<(Logins, Sessions<'i>), String> {
         bench.progress.begin("login: logins");
+        let stay = if self.hold { Stay::Held } else { Stay::InPassing };
         let resident = resident_kib(bench.peer.process)?;
         let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
-        let results = bench.in_threads(|thread| {
+        let mut sessions = bench.in_threads(|thread| {
             let before = bench.shares_before(identities.len(), thread);
-            let identities = &identities[before..before + bench.share(identities.len(), thread)];
-            self.work(bench, identities, bench.share(self.at_once, thread).max(1))
+            let share = &identities[before..before + bench.share(identities.len(), thread)];
+            let mut poller = Poller::new().map_err(|error| error.to_string())?;
+            let plan = share.iter().map(|identity| (identity, stay));
+            let mut fleet = Fleet::new(bench, plan, bench.share(self.at_once, thread).max(1));
+            fleet.settle_first(&mut poller, share.len())?;
+            Ok((poller, fleet))
         })?;
-        let (mut logins, mut held) = (Logins::default(), Vec::new());
-        for (of_thread, more) in results {
-            logins.merge(of_thread);
-            held.extend(more);
-        }
         let seconds = start.elapsed().as_secs_f64();
         let spent = Cpu::now(bench.peer.process)?.since(&cpu);
+        let mut logins = Logins::default();
+        for (_, fleet) in &mut sessions {
+            logins.merge(std::mem::take(&mut fleet.logins));
+        }
         let count = logins.latencies.count();
         section.count("logins", count);
         section.measure("logins_per_second", as_f64(count) / seconds);
@@ -161,24 +161,6 @@ impl Storm {
         if self.hold {
             tell_memory(section, "session", self.count, bench.peer.process, resident)?;
         }
-        Ok((logins, held))
-    }
-
-    fn work<'i>(
-        &self,
-        bench: &'i Bench,
-        identities: &'i [Identity],
-        at_once: usize,
-    ) -> Result<(Logins, Option<Held<'i>>), String> {
-        let mut logins = Logins::default();
-        if !self.hold {
-            fleet::pass(bench, identities, at_once, &mut logins)?;
-            return Ok((logins, None));
-        }
-        let mut poller = Poller::new().map_err(|error| error.to_string())?;
-        let mut fleet = Fleet::held(bench, identities, at_once);
-        fleet.log_in(&mut poller, identities.len())?;
-        logins.merge(std::mem::take(&mut fleet.logins));
-        Ok((logins, Some((poller, fleet))))
+        Ok((logins, sessions))
     }
 }
