@@ -5,7 +5,7 @@
 //! the machine from those that are measured. What contention for the processors alone does is shown by the kind `spin`.
 
 mod connections;
-mod deeds;
+mod interface;
 mod logins;
 mod neighbour;
 mod pair;
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-pub(crate) use self::deeds::Brief;
-use self::deeds::{Deeds, Kind, Told};
+pub(crate) use self::interface::Brief;
+use self::interface::{Counters, Kind, NeighbourReport};
 use self::pair::Pair;
 use crate::arguments::at_least;
 use crate::bench::{Bench, PATIENCE};
 use crate::child::Child;
 use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
-use crate::latencies::as_f64;
+use crate::latency_histogram::as_f64;
 use crate::load::Tally;
 use crate::peer::Peer;
 use crate::process::{Cpu, Spent};
@@ -35,7 +35,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Attack {
+pub(crate) struct AttackOptions {
     /// Length of each measure
     #[arg(long, value_name = "COUNT", value_parser = at_least::<u64>(1), default_value = "5")]
     seconds: u64,
@@ -69,10 +69,10 @@ pub(crate) fn be_neighbour(brief: &Brief) -> Result<(), String> {
 ///
 /// # Errors
 /// It couldn't be carried out, the pair got no service any more, or a limit was passed.
-pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
+pub(crate) fn run(bench: &Bench, attack: &AttackOptions) -> Result<Report, String> {
     let identities = Identity::generate(1)?;
     let mut report = Report::new("attack");
-    let mut street = Street {
+    let mut attack_run = AttackRun {
         bench,
         pair: Pair::connect(bench, &identities)?,
         faults: Faults::default(),
@@ -81,8 +81,8 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
         worst_micros: 0,
     };
     bench.progress.begin("attack: alone");
-    street.stay(WARM_UP)?;
-    let alone = street.measure()?;
+    attack_run.run_for(WARM_UP)?;
+    let alone = attack_run.measure()?;
     report.add(alone.section("alone"));
     let kinds = if attack.kinds.is_empty() {
         Kind::value_variants()
@@ -98,15 +98,15 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
             is_burst: attack.burst,
             nice: attack.nice,
         };
-        report.add(street.beside(&brief, &alone)?);
+        report.add(attack_run.beside(&brief, &alone)?);
     }
     bench.progress.begin("attack: alone again");
-    report.add(street.measure()?.section("alone again"));
-    let (ratio, millis) = (street.worst_ratio, as_f64(street.worst_micros) / 1e3);
+    report.add(attack_run.measure()?.section("alone again"));
+    let (ratio, millis) = (attack_run.worst_ratio, as_f64(attack_run.worst_micros) / 1e3);
     report.compare("worst_p99_times_alone", ratio);
     report.compare("longest_wait_millis", millis);
-    report.faults.merge(street.faults);
-    report.faults.merge(street.pair.finish()?);
+    report.faults.merge(attack_run.faults);
+    report.faults.merge(attack_run.pair.finish()?);
     if attack.limit_ratio.is_some_and(|limit| ratio > limit) || attack.limit_ms.is_some_and(|limit| millis > limit) {
         report.faults.note(Fault::Slow, || {
             format!("the worst p99 is {ratio:.1} times the one alone, the longest wait {millis:.1} ms")
@@ -116,10 +116,10 @@ pub(crate) fn run(bench: &Bench, attack: &Attack) -> Result<Report, String> {
 }
 
 /// A neighbour in a child process.
-type Neighbour = Child<Told>;
+type Neighbour = Child<NeighbourReport>;
 
 /// Where the pair lives, and what it has been through.
-struct Street<'i> {
+struct AttackRun<'i> {
     bench: &'i Bench,
     pair: Pair<'i>,
     faults: Faults,
@@ -128,19 +128,19 @@ struct Street<'i> {
     worst_micros: u64,
 }
 
-impl Street<'_> {
+impl AttackRun<'_> {
     /// Measures beside one neighbour, from its start to what it leaves behind.
     fn beside(&mut self, brief: &Brief, alone: &Measured) -> Result<Section, String> {
         let shown = |error: io::Error| format!("the neighbour: {error}");
         let mut neighbour = Neighbour::start(neighbour::SCENARIO, brief).map_err(shown)?;
         let started = Instant::now();
-        let arrival = self.stay_until_under_way(&neighbour)?;
+        let arrival = self.run_until_under_way(&neighbour)?;
         let arrived = started.elapsed();
-        let (before, cpu_before) = (self.deeds(&mut neighbour)?, neighbour.process().cpu()?);
+        let (before, cpu_before) = (self.interface(&mut neighbour)?, neighbour.process().cpu()?);
         let measured = self.measure()?;
-        let (after, cpu_after) = (self.deeds(&mut neighbour)?, neighbour.process().cpu()?);
+        let (after, cpu_after) = (self.interface(&mut neighbour)?, neighbour.process().cpu()?);
         neighbour.stop();
-        let departure = self.stay(AFTERMATH)?;
+        let departure = self.run_for(AFTERMATH)?;
 
         let ratios = measured.ratios(alone);
         let (came, went) = (longest(&arrival), longest(&departure));
@@ -154,7 +154,7 @@ impl Street<'_> {
         section.count("longest_after_it_went_micros", went);
         after
             .since(before)
-            .tell(brief.kind, measured.spent.seconds, &mut section);
+            .report(brief.kind, measured.spent.seconds, &mut section);
         section.measure(
             "neighbour_cores",
             cpu_after.seconds_since(&cpu_before) / measured.spent.seconds,
@@ -162,11 +162,11 @@ impl Street<'_> {
         Ok(section)
     }
 
-    fn stay_until_under_way(&mut self, neighbour: &Neighbour) -> Result<Tally, String> {
+    fn run_until_under_way(&mut self, neighbour: &Neighbour) -> Result<Tally, String> {
         let start = Instant::now();
         let mut is_under_way = Ok(false);
         let tally = self.run(|| {
-            is_under_way = neighbour.report().map(|told| told == Some(Told::UnderWay));
+            is_under_way = neighbour.report().map(|told| told == Some(NeighbourReport::UnderWay));
             is_under_way != Ok(false) || start.elapsed() > PATIENCE
         })?;
         if !is_under_way.map_err(|why| format!("the neighbour: {why}"))? {
@@ -176,7 +176,7 @@ impl Street<'_> {
     }
 
     /// Goes on until the neighbour has reported what it did so far.
-    fn deeds(&mut self, neighbour: &mut Neighbour) -> Result<Deeds, String> {
+    fn interface(&mut self, neighbour: &mut Neighbour) -> Result<Counters, String> {
         neighbour.ask().map_err(|error| format!("the neighbour: {error}"))?;
         let mut told = Ok(None);
         self.run(|| {
@@ -184,7 +184,7 @@ impl Street<'_> {
             told != Ok(None)
         })?;
         match told.map_err(|why| format!("the neighbour: {why}"))? {
-            Some(Told::Deeds(deeds)) => Ok(deeds),
+            Some(NeighbourReport::Counters(interface)) => Ok(interface),
             _ => Err("the neighbour doesn't answer".to_owned()),
         }
     }
@@ -192,12 +192,12 @@ impl Street<'_> {
     fn measure(&mut self) -> Result<Measured, String> {
         let process = self.bench.peer.process;
         let before = Cpu::now(process)?;
-        let tally = self.stay(self.length)?;
+        let tally = self.run_for(self.length)?;
         let spent = Cpu::now(process)?.since(&before);
         Ok(Measured { tally, spent })
     }
 
-    fn stay(&mut self, length: Duration) -> Result<Tally, String> {
+    fn run_for(&mut self, length: Duration) -> Result<Tally, String> {
         let start = Instant::now();
         self.run(|| start.elapsed() >= length)
     }
@@ -230,7 +230,7 @@ impl Measured {
         section.measure("messages_per_second", as_f64(answers.count()) / self.spent.seconds);
         section.latencies("answer", answers);
         section.latencies("delivery", &self.tally.deliveries);
-        self.spent.tell_cores(&mut section);
+        self.spent.report_cores(&mut section);
         section
     }
 }

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 /// slow and does a lot else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is left to say of a thread that has.
+/// The error of a thread that did.
 pub(crate) const PANICKED: &str = "a thread of this program panicked";
 
 /// What every scenario needs to know.
@@ -18,7 +18,7 @@ pub(crate) const PANICKED: &str = "a thread of this program panicked";
 pub(crate) struct Bench {
     pub(crate) peer: Peer,
     /// How logins are gone about.
-    pub(crate) manner: Manner,
+    pub(crate) login_policy: LoginPolicy,
     /// Threads of this program that make load.
     pub(crate) threads: usize,
     /// What is reported meanwhile.
@@ -27,7 +27,7 @@ pub(crate) struct Bench {
 
 /// How logins are gone about.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
+pub(crate) struct LoginPolicy {
     /// A login without an answer for so long counts as dropped.
     pub(crate) timeout: Duration,
     /// How often one is begun again that the server has dropped.

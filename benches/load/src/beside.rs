@@ -7,14 +7,14 @@ use std::time::Duration;
 use crate::bench::{Bench, PANICKED};
 use crate::exchange::Exchange;
 use crate::faults::Faults;
-use crate::fleet::Fleet;
-use crate::identity::Away;
-use crate::judge::Stored;
-use crate::latencies::Latencies;
+use crate::identity::OfflineRecipients;
+use crate::latency_histogram::LatencyHistogram;
 use crate::load::{LONGEST, Plan, Tally, Window};
 use crate::mail::Label;
+use crate::mailbox_oracle::Stored;
 use crate::progress::Progress;
 use crate::report::Section;
+use crate::session_pool::SessionPool;
 use crate::wake_ups;
 use crate::wire::Poller;
 
@@ -44,23 +44,23 @@ impl Phase {
 
 /// What the senders met with.
 #[derive(Debug, Default)]
-pub(crate) struct Waits {
+pub(crate) struct PosterFigures {
     alone: Tally,
     beside: Tally,
     /// How late the machine woke a thread in each of the two times.
-    wake_ups: [Latencies; 2],
+    wake_ups: [LatencyHistogram; 2],
     /// What the mailboxes of the sample have to hold.
     pub(crate) sampled: Vec<(Label, Stored)>,
 }
 
-impl Waits {
+impl PosterFigures {
     /// Reports the latencies, and hands out what was wrong.
-    pub(crate) fn tell(&mut self, section: &mut Section, faults: &mut Faults) {
+    pub(crate) fn report(&mut self, section: &mut Section, faults: &mut Faults) {
         let (alone, beside) = (&self.alone.answers, &self.beside.answers);
         section.latencies("posters_alone", alone);
         section.latencies("posters", beside);
         if alone.count() > 0 && beside.count() > 0 {
-            section.measure("posters_p99_times_alone", Latencies::p99_ratio(beside, alone));
+            section.measure("posters_p99_times_alone", LatencyHistogram::p99_ratio(beside, alone));
         }
         let [wake_ups_alone, wake_ups_beside] = &self.wake_ups;
         section.latencies("wake_up_alone", wake_ups_alone);
@@ -73,19 +73,27 @@ impl Waits {
 }
 
 /// Posts to offline recipients, in this thread, until the phase is over.
-pub(crate) fn post(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
+pub(crate) fn post(
+    bench: &Bench,
+    plan: &Plan,
+    offline: &OfflineRecipients,
+    phase: &Phase,
+) -> Result<PosterFigures, String> {
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| {
             let alone = wake_ups::measure(|| phase.now() == Phase::IS_TO_COME);
             [alone, wake_ups::measure(|| phase.now() == Phase::GOES_ON)]
         });
-        let waits = exchange(bench, plan, away, phase);
+        let poster_figures = exchange(bench, plan, offline, phase);
         let wake_ups = sleeper.join().map_err(|_| PANICKED)?;
-        Ok(Waits { wake_ups, ..waits? })
+        Ok(PosterFigures {
+            wake_ups,
+            ..poster_figures?
+        })
     })
 }
 
-fn exchange(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Waits, String> {
+fn exchange(bench: &Bench, plan: &Plan, offline: &OfflineRecipients, phase: &Phase) -> Result<PosterFigures, String> {
     // The progress that is reported is that of what they are beside.
     let bench = &Bench {
         progress: Progress::start(true),
@@ -93,9 +101,9 @@ fn exchange(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Wa
     };
     let window = Window::new(Duration::ZERO, LONGEST);
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
-    let fleet = Fleet::held(bench, &[], 0);
+    let pool = SessionPool::held(bench, &[], 0);
     let senders = 0..plan.connections;
-    let mut exchange = Exchange::new(fleet, &mut poller, *plan, senders, &away.ids, &[], window)?;
+    let mut exchange = Exchange::new(pool, &mut poller, *plan, senders, &offline.ids, &[], window)?;
     let mut alone = None;
     exchange.run(&mut poller, |tally| {
         let phase = phase.now();
@@ -104,10 +112,10 @@ fn exchange(bench: &Bench, plan: &Plan, away: &Away, phase: &Phase) -> Result<Wa
         }
         phase == Phase::IS_OVER
     })?;
-    Ok(Waits {
+    Ok(PosterFigures {
         alone: alone.unwrap_or_default(),
         beside: exchange.tally,
-        sampled: exchange.books.sampled,
-        ..Waits::default()
+        sampled: exchange.oracle.sampled,
+        ..PosterFigures::default()
     })
 }

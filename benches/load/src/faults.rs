@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 pub(crate) enum Fault {
     /// A message got another answer than the one to a good request, or a login none however often it was begun again.
     Refused,
-    /// A connection ended, or stood still, or said what no server may say.
+    /// A connection ended, or stood still, or sent what no server may send.
     Broken,
     /// A message that was acknowledged never came.
     Lost,

@@ -249,7 +249,7 @@ fn write_whole(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<()> {
     match socket.write(bytes) {
         Ok(count) if count == bytes.len() => Ok(()),
         Ok(_) => Err(io::Error::other("a socket is full")),
-        // Its client has ended, and says of that what there is to say.
+        // Its client has ended, and reports what there is to report.
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(()),
         Err(error) => Err(error),
     }

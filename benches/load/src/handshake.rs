@@ -9,9 +9,9 @@ use crate::arguments::at_least;
 use crate::bench::{Bench, PATIENCE};
 use crate::drive::{Actor, TICK, Turn, drive};
 use crate::faults::{Fault, Faults};
-use crate::identity::Away;
-use crate::latencies::{Latencies, as_f64};
-use crate::mail::{Label, Letter, USUAL_BYTES};
+use crate::identity::OfflineRecipients;
+use crate::latency_histogram::{LatencyHistogram, as_f64};
+use crate::mail::{Label, Outgoing, USUAL_BYTES};
 use crate::poster::Poster;
 use crate::process::Cpu;
 use crate::report::{Report, Section};
@@ -25,7 +25,7 @@ const TTL_SECONDS: u64 = 5;
 const WRONG_ENOUGH: usize = 100;
 
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Visitors {
+pub(crate) struct HandshakeOptions {
     /// Connections
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "3000")]
     pub(crate) count: usize,
@@ -34,23 +34,23 @@ pub(crate) struct Visitors {
     pub(crate) at_once: usize,
 }
 
-/// Connects, posts, ends, and tells what each cost the server.
-pub(crate) fn run(bench: &Bench, visitors: &Visitors) -> Result<Report, String> {
-    let away = Away::generate(visitors.at_once, 1)?;
+/// Connects, posts, ends, and reports what each cost the server.
+pub(crate) fn run(bench: &Bench, visitors: &HandshakeOptions) -> Result<Report, String> {
+    let offline = OfflineRecipients::generate(visitors.at_once, 1)?;
     let mut report = Report::new("handshake");
     bench.progress.begin("handshake: warming up");
-    let warm_up = Visitors {
+    let warm_up = HandshakeOptions {
         count: WARM_UP_ROUNDS * visitors.at_once,
         ..*visitors
     };
-    let (_, faults) = warm_up.visit(bench, &away)?;
+    let (_, faults) = warm_up.visit(bench, &offline)?;
     report.faults.merge(faults);
 
     bench.progress.begin("handshake: connections");
     let handshakes = || bench.peer.tls.as_ref().map(Tls::handshakes);
     let before = handshakes();
     let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
-    let (latencies, faults) = visitors.visit(bench, &away)?;
+    let (latencies, faults) = visitors.visit(bench, &offline)?;
     let seconds = start.elapsed().as_secs_f64();
     let spent = Cpu::now(bench.peer.process)?.since(&cpu);
     report.faults.merge(faults);
@@ -67,30 +67,30 @@ pub(crate) fn run(bench: &Bench, visitors: &Visitors) -> Result<Report, String> 
         section.count("handshakes_measured_full", full - full_before);
         section.count("handshakes_measured_resumed", resumed - resumed_before);
     }
-    spent.tell_cores(&mut section);
+    spent.report_cores(&mut section);
     report.add(section);
     Ok(report)
 }
 
-impl Visitors {
+impl HandshakeOptions {
     /// Returns how long each took that was answered, from the connect on.
-    fn visit(&self, bench: &Bench, away: &Away) -> Result<(Latencies, Faults), String> {
+    fn visit(&self, bench: &Bench, offline: &OfflineRecipients) -> Result<(LatencyHistogram, Faults), String> {
         let results = bench.in_threads(|thread| {
-            let mut desk = Desk {
+            let mut handshakes = HandshakeLoop {
                 bench,
-                away,
+                offline,
                 left: bench.share(self.count, thread),
-                rooms: (0..bench.share(self.at_once, thread)).map(|_| None).collect(),
-                latencies: Latencies::default(),
+                slots: (0..bench.share(self.at_once, thread)).map(|_| None).collect(),
+                latencies: LatencyHistogram::default(),
                 faults: Faults::default(),
                 wrong: 0,
                 looked: Instant::now(),
             };
             let mut poller = Poller::new().map_err(|error| error.to_string())?;
-            drive(&mut poller, &mut desk)?;
-            Ok((desk.latencies, desk.faults))
+            drive(&mut poller, &mut handshakes)?;
+            Ok((handshakes.latencies, handshakes.faults))
         })?;
-        let (mut latencies, mut faults) = (Latencies::default(), Faults::default());
+        let (mut latencies, mut faults) = (LatencyHistogram::default(), Faults::default());
         for (of_thread, more) in results {
             latencies.merge(&of_thread);
             faults.merge(more);
@@ -100,36 +100,36 @@ impl Visitors {
 }
 
 /// The connections of one thread.
-struct Desk<'d> {
+struct HandshakeLoop<'d> {
     bench: &'d Bench,
-    away: &'d Away,
+    offline: &'d OfflineRecipients,
     /// How many are still to come.
     left: usize,
-    rooms: Vec<Option<Poster>>,
-    latencies: Latencies,
+    slots: Vec<Option<Poster>>,
+    latencies: LatencyHistogram,
     faults: Faults,
     wrong: usize,
     looked: Instant,
 }
 
-impl Actor for Desk<'_> {
+impl Actor for HandshakeLoop<'_> {
     fn turn(&mut self, poller: &mut Poller, now: Instant) -> Result<Turn, String> {
         if now.saturating_duration_since(self.looked) >= TICK {
             self.looked = now;
             self.look_at_time();
         }
-        for token in 0..self.rooms.len() {
-            if self.rooms[token].is_none() && self.left > 0 && self.wrong < WRONG_ENOUGH {
+        for token in 0..self.slots.len() {
+            if self.slots[token].is_none() && self.left > 0 && self.wrong < WRONG_ENOUGH {
                 self.left -= 1;
-                self.rooms[token] = Some(self.begin(poller, token)?);
+                self.slots[token] = Some(self.begin(poller, token)?);
             }
         }
-        let is_over = self.rooms.iter().all(Option::is_none);
+        let is_over = self.slots.iter().all(Option::is_none);
         Ok(if is_over { Turn::Over } else { Turn::Wait(TICK) })
     }
 
     fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
-        let Some(Some(poster)) = self.rooms.get_mut(ready.token) else {
+        let Some(Some(poster)) = self.slots.get_mut(ready.token) else {
             return Ok(());
         };
         let mut answered = None;
@@ -145,17 +145,17 @@ impl Actor for Desk<'_> {
             (None, Err(why)) => self.note(Fault::Broken, why),
             (None, Ok(())) => return Ok(()),
         }
-        self.rooms[ready.token] = None;
+        self.slots[ready.token] = None;
         Ok(())
     }
 }
 
-impl Desk<'_> {
+impl HandshakeLoop<'_> {
     fn begin(&self, poller: &Poller, token: usize) -> Result<Poster, String> {
         let mut poster = Poster::connect(&self.bench.peer, USUAL_BYTES, poller.registry(), token)
             .map_err(|error| error.to_string())?;
-        let letter = Letter {
-            id: &self.away.ids[token],
+        let outgoing = Outgoing {
+            id: &self.offline.ids[token],
             label: Label {
                 sender: 0,
                 recipient: u32::try_from(token).unwrap_or(u32::MAX),
@@ -164,15 +164,15 @@ impl Desk<'_> {
             },
             ttl_seconds: TTL_SECONDS,
         };
-        poster.post(&letter, Instant::now());
+        poster.post(&outgoing, Instant::now());
         Ok(poster)
     }
 
     fn look_at_time(&mut self) {
-        for token in 0..self.rooms.len() {
-            let began = self.rooms[token].as_ref().and_then(|poster| poster.unanswered().next());
+        for token in 0..self.slots.len() {
+            let began = self.slots[token].as_ref().and_then(|poster| poster.unanswered().next());
             if began.is_some_and(|posted| posted.at.elapsed() > PATIENCE) {
-                self.rooms[token] = None;
+                self.slots[token] = None;
                 self.note(Fault::Broken, format!("no answer in {PATIENCE:?}"));
             }
         }

@@ -54,12 +54,12 @@ impl Identity {
 }
 
 /// Offline recipients. The first have keys, so that their mailboxes can be looked into.
-pub(crate) struct Away {
+pub(crate) struct OfflineRecipients {
     pub(crate) ids: Vec<String>,
     pub(crate) sample: Vec<Identity>,
 }
 
-impl Away {
+impl OfflineRecipients {
     /// So many new ones, `sample` of them with keys.
     pub(crate) fn generate(count: usize, sample: usize) -> Result<Self, String> {
         // One at least, whose id makes those of the others new.
@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn ids_are_canonical_and_none_is_twice() {
-        let away = Away::generate(300, 2).expect("random bytes");
-        assert_eq!(away.sample.len(), 2);
-        assert_eq!(away.ids.iter().collect::<HashSet<_>>().len(), 300);
-        for id in &away.ids {
+        let offline = OfflineRecipients::generate(300, 2).expect("random bytes");
+        assert_eq!(offline.sample.len(), 2);
+        assert_eq!(offline.ids.iter().collect::<HashSet<_>>().len(), 300);
+        for id in &offline.ids {
             assert!(
                 npchat::protocol::id::RecipientId::parse(id.as_bytes()).is_some(),
                 "{id}"
@@ -105,6 +105,11 @@ mod tests {
 
     #[test]
     fn nobody_may_be_away() {
-        assert!(Away::generate(0, 100).expect("random bytes").ids.is_empty());
+        assert!(
+            OfflineRecipients::generate(0, 100)
+                .expect("random bytes")
+                .ids
+                .is_empty()
+        );
     }
 }

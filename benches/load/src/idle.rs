@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::exchange::Exchange;
-use crate::fleet::{Fleet, LOGINS_AT_ONCE};
 use crate::identity::Identity;
 use crate::load::{LONGEST, Plan, Window};
 use crate::mail::USUAL_BYTES;
-use crate::process::{resident_kib, tell_memory};
+use crate::process::{report_memory, resident_kib};
 use crate::report::{Report, Section};
+use crate::session_pool::{LOGINS_AT_ONCE, SessionPool};
 use crate::wire::Poller;
 
 /// Sessions before those that count.
@@ -27,22 +27,22 @@ pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
     let mut section = Section::new("server");
 
     bench.progress.begin("idle: logins");
-    let mut fleet = Fleet::held(bench, &identities, LOGINS_AT_ONCE);
-    fleet.log_in(&mut poller, WARM_UP)?;
+    let mut pool = SessionPool::held(bench, &identities, LOGINS_AT_ONCE);
+    pool.log_in(&mut poller, WARM_UP)?;
     let before = resident_kib(bench.peer.process)?;
-    fleet.log_in(&mut poller, identities.len())?;
+    pool.log_in(&mut poller, identities.len())?;
     section.count("sessions", count as u64);
-    section.count("login_retries", fleet.logins.retries);
-    tell_memory(&mut section, "session", count, bench.peer.process, before)?;
+    section.count("login_retries", pool.logins.retries);
+    report_memory(&mut section, "session", count, bench.peer.process, before)?;
 
     let (plan, window) = (Plan::beside(1, USUAL_BYTES, None), Window::new(Duration::ZERO, LONGEST));
-    let mut exchange = Exchange::new(fleet, &mut poller, plan, 0..1, &[], &identities, window)?;
+    let mut exchange = Exchange::new(pool, &mut poller, plan, 0..1, &[], &identities, window)?;
     let recipients: Vec<_> = (0..identities.len())
         .step_by(identities.len() / SAMPLE)
         .take(SAMPLE)
         .collect();
     let messages = recipients.len() as u64;
-    exchange.books.post_once_to(recipients);
+    exchange.oracle.post_once_to(recipients);
     exchange.run(&mut poller, |tally| {
         tally.acknowledged == messages || !tally.faults.is_none()
     })?;
@@ -50,7 +50,7 @@ pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
     section.count("messages", messages);
     section.count("messages_came", exchange.tally.deliveries.count());
     report.faults.merge(exchange.tally.faults);
-    report.faults.merge(exchange.fleet.logins.faults);
+    report.faults.merge(exchange.pool.logins.faults);
     report.add(section);
     Ok(report)
 }

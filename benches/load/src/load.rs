@@ -1,6 +1,6 @@
 //! Load for a time: threads that share nothing, a warm-up, a window in which CPU time and latencies are taken.
 //!
-//! Whom the messages are for, and whether they arrive, is the scenario's to say.
+//! Which recipients the messages are for, and whether they arrive, is known to the scenarios.
 
 use std::sync::{Barrier, OnceLock};
 use std::thread;
@@ -11,7 +11,7 @@ use clap::Args;
 use crate::arguments::{at_least, rate, size};
 use crate::bench::{Bench, PANICKED};
 use crate::faults::Faults;
-use crate::latencies::Latencies;
+use crate::latency_histogram::LatencyHistogram;
 use crate::process::{Cpu, Spent};
 use crate::wake_ups;
 
@@ -102,9 +102,9 @@ impl Start {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// From when a message was to be posted to its answer, of those answered within the window.
-    pub(crate) answers: Latencies,
+    pub(crate) answers: LatencyHistogram,
     /// From when a message was to be posted to its arrival, of those that came within the window.
-    pub(crate) deliveries: Latencies,
+    pub(crate) deliveries: LatencyHistogram,
     /// Messages acknowledged, at any time.
     pub(crate) acknowledged: u64,
     /// Messages that were to be posted and never were, for the window closed.
@@ -144,7 +144,7 @@ pub(crate) struct Figures {
     pub(crate) cpu: Spent,
     pub(crate) tally: Tally,
     /// How late the machine woke a thread that had nothing to do, within the window of an open loop.
-    pub(crate) wake_ups: Latencies,
+    pub(crate) wake_ups: LatencyHistogram,
 }
 
 /// Runs `work` in each of the threads, given its index, and takes the measure meanwhile.

@@ -10,16 +10,16 @@ use clap::Args;
 
 use crate::arguments::{at_least, rate};
 use crate::bench::{Bench, PANICKED};
-use crate::beside::{self, Phase, Waits};
+use crate::beside::{self, Phase, PosterFigures};
 use crate::faults::Fault;
-use crate::fleet::{self, Fleet, Logins, Stay};
-use crate::identity::{Away, Identity, SAMPLE};
-use crate::latencies::as_f64;
+use crate::identity::{Identity, OfflineRecipients, SAMPLE};
+use crate::latency_histogram::as_f64;
 use crate::load::Plan;
 use crate::mail::USUAL_BYTES;
-use crate::process::{Cpu, resident_kib, tell_memory};
+use crate::process::{Cpu, report_memory, resident_kib};
 use crate::report::{Report, Section};
 use crate::sample;
+use crate::session_pool::{self, Logins, SessionPool, Stay};
 use crate::wire::Poller;
 
 /// Logins before those that count.
@@ -31,7 +31,7 @@ const RECIPIENTS: usize = 1000;
 const ALONE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Storm {
+pub(crate) struct LoginOptions {
     /// Logins
     #[arg(long, value_name = "COUNT", value_parser = at_least::<usize>(1), default_value = "3000")]
     pub(crate) count: usize,
@@ -50,30 +50,30 @@ pub(crate) struct Storm {
 }
 
 /// Logs in with new keys.
-pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
-    let identities = Identity::generate(WARM_UP + storm.count)?;
+pub(crate) fn run(bench: &Bench, options: &LoginOptions) -> Result<Report, String> {
+    let identities = Identity::generate(WARM_UP + options.count)?;
     let (warm_up, identities) = identities.split_at(WARM_UP);
-    let away = Away::generate(if storm.posters > 0 { RECIPIENTS } else { 0 }, SAMPLE)?;
+    let offline = OfflineRecipients::generate(if options.posters > 0 { RECIPIENTS } else { 0 }, SAMPLE)?;
     let mut report = Report::new("login");
     let mut section = Section::new("server");
     let mut warming = Logins::default();
     bench.progress.begin("login: warming up");
-    fleet::pass(bench, warm_up, WARM_UP_AT_ONCE, &mut warming)?;
+    session_pool::pass(bench, warm_up, WARM_UP_AT_ONCE, &mut warming)?;
     report.faults.merge(warming.faults);
 
-    let (mut logins, waits) = storm.measure(bench, identities, &away, &mut section)?;
+    let (mut logins, poster_figures) = options.measure(bench, identities, &offline, &mut section)?;
     logins.retries += warming.retries;
     logins.refused += warming.refused;
     section.latencies("login", &logins.latencies);
     section.count("login_retries", logins.retries);
     section.count("login_refused", logins.refused);
-    if let Some(mut waits) = waits {
-        waits.tell(&mut section, &mut report.faults);
+    if let Some(mut poster_figures) = poster_figures {
+        poster_figures.report(&mut section, &mut report.faults);
         sample::check(
             bench,
-            &away,
+            &offline,
             USUAL_BYTES,
-            waits.sampled,
+            poster_figures.sampled,
             &mut section,
             &mut report.faults,
         )?;
@@ -84,21 +84,21 @@ pub(crate) fn run(bench: &Bench, storm: &Storm) -> Result<Report, String> {
 }
 
 /// The sessions of each thread, and their poller.
-type Sessions<'i> = Vec<(Poller, Fleet<'i>)>;
+type Sessions<'i> = Vec<(Poller, SessionPool<'i>)>;
 
-impl Storm {
+impl LoginOptions {
     fn measure(
         &self,
         bench: &Bench,
         identities: &[Identity],
-        away: &Away,
+        offline: &OfflineRecipients,
         section: &mut Section,
-    ) -> Result<(Logins, Option<Waits>), String> {
+    ) -> Result<(Logins, Option<PosterFigures>), String> {
         let phase = Phase::default();
         thread::scope(|scope| {
             let posters = (self.posters > 0).then(|| {
                 let (phase, plan) = (&phase, Plan::beside(self.posters, USUAL_BYTES, self.rate));
-                scope.spawn(move || beside::post(bench, &plan, away, phase))
+                scope.spawn(move || beside::post(bench, &plan, offline, phase))
             });
             if posters.is_some() {
                 thread::sleep(ALONE);
@@ -106,18 +106,18 @@ impl Storm {
             phase.begin();
             let result = self.log_in(bench, identities, section);
             phase.end();
-            let waits = posters.map(|posters| posters.join().map_err(|_| PANICKED));
+            let poster_figures = posters.map(|posters| posters.join().map_err(|_| PANICKED));
             let (mut logins, sessions) = result?;
             bench.progress.begin("closing the sessions");
-            for (mut poller, mut fleet) in sessions {
-                fleet.close(&mut poller, |session, body, faults| {
+            for (mut poller, mut pool) in sessions {
+                pool.close(&mut poller, |session, body, faults| {
                     faults.note(Fault::Corrupt, || {
                         format!("mail for new id {session}: {}", body.escape_ascii())
                     });
                 })?;
-                logins.merge(fleet.logins);
+                logins.merge(pool.logins);
             }
-            Ok((logins, waits.transpose()?.transpose()?))
+            Ok((logins, poster_figures.transpose()?.transpose()?))
         })
     }
 
@@ -128,7 +128,7 @@ impl Storm {
         section: &mut Section,
     ) -> Result<(Logins, Sessions<'i>), String> {
         bench.progress.begin("login: logins");
-        let stay = if self.hold { Stay::Held } else { Stay::InPassing };
+        let stay = if self.hold { Stay::Held } else { Stay::UntilLoggedIn };
         let resident = resident_kib(bench.peer.process)?;
         let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
         let mut sessions = bench.in_threads(|thread| {
@@ -136,15 +136,15 @@ impl Storm {
             let share = &identities[before..before + bench.share(identities.len(), thread)];
             let mut poller = Poller::new().map_err(|error| error.to_string())?;
             let plan = share.iter().map(|identity| (identity, stay));
-            let mut fleet = Fleet::new(bench, plan, bench.share(self.at_once, thread).max(1));
-            fleet.settle_first(&mut poller, share.len())?;
-            Ok((poller, fleet))
+            let mut pool = SessionPool::new(bench, plan, bench.share(self.at_once, thread).max(1));
+            pool.settle_first(&mut poller, share.len())?;
+            Ok((poller, pool))
         })?;
         let seconds = start.elapsed().as_secs_f64();
         let spent = Cpu::now(bench.peer.process)?.since(&cpu);
         let mut logins = Logins::default();
-        for (_, fleet) in &mut sessions {
-            logins.merge(std::mem::take(&mut fleet.logins));
+        for (_, pool) in &mut sessions {
+            logins.merge(std::mem::take(&mut pool.logins));
         }
         let count = logins.latencies.count();
         section.count("logins", count);
@@ -157,9 +157,9 @@ impl Storm {
             };
             section.measure(name, cost);
         }
-        spent.tell_cores(section);
+        spent.report_cores(section);
         if self.hold {
-            tell_memory(section, "session", self.count, bench.peer.process, resident)?;
+            report_memory(section, "session", self.count, bench.peer.process, resident)?;
         }
         Ok((logins, sessions))
     }

@@ -1,4 +1,4 @@
-//! The bodies of the messages posted here: each says who sent it, as its how-manieth and when, and no two are alike.
+//! The bodies of the messages posted here: each names its sender, its number and its time, and no two are alike.
 //!
 //! They are ASCII, as the envelopes of real clients are.
 
@@ -34,7 +34,7 @@ pub(crate) struct Label {
 
 /// A message that is to be posted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Letter<'l> {
+pub(crate) struct Outgoing<'l> {
     pub(crate) id: &'l str,
     pub(crate) label: Label,
     pub(crate) ttl_seconds: u64,

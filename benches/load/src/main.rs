@@ -11,35 +11,35 @@ mod arguments;
 mod attack;
 mod bench;
 mod beside;
-mod books;
 mod burst;
 mod child;
-mod crew;
 mod drive;
 mod exchange;
 mod expiry;
 mod faults;
-mod fleet;
 mod floor;
 mod handshake;
 mod identity;
 mod idle;
-mod judge;
-mod latencies;
-mod ledger;
+mod latency_histogram;
 mod load;
 mod login;
 mod mail;
+mod mailbox_oracle;
 mod options;
+mod oracle;
 mod pace;
 mod peer;
 mod poster;
+mod posters;
 mod prefill;
 mod process;
 mod progress;
 mod report;
 mod sample;
+mod sequence_check;
 mod session;
+mod session_pool;
 mod tls;
 mod traffic;
 mod wake_ups;
@@ -103,7 +103,7 @@ fn run(bench: &Bench, scenario: Scenario) -> Result<Option<Report>, String> {
         Scenario::Store(store) => traffic::run(bench, &store.into()),
         Scenario::Relay(relay) => traffic::run(bench, &relay.into()),
         Scenario::Mixed(mixed) => traffic::run(bench, &mixed.into()),
-        Scenario::Login(storm) => login::run(bench, &storm),
+        Scenario::Login(options) => login::run(bench, &options),
         Scenario::Idle { sessions } => idle::run(bench, sessions),
         Scenario::Expiry { ids, ttl } => expiry::run(bench, ids, ttl),
         Scenario::Burst(burst) => burst::run(bench, &burst),
@@ -116,7 +116,7 @@ fn run(bench: &Bench, scenario: Scenario) -> Result<Option<Report>, String> {
     }?;
     if let Some(tls) = &bench.peer.tls {
         let mut section = Section::new("tls");
-        tls.tell(&mut section);
+        tls.report(&mut section);
         report.add(section);
     }
     Ok(Some(report))

@@ -9,13 +9,13 @@ use npchat::server::system;
 use serde::de::DeserializeOwned;
 
 use crate::arguments::{at_least, threads};
-use crate::attack::{self, Attack};
-use crate::bench::{Bench, Manner};
-use crate::burst::Burst;
+use crate::attack::{self, AttackOptions};
+use crate::bench::{Bench, LoginPolicy};
+use crate::burst::BurstOptions;
 use crate::floor;
-use crate::handshake::Visitors;
+use crate::handshake::HandshakeOptions;
 use crate::load::Plan;
-use crate::login::Storm;
+use crate::login::LoginOptions;
 use crate::peer::Peer;
 use crate::process::Process;
 use crate::progress::Progress;
@@ -76,7 +76,7 @@ pub(crate) enum Scenario {
     /// Messages to live sessions and to recipients that are offline, and logins, all at once
     Mixed(Mixed),
     /// Whole logins: connect, upgrade, challenge, solution, close
-    Login(Storm),
+    Login(LoginOptions),
     /// Sessions that wait: their memory, and their mail
     Idle {
         /// Sessions logged in
@@ -93,11 +93,11 @@ pub(crate) enum Scenario {
         ttl: u64,
     },
     /// Many messages whose time ends in the same second, and how senders fare meanwhile
-    Burst(Burst),
+    Burst(BurstOptions),
     /// A connection for each message: what connecting costs, over TLS with a handshake
-    Handshake(Visitors),
+    Handshake(HandshakeOptions),
     /// One sender and one session, alone and beside hostile neighbours of each kind
-    Attack(Attack),
+    Attack(AttackOptions),
     #[command(hide = true)]
     FloorServer(Child<floor::Brief>),
     #[command(hide = true)]
@@ -233,7 +233,7 @@ impl Options {
         let threads = common.threads.unwrap_or_else(|| (system::cores() / 2).max(1));
         Ok(Bench {
             peer,
-            manner: Manner {
+            login_policy: LoginPolicy {
                 timeout: Duration::from_secs(common.login_timeout.into()),
                 retries: common.login_retries,
             },
@@ -255,7 +255,7 @@ impl Scenario {
             Self::Store(store) => store.plan.connections,
             Self::Mixed(mixed) => mixed.plan.connections,
             Self::Relay(relay) => relay.plan.connections.min(relay.sessions),
-            Self::Login(storm) => storm.count,
+            Self::Login(options) => options.count,
             Self::Handshake(visitors) => visitors.count.min(visitors.at_once),
             _ => 1,
         }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::latencies::as_f64;
+use crate::latency_histogram::as_f64;
 
 /// The schedule of one thread.
 #[derive(Debug, Clone)]

@@ -41,7 +41,7 @@ pub(crate) struct Peer {
     pub(crate) tls: Option<Tls>,
     /// How a child reaches it.
     pub(crate) route: Route,
-    /// How many connections were begun, by all who have this peer.
+    /// How many connections were begun, by all threads together.
     connections: Arc<AtomicUsize>,
 }
 

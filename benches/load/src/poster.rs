@@ -1,6 +1,7 @@
 //! Senders: keep-alive connections with a number of POSTs in flight (PROTOCOL.md part 1, Sending).
 //!
-//! An answer counts as good if a client of the field would take it for that; whom to post what is for others to say.
+//! An answer counts as good if a client of the field would take it for that; what is posted to which recipient
+//! is decided elsewhere.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::Registry;
 use serde_json::Value;
 
-use crate::mail::{Label, Letter};
+use crate::mail::{Label, Outgoing};
 use crate::peer::Peer;
 use crate::wire::{Ready, Wire};
 
@@ -34,7 +35,7 @@ pub(crate) struct Posted {
     pub(crate) at: Instant,
 }
 
-/// What came of a message: the time to live that the server took for it, if it tells one, or why it was refused.
+/// What came of a message: the time to live that the server took for it, if it reports one, or why it was refused.
 pub(crate) type Answer = Result<Option<Duration>, String>;
 
 impl Poster {
@@ -60,14 +61,14 @@ impl Poster {
         self.in_flight.len()
     }
 
-    /// The unanswered messages, whose fate nobody will tell any more if the connection is over.
+    /// The unanswered messages, whose fate stays unknown if the connection is over.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = Posted> + '_ {
         self.in_flight.iter().copied()
     }
 
     /// Writes a message that was to be posted `at` this moment; [`Poster::flush`] sends it.
-    pub(crate) fn post(&mut self, letter: &Letter<'_>, at: Instant) {
-        let Letter { id, label, ttl_seconds } = *letter;
+    pub(crate) fn post(&mut self, outgoing: &Outgoing<'_>, at: Instant) {
+        let Outgoing { id, label, ttl_seconds } = *outgoing;
         let output = self.wire.output();
         output.extend_from_slice(b"POST /");
         output.extend_from_slice(id.as_bytes());
@@ -82,12 +83,12 @@ impl Poster {
         self.wire.flush().map_err(|error| error.to_string())
     }
 
-    /// Reads answers and tells each to `hear`.
+    /// Reads answers and passes each to `on_answer`.
     pub(crate) fn pump(
         &mut self,
         ready: Ready,
         scratch: &mut [u8],
-        mut hear: impl FnMut(Posted, Answer),
+        mut on_answer: impl FnMut(Posted, Answer),
     ) -> Result<(), String> {
         let open = self.wire.pump(ready, scratch).map_err(|error| error.to_string())?;
         self.is_up = self.wire.is_up();
@@ -95,7 +96,7 @@ impl Poster {
         while let Some((answer, length)) = next_answer(&self.wire.input()[consumed..])? {
             let posted = self.in_flight.pop_front().ok_or("an answer to nothing")?;
             consumed += length;
-            hear(posted, answer);
+            on_answer(posted, answer);
         }
         self.wire.consume(consumed);
         if open {

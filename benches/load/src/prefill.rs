@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, PATIENCE};
-use crate::crew::{Accounts, Crew, Settled};
 use crate::drive::{Actor, Turn, drive};
 use crate::faults::Faults;
-use crate::identity::{Away, SAMPLE};
-use crate::judge::Stored;
+use crate::identity::{OfflineRecipients, SAMPLE};
 use crate::load::{LONGEST, Plan, Tally, Window};
-use crate::mail::{Label, Letter};
+use crate::mail::{Label, Outgoing};
+use crate::mailbox_oracle::Stored;
+use crate::posters::{Posters, Settled, Workload};
 use crate::wire::{Poller, Ready};
 
 /// Connections that post.
@@ -24,12 +24,12 @@ const FIRST_SENDER: u32 = u32::MAX - 1;
 /// sample.
 pub(crate) fn store(
     bench: &Bench,
-    away: &Away,
+    offline: &OfflineRecipients,
     (count, size): (usize, usize),
     ttl_seconds: impl Fn() -> u64,
     faults: &mut Faults,
 ) -> Result<(u64, Vec<(Label, Stored)>), String> {
-    let connections = CONNECTIONS.min(away.ids.len());
+    let connections = CONNECTIONS.min(offline.ids.len());
     let mut posted = vec![0; connections];
     let (mut stored, mut sampled) = (0, Vec::new());
     let letters = |connection: usize| {
@@ -39,7 +39,7 @@ pub(crate) fn store(
         if *posted == share {
             return None;
         }
-        let recipients = (away.ids.len() + connections - 1 - connection) / connections;
+        let recipients = (offline.ids.len() + connections - 1 - connection) / connections;
         let recipient = connection + connections * (*posted % recipients);
         let label = Label {
             sender: FIRST_SENDER - u32::try_from(connection).ok()?,
@@ -48,33 +48,33 @@ pub(crate) fn store(
             since_epoch: Duration::ZERO,
         };
         *posted += 1;
-        Some(Letter {
-            id: &away.ids[recipient],
+        Some(Outgoing {
+            id: &offline.ids[recipient],
             label,
             ttl_seconds: ttl_seconds(),
         })
     };
-    let hear = |label: &Label, kept| {
+    let on_stored = |label: &Label, kept| {
         stored += 1;
         if (label.recipient as usize) < SAMPLE {
             sampled.push((*label, kept));
         }
     };
-    post_all(bench, size, letters, hear, faults)?;
+    post_all(bench, size, letters, on_stored, faults)?;
     Ok((stored, sampled))
 }
 
 /// Posts what `next` gives for each connection, by its number, until it gives `None` to all, in messages of `size`
-/// bytes. What one connection posts is stored in its order. Each that was acknowledged goes to `hear`; what was refused
-/// is noted.
+/// bytes. What one connection posts is stored in its order. Each that was acknowledged goes to `on_stored`;
+/// what was refused is noted.
 ///
 /// # Errors
 /// The connections can't be made or end, or nothing is answered.
 pub(crate) fn post_all<'l>(
     bench: &Bench,
     size: usize,
-    next: impl FnMut(usize) -> Option<Letter<'l>>,
-    hear: impl FnMut(&Label, Stored),
+    next: impl FnMut(usize) -> Option<Outgoing<'l>>,
+    on_stored: impl FnMut(&Label, Stored),
     faults: &mut Faults,
 ) -> Result<(), String> {
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
@@ -82,7 +82,7 @@ pub(crate) fn post_all<'l>(
         depth: DEPTH,
         ..Plan::beside(CONNECTIONS, size, None)
     };
-    let crew = Crew::connect(
+    let posters = Posters::connect(
         &bench.peer,
         plan,
         CONNECTIONS,
@@ -92,8 +92,12 @@ pub(crate) fn post_all<'l>(
     )?;
     let mut storing = Storing {
         bench,
-        crew,
-        letters: Letters { next, hear, settled: 0 },
+        posters,
+        letters: Letters {
+            next,
+            on_stored,
+            settled: 0,
+        },
         tally: Tally::default(),
         last_event: Instant::now(),
     };
@@ -104,18 +108,18 @@ pub(crate) fn post_all<'l>(
 
 struct Storing<'s, N, H> {
     bench: &'s Bench,
-    crew: Crew,
+    posters: Posters,
     letters: Letters<N, H>,
     tally: Tally,
     last_event: Instant,
 }
 
-impl<'l, N: FnMut(usize) -> Option<Letter<'l>>, H: FnMut(&Label, Stored)> Actor for Storing<'_, N, H> {
+impl<'l, N: FnMut(usize) -> Option<Outgoing<'l>>, H: FnMut(&Label, Stored)> Actor for Storing<'_, N, H> {
     fn turn(&mut self, _: &mut Poller, now: Instant) -> Result<Turn, String> {
-        if self.crew.is_short() {
+        if self.posters.is_short() {
             return Err(format!("storing messages: {}", self.tally.faults));
         }
-        if self.crew.is_up() && self.crew.is_idle() {
+        if self.posters.is_up() && self.posters.is_idle() {
             return Ok(Turn::Over);
         }
         let waited = now.saturating_duration_since(self.last_event);
@@ -127,7 +131,7 @@ impl<'l, N: FnMut(usize) -> Option<Letter<'l>>, H: FnMut(&Label, Stored)> Actor 
 
     fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
         self.last_event = Instant::now();
-        self.crew.serve(ready, poller, &mut self.tally, &mut self.letters);
+        self.posters.serve(ready, poller, &mut self.tally, &mut self.letters);
         self.bench.progress.add(std::mem::take(&mut self.letters.settled));
         Ok(())
     }
@@ -135,20 +139,20 @@ impl<'l, N: FnMut(usize) -> Option<Letter<'l>>, H: FnMut(&Label, Stored)> Actor 
 
 struct Letters<N, H> {
     next: N,
-    hear: H,
+    on_stored: H,
     /// Since progress was reported.
     settled: u64,
 }
 
-impl<'l, N: FnMut(usize) -> Option<Letter<'l>>, H: FnMut(&Label, Stored)> Accounts<'l> for Letters<N, H> {
-    fn next(&mut self, poster: usize, _: Duration) -> Option<Letter<'l>> {
+impl<'l, N: FnMut(usize) -> Option<Outgoing<'l>>, H: FnMut(&Label, Stored)> Workload<'l> for Letters<N, H> {
+    fn next(&mut self, poster: usize, _: Duration) -> Option<Outgoing<'l>> {
         (self.next)(poster)
     }
 
     fn settle(&mut self, settled: &Settled, _: &mut Tally, now: Instant) {
         self.settled += 1;
         if let Some(stored) = settled.stored(now) {
-            (self.hear)(&settled.posted.label, stored);
+            (self.on_stored)(&settled.posted.label, stored);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What Linux reports of a process: its CPU time, its memory, its worker threads.
 //!
-//! The figures are the kernel's own; what they are divided by is for the scenarios to say.
+//! The figures are the kernel's own; what they are divided by is decided by the scenarios.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use procfs::process::{FDTarget, Process as Entry, Task};
 use procfs::{ProcError, ProcResult, net::TcpState};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::latencies::as_f64;
+use crate::latency_histogram::as_f64;
 use crate::report::Section;
 
 #[derive(Debug, Clone, Copy)]
@@ -144,7 +144,7 @@ impl Spent {
     }
 
     /// Reports how many cores the two took.
-    pub(crate) fn tell_cores(&self, section: &mut Section) {
+    pub(crate) fn report_cores(&self, section: &mut Section) {
         if let Some(server) = self.server {
             section.measure("server_cores", server / self.seconds);
         }
@@ -154,7 +154,7 @@ impl Spent {
 
 /// Reports what each of `count` things takes of the server's resident memory, which had grown by them from `before` to
 /// now.
-pub(crate) fn tell_memory(
+pub(crate) fn report_memory(
     section: &mut Section,
     thing: &str,
     count: usize,

@@ -1,4 +1,4 @@
-//! What is told on stderr while a scenario runs: a line a second, of what is done and how fast.
+//! What is reported on stderr while a scenario runs: a line a second, of what is done and how fast.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     board: Arc<Board>,
-    /// Its end ends the thread that tells.
+    /// Its end ends the thread that reports.
     _alive: Option<Sender<()>>,
 }
 
@@ -22,13 +22,13 @@ struct Board {
 }
 
 impl Progress {
-    /// Nothing is told yet, and never if `is_quiet`.
+    /// Nothing is reported yet, and never if `is_quiet`.
     pub(crate) fn start(is_quiet: bool) -> Self {
         let board = Arc::new(Board::default());
         let alive = (!is_quiet).then(|| {
             let (sender, receiver) = mpsc::channel();
             let board = Arc::clone(&board);
-            thread::spawn(move || tell(&board, &receiver));
+            thread::spawn(move || report(&board, &receiver));
             sender
         });
         Self { board, _alive: alive }
@@ -47,7 +47,7 @@ impl Progress {
     }
 }
 
-fn tell(board: &Board, alive: &Receiver<()>) {
+fn report(board: &Board, alive: &Receiver<()>) {
     let is_terminal = io::stderr().is_terminal();
     let (mut before, mut since) = (0, Instant::now());
     while alive.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
@@ -65,7 +65,7 @@ fn tell(board: &Board, alive: &Receiver<()>) {
         } else {
             line + "\n"
         };
-        // With stderr gone there is nobody to tell.
+        // With stderr gone nobody reads it.
         let _ = io::stderr().write_all(line.as_bytes());
         (before, since) = (done, Instant::now());
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::faults::Faults;
-use crate::latencies::Latencies;
+use crate::latency_histogram::LatencyHistogram;
 
 /// Columns of figures side by side.
 const COLUMNS: usize = 4;
@@ -90,10 +90,10 @@ impl Section {
         self.figures.push((name.to_owned(), Figure::Measure(value)));
     }
 
-    /// The percentiles, unless there is nothing to tell.
-    pub(crate) fn latencies(&mut self, name: &str, latencies: &Latencies) {
+    /// The percentiles, unless there are none.
+    pub(crate) fn latencies(&mut self, name: &str, latencies: &LatencyHistogram) {
         if latencies.count() > 0 {
-            for (percentile, quantile) in Latencies::TOLD {
+            for (percentile, quantile) in LatencyHistogram::REPORTED {
                 self.count(&format!("{name}_{percentile}_micros"), latencies.quantile(quantile));
             }
         }
@@ -161,7 +161,7 @@ mod tests {
 
     fn report() -> Report {
         let mut report = Report::new("store");
-        let mut latencies = Latencies::default();
+        let mut latencies = LatencyHistogram::default();
         latencies.add(Duration::from_micros(70));
         for (name, cost) in [("floor before", 5.0), ("server", 5.5)] {
             let mut section = Section::new(name);

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::faults::Faults;
-use crate::fleet::{Logins, Stay, visit_all};
-use crate::identity::{Away, Identity};
-use crate::judge::{Came, Expected, Stored};
-use crate::mail::{Label, Letter};
+use crate::identity::{Identity, OfflineRecipients};
+use crate::mail::{Label, Outgoing};
+use crate::mailbox_oracle::{MailboxCounts, MailboxOracle, Stored};
 use crate::prefill::post_all;
 use crate::report::Section;
+use crate::session_pool::{Logins, Stay, fetch_all};
 
 /// Sender of the message that is posted to each of the sample when the load is over, to show where its mail ends.
 const END_MARKER: u32 = u32::MAX;
 const MARKER_TTL_SECONDS: u64 = 60;
-const VISITS_AT_ONCE: usize = 16;
+const FETCHES_AT_ONCE: usize = 16;
 
 /// The mailboxes of these recipients, and what was acknowledged for each.
 pub(crate) struct Mailboxes<'m> {
@@ -22,7 +22,7 @@ pub(crate) struct Mailboxes<'m> {
     identities: &'m [Identity],
     /// Bytes of each message.
     size: usize,
-    expected: Vec<Expected>,
+    expected: Vec<MailboxOracle>,
 }
 
 impl<'m> Mailboxes<'m> {
@@ -31,7 +31,7 @@ impl<'m> Mailboxes<'m> {
             bench,
             identities,
             size,
-            expected: identities.iter().map(|_| Expected::default()).collect(),
+            expected: identities.iter().map(|_| MailboxOracle::default()).collect(),
         }
     }
 
@@ -52,7 +52,7 @@ impl<'m> Mailboxes<'m> {
     ) -> Result<(), String> {
         let mut next = (0..).zip(&self.identities[..count]);
         let letters = |_| {
-            next.next().map(|(recipient, identity)| Letter {
+            next.next().map(|(recipient, identity)| Outgoing {
                 id: &identity.id,
                 label: label(sender, recipient, sequence),
                 ttl_seconds,
@@ -80,18 +80,18 @@ impl<'m> Mailboxes<'m> {
         count: usize,
         at_once: usize,
         faults: &mut Faults,
-    ) -> Result<(Came, u64), String> {
+    ) -> Result<(MailboxCounts, u64), String> {
         let plan = (0..).zip(&self.identities[..count]);
         let plan = plan.map(|(recipient, identity)| {
             let last = label(sender, recipient, sequence);
             (identity, Stay::Until(last, self.size))
         });
         let mut logins = Logins::default();
-        let visited = visit_all(self.bench, plan, at_once, &mut logins)?;
-        let mut all = Came { messages: 0, missed: 0 };
-        for ((recipient, expected), visited) in (0..).zip(&self.expected).zip(visited) {
-            if let Some(visited) = visited {
-                let came = expected.judge(recipient, &visited, faults);
+        let fetched = fetch_all(self.bench, plan, at_once, &mut logins)?;
+        let mut all = MailboxCounts { messages: 0, missed: 0 };
+        for ((recipient, expected), fetched) in (0..).zip(&self.expected).zip(fetched) {
+            if let Some(fetched) = fetched {
+                let came = expected.judge(recipient, &fetched, faults);
                 all.messages += came.messages;
                 all.missed += came.missed;
             }
@@ -104,20 +104,20 @@ impl<'m> Mailboxes<'m> {
 /// Logs in for each of the sample, and judges what comes. All messages have `size` bytes.
 pub(crate) fn check(
     bench: &Bench,
-    away: &Away,
+    offline: &OfflineRecipients,
     size: usize,
     sampled: Vec<(Label, Stored)>,
     section: &mut Section,
     faults: &mut Faults,
 ) -> Result<(), String> {
-    let count = away.ids.len().min(away.sample.len());
-    let mut mailboxes = Mailboxes::new(bench, &away.sample[..count], size);
+    let count = offline.ids.len().min(offline.sample.len());
+    let mut mailboxes = Mailboxes::new(bench, &offline.sample[..count], size);
     for (label, stored) in sampled {
         mailboxes.expect(&label, stored);
     }
     bench.progress.begin("looking into mailboxes");
     mailboxes.post((END_MARKER, 0), count, MARKER_TTL_SECONDS, faults)?;
-    let (came, retries) = mailboxes.visit((END_MARKER, 0), count, VISITS_AT_ONCE, faults)?;
+    let (came, retries) = mailboxes.visit((END_MARKER, 0), count, FETCHES_AT_ONCE, faults)?;
     section.count("looked_into_mailboxes", count as u64);
     section.count("looked_into_messages", came.messages as u64);
     section.count("looked_into_login_retries", retries);

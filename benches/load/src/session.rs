@@ -28,9 +28,9 @@ pub(crate) struct Session<'i> {
     login: Login,
 }
 
-/// What a session hears.
+/// What happens to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Said<'m> {
+pub(crate) enum SessionEvent<'m> {
     LoggedIn,
     Mail(&'m [u8]),
     /// The server has ended the stream after our Close.
@@ -63,34 +63,34 @@ impl<'i> Session<'i> {
         })
     }
 
-    /// Reads, answers, and tells `hear` what the server says.
+    /// Reads, answers, and passes what the server sends to `on_event`.
     ///
     /// # Errors
-    /// Why the session is over, unless that is [`Said::Closed`].
+    /// Why the session is over, unless that is [`SessionEvent::Closed`].
     pub(crate) fn pump(
         &mut self,
         ready: Ready,
         scratch: &mut [u8],
-        mut hear: impl FnMut(Said<'_>),
+        mut on_event: impl FnMut(SessionEvent<'_>),
     ) -> Result<(), String> {
         let open = self
             .wire
             .pump(ready, scratch)
             .map_err(|error| format!("{error} while {:?}", self.stage))?;
-        if self.stage == Stage::Upgrading && !self.upgrade(&mut hear)? {
+        if self.stage == Stage::Upgrading && !self.upgrade(&mut on_event)? {
             return if open {
                 Ok(())
             } else {
                 Err("ended before the upgrade".to_owned())
             };
         }
-        self.read_frames(&mut hear)?;
+        self.read_frames(&mut on_event)?;
         self.wire.flush().map_err(|error| error.to_string())?;
         match (open, self.stage) {
             (true, _) => Ok(()),
             // Not every server answers a Close.
             (false, Stage::Closing | Stage::Closed) => {
-                hear(Said::Closed);
+                on_event(SessionEvent::Closed);
                 Ok(())
             }
             (false, stage) => Err(format!("the stream ended while {stage:?}")),
@@ -105,7 +105,7 @@ impl<'i> Session<'i> {
     }
 
     /// Whether the answer to the upgrade has come.
-    fn upgrade(&mut self, hear: &mut impl FnMut(Said<'_>)) -> Result<bool, String> {
+    fn upgrade(&mut self, on_event: &mut impl FnMut(SessionEvent<'_>)) -> Result<bool, String> {
         let input = self.wire.input();
         let Some(end) = memmem::find(input, b"\r\n\r\n") else {
             return Ok(false);
@@ -121,7 +121,7 @@ impl<'i> Session<'i> {
         self.wire.consume(end + 4);
         if self.login == Login::None {
             self.stage = Stage::LoggedIn;
-            hear(Said::LoggedIn);
+            on_event(SessionEvent::LoggedIn);
         } else {
             self.say(OpCode::Data(Data::Text), CHALLENGE_REQUEST.as_bytes());
             self.stage = Stage::Asked;
@@ -129,16 +129,16 @@ impl<'i> Session<'i> {
         Ok(true)
     }
 
-    fn read_frames(&mut self, hear: &mut impl FnMut(Said<'_>)) -> Result<(), String> {
+    fn read_frames(&mut self, on_event: &mut impl FnMut(SessionEvent<'_>)) -> Result<(), String> {
         let mut consumed = 0;
         while let Some((opcode, header, payload)) = next_frame(&self.wire.input()[consumed..])? {
             let start = consumed + header;
             consumed = start + payload;
             if matches!(opcode, OpCode::Data(_)) && matches!(self.stage, Stage::LoggedIn | Stage::Closing) {
-                hear(Said::Mail(&self.wire.input()[start..consumed]));
+                on_event(SessionEvent::Mail(&self.wire.input()[start..consumed]));
             } else {
                 let payload = self.wire.input()[start..consumed].to_vec();
-                self.hear_other(opcode, &payload, hear)?;
+                self.handle_frame(opcode, &payload, on_event)?;
             }
         }
         self.wire.consume(consumed);
@@ -146,7 +146,12 @@ impl<'i> Session<'i> {
     }
 
     /// A step of the login, or a control frame.
-    fn hear_other(&mut self, opcode: OpCode, payload: &[u8], hear: &mut impl FnMut(Said<'_>)) -> Result<(), String> {
+    fn handle_frame(
+        &mut self,
+        opcode: OpCode,
+        payload: &[u8],
+        on_event: &mut impl FnMut(SessionEvent<'_>),
+    ) -> Result<(), String> {
         match (opcode, self.stage) {
             (OpCode::Control(Control::Ping), _) => self.say(OpCode::Control(Control::Pong), payload),
             (OpCode::Control(Control::Close), Stage::Closing) => self.stage = Stage::Closed,
@@ -160,7 +165,7 @@ impl<'i> Session<'i> {
             }
             (OpCode::Data(Data::Text), Stage::Answered) if is_done(payload) => {
                 self.stage = Stage::LoggedIn;
-                hear(Said::LoggedIn);
+                on_event(SessionEvent::LoggedIn);
             }
             (_, stage) => return Err(format!("{opcode} {} while {stage:?}", payload.escape_ascii())),
         }

@@ -1,4 +1,5 @@
-//! TLS as a client has it: whom it trusts, whether it resumes, and how many handshakes of each kind there were.
+//! TLS as a client has it: which certificates it trusts, whether it resumes, and how many handshakes of each
+//! kind there were.
 //!
 //! The bytes on a connection are [`crate::wire`]'s.
 
@@ -116,7 +117,7 @@ impl Tls {
     }
 
     /// Tells all that there were.
-    pub(crate) fn tell(&self, section: &mut Section) {
+    pub(crate) fn report(&self, section: &mut Section) {
         let [full, resumed] = self.handshakes();
         section.count("handshakes_full", full);
         section.count("handshakes_resumed", resumed);

@@ -10,18 +10,18 @@ use std::time::Instant;
 use crate::bench::{Bench, PANICKED};
 use crate::exchange::Exchange;
 use crate::faults::{Fault, Faults};
-use crate::fleet::{self, Fleet, LOGINS_AT_ONCE, Logins};
 use crate::floor::Floor;
-use crate::identity::{Away, Identity, SAMPLE};
-use crate::judge::Stored;
-use crate::latencies::as_f64;
+use crate::identity::{Identity, OfflineRecipients, SAMPLE};
+use crate::latency_histogram::as_f64;
 use crate::load::{self, Figures, Plan, Start, Tally};
 use crate::mail::Label;
+use crate::mailbox_oracle::Stored;
 use crate::peer::Login;
 use crate::prefill;
-use crate::process::{resident_kib, tell_memory};
+use crate::process::{report_memory, resident_kib};
 use crate::report::{Report, Section};
 use crate::sample;
+use crate::session_pool::{self, LOGINS_AT_ONCE, Logins, SessionPool};
 use crate::wire::Poller;
 
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct Traffic {
     pub(crate) scenario: &'static str,
     pub(crate) plan: Plan,
     pub(crate) ids: usize,
-    /// Recipients who are logged in.
+    /// Recipients that are logged in.
     pub(crate) sessions: usize,
     /// Messages stored before the load, for offline recipients.
     pub(crate) stored: usize,
@@ -117,13 +117,13 @@ fn compare(floor_costs: &[Option<f64>], server_costs: &[Option<f64>], report: &m
 
 /// Returns the cost of a message in microseconds of the server's CPU time.
 fn load(bench: &Bench, traffic: &Traffic, name: &str, report: &mut Report) -> Result<Option<f64>, String> {
-    let away = Away::generate(traffic.ids, SAMPLE)?;
+    let offline = OfflineRecipients::generate(traffic.ids, SAMPLE)?;
     let live = Identity::generate(traffic.sessions)?;
     let is_floor = bench.peer.login == Login::None;
     let mut section = Section::new(name);
     let mut sampled = Vec::new();
     if traffic.stored > 0 && !is_floor {
-        sampled = store_before(bench, traffic, &away, &mut section, &mut report.faults)?;
+        sampled = store_before(bench, traffic, &offline, &mut section, &mut report.faults)?;
     }
     let mut cost = None;
     if traffic.plan.seconds > 0 {
@@ -132,8 +132,8 @@ fn load(bench: &Bench, traffic: &Traffic, name: &str, report: &mut Report) -> Re
             _ => "logins and messages",
         };
         bench.progress.begin(format!("{}: {name}: {what}", traffic.scenario));
-        let (mut figures, shares, visitors) = measure(bench, traffic, &away, &live)?;
-        cost = tell(traffic, &figures, &mut section);
+        let (mut figures, shares, visitors) = measure(bench, traffic, &offline, &live)?;
+        cost = report_figures(traffic, &figures, &mut section);
         report.faults.merge(std::mem::take(&mut figures.tally.faults));
         let mut logins = visitors;
         for (messages, of_thread) in shares {
@@ -151,7 +151,7 @@ fn load(bench: &Bench, traffic: &Traffic, name: &str, report: &mut Report) -> Re
     if traffic.ids > 0 && !is_floor {
         sample::check(
             bench,
-            &away,
+            &offline,
             traffic.plan.size,
             sampled,
             &mut section,
@@ -162,7 +162,7 @@ fn load(bench: &Bench, traffic: &Traffic, name: &str, report: &mut Report) -> Re
     Ok(cost)
 }
 
-fn tell(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f64> {
+fn report_figures(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f64> {
     let Figures { cpu, tally, wake_ups } = figures;
     let counted = if traffic.is_relay() {
         &tally.deliveries
@@ -177,7 +177,7 @@ fn tell(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f
     section.latencies("answer", &tally.answers);
     section.latencies("delivery", &tally.deliveries);
     section.latencies("wake_up", wake_ups);
-    cpu.tell_cores(section);
+    cpu.report_cores(section);
     section.count("acknowledged_messages", tally.acknowledged);
     if traffic.plan.rate.is_some() {
         section.count("messages_behind", tally.behind);
@@ -185,11 +185,11 @@ fn tell(traffic: &Traffic, figures: &Figures, section: &mut Section) -> Option<f
     cost
 }
 
-/// Stores messages and tells what they take of the server's memory. Returns those to the sample.
+/// Stores messages and reports what they take of the server's memory. Returns those to the sample.
 fn store_before(
     bench: &Bench,
     traffic: &Traffic,
-    away: &Away,
+    offline: &OfflineRecipients,
     section: &mut Section,
     faults: &mut Faults,
 ) -> Result<Vec<(Label, Stored)>, String> {
@@ -197,12 +197,12 @@ fn store_before(
     let before = resident_kib(bench.peer.process)?;
     let start = Instant::now();
     let size = (traffic.stored, traffic.plan.size);
-    let (stored, sampled) = prefill::store(bench, away, size, || traffic.stored_ttl_seconds, faults)?;
+    let (stored, sampled) = prefill::store(bench, offline, size, || traffic.stored_ttl_seconds, faults)?;
     let seconds = start.elapsed().as_secs_f64();
     section.count("stored_before", stored);
     section.measure("stored_before_per_second", as_f64(stored) / seconds);
     let count = usize::try_from(stored).unwrap_or(usize::MAX);
-    tell_memory(section, "stored_message", count, bench.peer.process, before)?;
+    report_memory(section, "stored_message", count, bench.peer.process, before)?;
     Ok(sampled)
 }
 
@@ -211,25 +211,25 @@ type Shares = Vec<(Vec<(Label, Stored)>, Logins)>;
 fn measure(
     bench: &Bench,
     traffic: &Traffic,
-    away: &Away,
+    offline: &OfflineRecipients,
     live: &[Identity],
 ) -> Result<(Figures, Shares, Logins), String> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let visitors = scope.spawn(|| visit_until(bench, traffic.visitors, &is_over));
+        let visitors = scope.spawn(|| log_in_until(bench, traffic.visitors, &is_over));
         let result = load::run(bench, &traffic.plan, |thread, start| {
             let mut tally = Tally::default();
             let mut logins = Logins::default();
             let count = bench.share(live.len(), thread);
             let before = bench.shares_before(live.len(), thread);
-            let shift = Shift {
+            let worker = Worker {
                 bench,
                 plan: &traffic.plan,
-                away: &away.ids,
+                offline: &offline.ids,
                 live: &live[before..before + count],
                 thread,
             };
-            let sampled = shift.work(start, &mut tally, &mut logins).unwrap_or_else(|why| {
+            let sampled = worker.work(start, &mut tally, &mut logins).unwrap_or_else(|why| {
                 tally.faults.note(Fault::Broken, || why);
                 Vec::new()
             });
@@ -242,55 +242,55 @@ fn measure(
 }
 
 /// So many log in and close, again and again.
-fn visit_until(bench: &Bench, count: usize, is_over: &AtomicBool) -> Result<Logins, String> {
+fn log_in_until(bench: &Bench, count: usize, is_over: &AtomicBool) -> Result<Logins, String> {
     let mut logins = Logins::default();
     if bench.peer.login == Login::None || count == 0 {
         return Ok(logins);
     }
     let identities = Identity::generate(count)?;
     while !is_over.load(Ordering::Relaxed) && !logins.is_hopeless() {
-        fleet::pass(bench, &identities, count, &mut logins)?;
+        session_pool::pass(bench, &identities, count, &mut logins)?;
     }
     Ok(logins)
 }
 
-struct Shift<'s> {
+struct Worker<'s> {
     bench: &'s Bench,
     plan: &'s Plan,
     /// Offline recipients; those of all threads.
-    away: &'s [String],
-    /// Recipients whom this thread logs in, and it alone posts to.
+    offline: &'s [String],
+    /// Recipients that this thread logs in, and that it alone posts to.
     live: &'s [Identity],
     thread: usize,
 }
 
-impl<'s> Shift<'s> {
+impl<'s> Worker<'s> {
     fn work(&self, start: &Start, tally: &mut Tally, logins: &mut Logins) -> Result<Vec<(Label, Stored)>, String> {
-        let mut fleet = Fleet::held(self.bench, self.live, LOGINS_AT_ONCE);
-        let ready = self.log_in(&mut fleet);
+        let mut pool = SessionPool::held(self.bench, self.live, LOGINS_AT_ONCE);
+        let ready = self.log_in(&mut pool);
         // Before any error is reported, for the others wait here.
         let window = start.window();
-        logins.merge(std::mem::take(&mut fleet.logins));
+        logins.merge(std::mem::take(&mut pool.logins));
         let mut poller = ready?;
         let count = self.bench.share(self.plan.connections, self.thread);
         let first_sender = self.bench.shares_before(self.plan.connections, self.thread);
         let senders = first_sender..first_sender + count;
-        let mut exchange = Exchange::new(fleet, &mut poller, *self.plan, senders, self.away, self.live, window)?;
+        let mut exchange = Exchange::new(pool, &mut poller, *self.plan, senders, self.offline, self.live, window)?;
         let mut result = exchange.run(&mut poller, |_| Instant::now() >= window.closes);
         if self.bench.peer.login == Login::Needed {
             result = result.and_then(|()| exchange.finish(&mut poller));
         } else {
-            exchange.books.tell_lost(&mut exchange.tally.faults);
+            exchange.oracle.report_lost(&mut exchange.tally.faults);
         }
         *tally = exchange.tally;
-        logins.merge(exchange.fleet.logins);
-        result.map(|()| exchange.books.sampled)
+        logins.merge(exchange.pool.logins);
+        result.map(|()| exchange.oracle.sampled)
     }
 
-    fn log_in(&self, fleet: &mut Fleet<'s>) -> Result<Poller, String> {
+    fn log_in(&self, pool: &mut SessionPool<'s>) -> Result<Poller, String> {
         let mut poller = Poller::new().map_err(|error| error.to_string())?;
-        fleet.log_in(&mut poller, self.live.len())?;
-        match self.live.len() - fleet.open() {
+        pool.log_in(&mut poller, self.live.len())?;
+        match self.live.len() - pool.open() {
             0 => Ok(poller),
             missing => Err(format!("{missing} of {} sessions couldn't be had", self.live.len())),
         }

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::set_current_timer_slack;
 
-use crate::latencies::Latencies;
+use crate::latency_histogram::LatencyHistogram;
 
 const PERIOD: Duration = Duration::from_millis(1);
 
 /// Sleeps in this thread, which is for nothing else, for one period at least, and one after the other while it
 /// `goes_on`. A wake-up that comes after further periods counts as late for each of them, but for those that are
 /// missing when this ends.
-pub(crate) fn measure(mut goes_on: impl FnMut() -> bool) -> Latencies {
+pub(crate) fn measure(mut goes_on: impl FnMut() -> bool) -> LatencyHistogram {
     // The kernel is free to wake a thread later by its slack, 50 microseconds if nobody asks for less.
     let _ = set_current_timer_slack(NonZeroU64::new(1));
-    let mut latencies = Latencies::default();
+    let mut latencies = LatencyHistogram::default();
     let mut due = Instant::now();
     loop {
         due += PERIOD;

@@ -230,7 +230,7 @@ impl Wire {
             let state = match connection.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
-                    // The alert may tell the server what is wrong; the connection is over either way.
+                    // The alert may show the server what is wrong; the connection is over either way.
                     let _ = connection.write_tls(&mut self.socket);
                     return Err(io::Error::other(error));
                 }

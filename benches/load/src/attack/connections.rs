@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use memchr::memmem;
 
-use super::deeds::{Brief, Counts, Told};
+use super::interface::{Brief, LiveCounters, NeighbourReport};
 use super::script::{CHALLENGES_PER_CONNECTION, Script, Then};
 use crate::child::report;
 use crate::drive::{Actor, Turn, drive};
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(10);
 const CHALLENGE: &[u8] = br#""txt""#;
 
 /// Attacks for ever.
-pub(super) fn run(peer: &Peer, brief: &Brief, counts: &Counts) -> Result<(), String> {
+pub(super) fn run(peer: &Peer, brief: &Brief, counts: &LiveCounters) -> Result<(), String> {
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
     drive(&mut poller, &mut Connections::new(peer, brief, counts))
 }
@@ -30,7 +30,7 @@ pub(super) fn run(peer: &Peer, brief: &Brief, counts: &Counts) -> Result<(), Str
 struct Connections<'c> {
     script: Script,
     peer: &'c Peer,
-    counts: &'c Counts,
+    counts: &'c LiveCounters,
     /// `None`: all that are absent come at once.
     arrivals_per_second: Option<usize>,
     open: Vec<Option<Connection>>,
@@ -59,7 +59,7 @@ impl Actor for Connections<'_> {
         }
         if !self.is_under_way && self.connected == self.open.len() {
             self.is_under_way = true;
-            report(&Told::UnderWay);
+            report(&NeighbourReport::UnderWay);
         }
         self.arrive(poller);
         Ok(Turn::Wait(TICK))
@@ -99,7 +99,7 @@ impl Actor for Connections<'_> {
 }
 
 impl<'c> Connections<'c> {
-    fn new(peer: &'c Peer, brief: &Brief, counts: &'c Counts) -> Self {
+    fn new(peer: &'c Peer, brief: &Brief, counts: &'c LiveCounters) -> Self {
         let is_crowd = brief.kind.is_crowd();
         let count = if is_crowd { brief.connections } else { 1 };
         Self {
@@ -176,7 +176,7 @@ impl<'c> Connections<'c> {
 }
 
 impl Connection {
-    fn flood(&mut self, script: &Script, counts: &Counts) -> std::io::Result<()> {
+    fn flood(&mut self, script: &Script, counts: &LiveCounters) -> std::io::Result<()> {
         let Then::Flood {
             chunk,
             units,

@@ -2,44 +2,44 @@
 
 use std::time::Duration;
 
-use super::deeds::{Counts, Told};
-use crate::bench::{Bench, Manner};
+use super::interface::{LiveCounters, NeighbourReport};
+use crate::bench::{Bench, LoginPolicy};
 use crate::child::report;
-use crate::fleet::{Logins, Stay, visit_all};
 use crate::identity::Identity;
 use crate::peer::Peer;
 use crate::progress::Progress;
+use crate::session_pool::{Logins, Stay, fetch_all};
 
-const VISITS_AT_ONCE: usize = 1;
+const FETCHES_AT_ONCE: usize = 1;
 /// Counted together.
 const VISITS: usize = 20;
-const MANNER: Manner = Manner {
+const LOGIN_POLICY: LoginPolicy = LoginPolicy {
     timeout: Duration::from_secs(10),
     retries: 0,
 };
 
 /// Goes on for ever.
-pub(super) fn run(peer: &Peer, counts: &Counts) -> Result<(), String> {
+pub(super) fn run(peer: &Peer, counts: &LiveCounters) -> Result<(), String> {
     let bench = Bench {
         peer: peer.clone(),
-        manner: MANNER,
+        login_policy: LOGIN_POLICY,
         threads: 1,
         progress: Progress::start(true),
     };
     let identities = Identity::generate(VISITS)?;
     let mut is_first = true;
     loop {
-        let plan = identities.iter().map(|identity| (identity, Stay::InPassing));
-        let visited = visit_all(&bench, plan, VISITS_AT_ONCE, &mut Logins::default())?;
-        for visited in visited {
+        let plan = identities.iter().map(|identity| (identity, Stay::UntilLoggedIn));
+        let fetched = fetch_all(&bench, plan, FETCHES_AT_ONCE, &mut Logins::default())?;
+        for fetched in fetched {
             counts.connect();
-            match visited {
+            match fetched {
                 Some(_) => counts.add(1),
                 None => counts.end(),
             }
         }
         if std::mem::take(&mut is_first) {
-            report(&Told::UnderWay);
+            report(&NeighbourReport::UnderWay);
         }
     }
 }

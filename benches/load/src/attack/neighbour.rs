@@ -9,7 +9,7 @@ use std::{io, process, thread};
 use npchat::server::system;
 use rustix::process::nice;
 
-use super::deeds::{Brief, Counts, Kind, Told};
+use super::interface::{Brief, Kind, LiveCounters, NeighbourReport};
 use super::{connections, logins};
 use crate::child::report;
 use crate::peer::Peer;
@@ -22,17 +22,17 @@ pub(super) fn serve(peer: &Peer, brief: &Brief) -> Result<(), String> {
     // Its parent has raised the same limit, and reports if it can't be.
     let _ = system::raise_file_limit();
     nice(brief.nice).map_err(|error| error.to_string())?;
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(LiveCounters::default());
     let told = Arc::clone(&counts);
     thread::spawn(move || {
         for _ in io::stdin().lines().map_while(Result::ok) {
-            report(&Told::Deeds(told.deeds()));
+            report(&NeighbourReport::Counters(told.interface()));
         }
         process::exit(0);
     });
     match brief.kind {
         Kind::Spin => {
-            report(&Told::UnderWay);
+            report(&NeighbourReport::UnderWay);
             loop {
                 std::hint::spin_loop();
             }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::bench::Bench;
 use crate::exchange::Exchange;
 use crate::faults::Faults;
-use crate::fleet::Fleet;
 use crate::identity::Identity;
 use crate::load::{LONGEST, Plan, Tally, Window};
 use crate::mail::USUAL_BYTES;
+use crate::session_pool::SessionPool;
 use crate::wire::Poller;
 
 /// One sender and one session.
@@ -23,10 +23,10 @@ impl<'i> Pair<'i> {
     /// Logs in the one of `identities`, and begins to connect its sender.
     pub(super) fn connect(bench: &'i Bench, identities: &'i [Identity]) -> Result<Self, String> {
         let mut poller = Poller::new().map_err(|error| error.to_string())?;
-        let mut fleet = Fleet::held(bench, identities, 1);
-        fleet.log_in(&mut poller, 1)?;
+        let mut pool = SessionPool::held(bench, identities, 1);
+        pool.log_in(&mut poller, 1)?;
         let (plan, window) = (Plan::beside(1, USUAL_BYTES, None), Window::new(Duration::ZERO, LONGEST));
-        let exchange = Exchange::new(fleet, &mut poller, plan, 0..1, &[], identities, window)?;
+        let exchange = Exchange::new(pool, &mut poller, plan, 0..1, &[], identities, window)?;
         Ok(Self { poller, exchange })
     }
 
@@ -37,8 +37,8 @@ impl<'i> Pair<'i> {
     pub(super) fn run(&mut self, mut is_enough: impl FnMut() -> bool) -> Result<Tally, String> {
         self.exchange.run(&mut self.poller, |_| is_enough())?;
         let tally = std::mem::take(&mut self.exchange.tally);
-        if self.exchange.crew.is_short() || self.exchange.fleet.open() == 0 {
-            let logins = &self.exchange.fleet.logins;
+        if self.exchange.posters.is_short() || self.exchange.pool.open() == 0 {
+            let logins = &self.exchange.pool.logins;
             return Err(format!(
                 "the pair is served no more: {}; {}",
                 tally.faults, logins.faults
@@ -51,7 +51,7 @@ impl<'i> Pair<'i> {
     pub(super) fn finish(mut self) -> Result<Faults, String> {
         self.exchange.finish(&mut self.poller)?;
         let mut faults = self.exchange.tally.faults;
-        faults.merge(self.exchange.fleet.logins.faults);
+        faults.merge(self.exchange.pool.logins.faults);
         Ok(faults)
     }
 }

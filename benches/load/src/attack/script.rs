@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::deeds::Kind;
+use super::interface::Kind;
 use crate::session::{CHALLENGE_REQUEST, MASK, upgrade_request, write_frame};
 
 /// Challenges that one connection may get.

@@ -1,4 +1,4 @@
-//! The account of what one sender posts to one recipient: each acknowledged message once, and in order.
+//! Checks what one sender posts to one recipient: each acknowledged message once, and in order.
 //!
 //! It doesn't know the messages, only their numbers.
 
@@ -6,7 +6,7 @@ use crate::faults::Fault;
 
 /// One sender's messages to one recipient, numbered from 0.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct SequenceCheck {
     /// How many were posted.
     posted: u32,
     /// The number after the highest that came.
@@ -17,7 +17,7 @@ pub(crate) struct Ledger {
     excused: Vec<u32>,
 }
 
-impl Ledger {
+impl SequenceCheck {
     /// Numbers the next message.
     pub(crate) fn post(&mut self) -> u32 {
         self.posted += 1;
@@ -64,51 +64,51 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn posted(count: u32) -> Ledger {
-        let mut ledger = Ledger::default();
+    fn posted(count: u32) -> SequenceCheck {
+        let mut check = SequenceCheck::default();
         for sequence in 0..count {
-            assert_eq!(ledger.post(), sequence);
+            assert_eq!(check.post(), sequence);
         }
-        ledger
+        check
     }
 
     #[test]
     fn messages_that_come_once_and_in_order_settle_the_account() {
-        let mut ledger = posted(3);
+        let mut check = posted(3);
         for sequence in 0..3 {
-            assert!(!ledger.is_settled());
-            assert_eq!(ledger.receive(sequence), Ok(()));
+            assert!(!check.is_settled());
+            assert_eq!(check.receive(sequence), Ok(()));
         }
-        assert!(ledger.is_settled());
+        assert!(check.is_settled());
     }
 
     #[test]
     fn a_message_that_never_comes_is_lost_in_the_middle_and_at_the_end() {
-        let mut ledger = posted(4);
-        assert_eq!(ledger.receive(0), Ok(()));
-        assert_eq!(ledger.receive(2), Ok(()));
-        assert_eq!(ledger.lost().collect::<Vec<_>>(), [1, 3]);
+        let mut check = posted(4);
+        assert_eq!(check.receive(0), Ok(()));
+        assert_eq!(check.receive(2), Ok(()));
+        assert_eq!(check.lost().collect::<Vec<_>>(), [1, 3]);
     }
 
     #[test]
     fn a_second_copy_is_told_from_a_late_first_one() {
-        let mut ledger = posted(3);
-        assert_eq!(ledger.receive(0), Ok(()));
-        assert_eq!(ledger.receive(2), Ok(()));
-        assert_eq!(ledger.receive(1), Err(Fault::OutOfOrder));
+        let mut check = posted(3);
+        assert_eq!(check.receive(0), Ok(()));
+        assert_eq!(check.receive(2), Ok(()));
+        assert_eq!(check.receive(1), Err(Fault::OutOfOrder));
         for sequence in 0..3 {
-            assert_eq!(ledger.receive(sequence), Err(Fault::Duplicated));
+            assert_eq!(check.receive(sequence), Err(Fault::Duplicated));
         }
     }
 
     #[test]
     fn what_was_not_acknowledged_may_come_or_not() {
-        let mut ledger = posted(2);
-        ledger.excuse(0);
-        ledger.excuse(1);
-        assert!(ledger.is_settled());
-        assert_eq!(ledger.receive(1), Ok(()));
-        assert!(ledger.is_settled());
+        let mut check = posted(2);
+        check.excuse(0);
+        check.excuse(1);
+        assert!(check.is_settled());
+        assert_eq!(check.receive(1), Ok(()));
+        assert!(check.is_settled());
     }
 
     #[test]

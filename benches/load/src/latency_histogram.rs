@@ -10,11 +10,11 @@ const LONGEST_MICROS: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Latencies(Histogram<u64>);
+pub(crate) struct LatencyHistogram(Histogram<u64>);
 
-impl Latencies {
-    /// The percentiles that are told, with their names.
-    pub(crate) const TOLD: [(&'static str, f64); 5] =
+impl LatencyHistogram {
+    /// The percentiles that are reported, with their names.
+    pub(crate) const REPORTED: [(&'static str, f64); 5] =
         [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)];
 
     pub(crate) fn add(&mut self, latency: Duration) {
@@ -34,7 +34,7 @@ impl Latencies {
 
     /// In microseconds; 0 if there are none.
     pub(crate) fn quantile(&self, quantile: f64) -> u64 {
-        // The histogram tells the end of a step, which may lie beyond what came.
+        // The histogram returns the end of a step, which may lie beyond what came.
         self.0.value_at_quantile(quantile).min(self.0.max())
     }
 
@@ -45,16 +45,16 @@ impl Latencies {
     }
 }
 
-impl Default for Latencies {
+impl Default for LatencyHistogram {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "the bounds are constants, which a test constructs")]
         Self(Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS).expect("good bounds"))
     }
 }
 
-impl fmt::Display for Latencies {
+impl fmt::Display for LatencyHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (name, quantile)) in Self::TOLD.iter().enumerate() {
+        for (index, (name, quantile)) in Self::REPORTED.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
             write!(f, "{comma}{name} {}", self.quantile(*quantile))?;
         }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_told_in_microseconds_whatever_the_order_in_which_they_came() {
-        let (mut odd, mut even) = (Latencies::default(), Latencies::default());
+        let (mut odd, mut even) = (LatencyHistogram::default(), LatencyHistogram::default());
         for micros in (1..=1000).rev() {
             let half = if micros % 2 == 0 { &mut even } else { &mut odd };
             half.add(Duration::from_micros(micros));
@@ -86,12 +86,12 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_wait() {
-        assert_eq!(Latencies::default().quantile(0.99), 0);
+        assert_eq!(LatencyHistogram::default().quantile(0.99), 0);
     }
 
     #[test]
     fn what_took_longer_than_the_longest_counts_as_that() {
-        let mut latencies = Latencies::default();
+        let mut latencies = LatencyHistogram::default();
         latencies.add(Duration::MAX);
         assert_eq!(latencies.count(), 1);
         assert!(latencies.quantile(1.0) >= LONGEST_MICROS);
@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn two_99th_percentiles_are_compared() {
-        let (mut alone, mut beside) = (Latencies::default(), Latencies::default());
+        let (mut alone, mut beside) = (LatencyHistogram::default(), LatencyHistogram::default());
         alone.add(Duration::from_micros(100));
         beside.add(Duration::from_micros(300));
         assert!((beside.p99_ratio(&alone) - 3.0).abs() < 0.01);
-        assert!((alone.p99_ratio(&Latencies::default()) - 100.0).abs() < 0.01);
+        assert!((alone.p99_ratio(&LatencyHistogram::default()) - 100.0).abs() < 0.01);
     }
 }

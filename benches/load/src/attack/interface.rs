@@ -1,11 +1,11 @@
-//! What a hostile neighbour is to do, and what it says that it has done.
+//! What a hostile neighbour is to do, and what it reports to have done.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::latencies::as_f64;
+use crate::latency_histogram::as_f64;
 use crate::peer::Route;
 use crate::report::Section;
 
@@ -49,7 +49,7 @@ pub(crate) struct Brief {
 
 /// What was done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Deeds {
+pub(super) struct Counters {
     units: u64,
     connected: u64,
     ended: u64,
@@ -57,16 +57,16 @@ pub(super) struct Deeds {
 
 /// What the child reports, a line of JSON each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Told {
+pub(super) enum NeighbourReport {
     /// It does to the full what it is for.
     UnderWay,
     /// What it has done so far.
-    Deeds(Deeds),
+    Counters(Counters),
 }
 
 /// What the child counts.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct LiveCounters {
     units: AtomicU64,
     connected: AtomicU64,
     ended: AtomicU64,
@@ -96,7 +96,7 @@ impl Kind {
     }
 }
 
-impl Deeds {
+impl Counters {
     pub(super) fn since(self, before: Self) -> Self {
         Self {
             units: self.units.saturating_sub(before.units),
@@ -106,7 +106,7 @@ impl Deeds {
     }
 
     /// Reports how much was done a second.
-    pub(super) fn tell(self, kind: Kind, seconds: f64, section: &mut Section) {
+    pub(super) fn report(self, kind: Kind, seconds: f64, section: &mut Section) {
         if kind == Kind::Spin {
             return;
         }
@@ -118,7 +118,7 @@ impl Deeds {
     }
 }
 
-impl Counts {
+impl LiveCounters {
     pub(super) fn add(&self, units: usize) {
         self.units.fetch_add(units as u64, Ordering::Relaxed);
     }
@@ -133,10 +133,10 @@ impl Counts {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn deeds(&self) -> Deeds {
+    pub(super) fn interface(&self) -> Counters {
         let [units, connected, ended] =
             [&self.units, &self.connected, &self.ended].map(|count| count.load(Ordering::Relaxed));
-        Deeds {
+        Counters {
             units,
             connected,
             ended,

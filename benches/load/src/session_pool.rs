@@ -1,18 +1,18 @@
 //! Whole lives of sessions, many at a time: each logs in, gets its mail, and closes, as soon as it has that or when it
 //! is asked to.
 //!
-//! What mail is right is for the scenarios to judge.
+//! Which mail is right is decided by the scenarios.
 
 use std::iter;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Manner, PATIENCE};
+use crate::bench::{Bench, LoginPolicy, PATIENCE};
 use crate::drive::{Actor, TICK, Turn, drive};
 use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
-use crate::latencies::Latencies;
+use crate::latency_histogram::LatencyHistogram;
 use crate::mail::Label;
-use crate::session::{Said, Session};
+use crate::session::{Session, SessionEvent};
 use crate::wire::{Poller, Ready};
 
 /// Logins at once where it isn't their number that is measured.
@@ -29,7 +29,7 @@ const MAIL_DUE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
     /// From the first connect to the server's word that the login is done.
-    pub(crate) latencies: Latencies,
+    pub(crate) latencies: LatencyHistogram,
     /// How often one was begun again.
     pub(crate) retries: u64,
     /// Those given up.
@@ -52,8 +52,8 @@ impl Logins {
     }
 
     /// A login failed for the `tries`th time. Returns whether to begin it again.
-    fn fail(&mut self, manner: Manner, tries: u32, why: &str) -> bool {
-        let goes_on = tries <= manner.retries;
+    fn fail(&mut self, login_policy: LoginPolicy, tries: u32, why: &str) -> bool {
+        let goes_on = tries <= login_policy.retries;
         if goes_on {
             self.retries += 1;
         } else {
@@ -69,16 +69,16 @@ impl Logins {
 /// How long a session stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stay {
-    /// Until [`Fleet::close`].
+    /// Until [`SessionPool::close`].
     Held,
     /// Until it is logged in. Mail before that is a fault.
-    InPassing,
+    UntilLoggedIn,
     /// Until this message has come; all have so many bytes.
     Until(Label, usize),
 }
 
 /// What came of a session that closes by itself.
-pub(crate) struct Visited {
+pub(crate) struct Fetched {
     /// All messages, in the order in which they came; `None` for one that nobody posted like this.
     pub(crate) mail: Vec<Option<Label>>,
     /// No message was handed out before this.
@@ -88,10 +88,10 @@ pub(crate) struct Visited {
 }
 
 /// Sessions on one poller. Session `i` has the token `i`.
-pub(crate) struct Fleet<'f> {
+pub(crate) struct SessionPool<'f> {
     pub(crate) bench: &'f Bench,
     plan: Vec<(&'f Identity, Stay)>,
-    members: Vec<Member<'f>>,
+    members: Vec<PooledSession<'f>>,
     at_once: usize,
     /// How many may begin.
     limit: usize,
@@ -105,11 +105,11 @@ pub(crate) struct Fleet<'f> {
     pub(crate) logins: Logins,
 }
 
-struct Member<'f> {
+struct PooledSession<'f> {
     stay: Stay,
     /// `None`: it is over.
     session: Option<Session<'f>>,
-    visited: Visited,
+    fetched: Fetched,
     began: Instant,
     tries: u32,
     logged_in: Option<Instant>,
@@ -120,7 +120,7 @@ struct Member<'f> {
     is_wrong: bool,
 }
 
-impl<'f> Fleet<'f> {
+impl<'f> SessionPool<'f> {
     /// Sessions that begin `at_once` at a time.
     pub(crate) fn new(bench: &'f Bench, plan: impl IntoIterator<Item = (&'f Identity, Stay)>, at_once: usize) -> Self {
         let now = Instant::now();
@@ -176,11 +176,11 @@ impl<'f> Fleet<'f> {
         Ok(())
     }
 
-    /// Closes all and waits for the end of each. Mail that still comes goes to `hear` with its session's index.
+    /// Closes all and waits for the end of each. Mail that still comes goes to `on_mail` with its session's index.
     pub(crate) fn close(
         &mut self,
         poller: &mut Poller,
-        hear: impl FnMut(usize, &[u8], &mut Faults),
+        on_mail: impl FnMut(usize, &[u8], &mut Faults),
     ) -> Result<(), String> {
         self.last_event = Instant::now();
         self.limit = self.members.len();
@@ -191,11 +191,11 @@ impl<'f> Fleet<'f> {
             }
         }
         self.settled = self.members.iter().filter(|member| member.is_settled).count();
-        self.run(poller, hear)
+        self.run(poller, on_mail)
     }
 
-    fn run(&mut self, poller: &mut Poller, hear: impl FnMut(usize, &[u8], &mut Faults)) -> Result<(), String> {
-        drive(poller, &mut Run { fleet: self, hear })
+    fn run(&mut self, poller: &mut Poller, on_mail: impl FnMut(usize, &[u8], &mut Faults)) -> Result<(), String> {
+        drive(poller, &mut Run { pool: self, on_mail })
     }
 
     /// Begins some, up to the limit. Returns whether more can begin at once.
@@ -208,10 +208,10 @@ impl<'f> Fleet<'f> {
             }
             let (started, stay) = (Instant::now(), self.plan[index].1);
             let session = Some(self.connect(index, poller)?);
-            self.members.push(Member {
+            self.members.push(PooledSession {
                 stay,
                 session,
-                visited: Visited {
+                fetched: Fetched {
                     mail: Vec::new(),
                     started,
                     finished: started,
@@ -233,12 +233,12 @@ impl<'f> Fleet<'f> {
             .map_err(|error| format!("connection {index}: {error}"))
     }
 
-    /// Reads what a session has. Mail of one that is held goes to `hear`.
+    /// Reads what a session has. Mail of one that is held goes to `on_mail`.
     pub(crate) fn serve(
         &mut self,
         ready: Ready,
         poller: &mut Poller,
-        mut hear: impl FnMut(usize, &[u8], &mut Faults),
+        mut on_mail: impl FnMut(usize, &[u8], &mut Faults),
     ) -> Result<(), String> {
         let (index, logins) = (ready.token, &mut self.logins);
         let Some(member) = self.members.get_mut(index) else {
@@ -248,31 +248,31 @@ impl<'f> Fleet<'f> {
             return Ok(());
         };
         let (mut is_closed, mut has_all, mut has_mail) = (false, false, false);
-        let was_in = member.logged_in.is_some();
+        let was_logged_in = member.logged_in.is_some();
         let pumped = session.pump(ready, poller.scratch(), |said| match said {
-            Said::LoggedIn => {
+            SessionEvent::LoggedIn => {
                 member.logged_in = Some(Instant::now());
-                has_all |= member.stay == Stay::InPassing;
+                has_all |= member.stay == Stay::UntilLoggedIn;
             }
-            Said::Mail(body) => {
+            SessionEvent::Mail(body) => {
                 has_mail = true;
                 match member.stay {
-                    Stay::Held => hear(index, body, &mut logins.faults),
-                    Stay::InPassing => logins.faults.note(Fault::Corrupt, || "mail for a new id".to_owned()),
+                    Stay::Held => on_mail(index, body, &mut logins.faults),
+                    Stay::UntilLoggedIn => logins.faults.note(Fault::Corrupt, || "mail for a new id".to_owned()),
                     Stay::Until(last, size) => {
                         let label = Label::read(body, size).inspect(|label| has_all |= *label == last);
-                        member.visited.mail.push(label);
+                        member.fetched.mail.push(label);
                     }
                 }
             }
-            Said::Closed => is_closed = true,
+            SessionEvent::Closed => is_closed = true,
         });
         let now = Instant::now();
         self.last_event = now;
         if has_mail {
             member.last_event = now;
         }
-        if let Some(at) = member.logged_in.filter(|_| !was_in) {
+        if let Some(at) = member.logged_in.filter(|_| !was_logged_in) {
             logins.latencies.add(at - member.began);
             self.bench.progress.add(1);
             if member.stay == Stay::Held {
@@ -283,12 +283,12 @@ impl<'f> Fleet<'f> {
             Ok(()) if has_all => self.members[index].close(now).map(|()| is_closed),
             result => result.map(|()| is_closed),
         };
-        self.judge(index, over, poller)
+        self.conclude(index, over, poller)
     }
 
     /// Ends what takes too long.
     fn look_at_time(&mut self, poller: &Poller) -> Result<(), String> {
-        let (timeout, stands_still) = (self.bench.manner.timeout, self.last_event.elapsed() > PATIENCE);
+        let (timeout, stands_still) = (self.bench.login_policy.timeout, self.last_event.elapsed() > PATIENCE);
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
             if member.session.is_none() {
@@ -303,31 +303,35 @@ impl<'f> Fleet<'f> {
                 {
                     let due = member.last_event.max(at) + MAIL_DUE;
                     let closed = member.close(Instant::now());
-                    member.visited.finished = due;
+                    member.fetched.finished = due;
                     self.wrong += usize::from(closed.is_ok());
                     closed.map(|()| false)
                 }
                 _ => continue,
             };
-            self.judge(index, over, poller)?;
+            self.conclude(index, over, poller)?;
         }
         Ok(())
     }
 
     /// Ends a session that is over, or has the login begin again if that was dropped.
-    fn judge(&mut self, index: usize, over: Result<bool, String>, poller: &Poller) -> Result<(), String> {
+    fn conclude(&mut self, index: usize, over: Result<bool, String>, poller: &Poller) -> Result<(), String> {
         match over {
             Ok(false) => {}
             Ok(true) => self.end(index, Ok(())),
             Err(why) if self.members[index].logged_in.is_some() || self.members[index].is_closing => {
                 self.end(index, Err(why));
             }
-            Err(why) if self.logins.fail(self.bench.manner, self.members[index].tries, &why) => {
+            Err(why)
+                if self
+                    .logins
+                    .fail(self.bench.login_policy, self.members[index].tries, &why) =>
+            {
                 let session = self.connect(index, poller)?;
                 let (member, now) = (&mut self.members[index], Instant::now());
                 member.session = Some(session);
                 member.tries += 1;
-                member.visited.started = now;
+                member.fetched.started = now;
                 member.last_event = now;
             }
             Err(_) => {
@@ -357,11 +361,11 @@ impl<'f> Fleet<'f> {
     }
 }
 
-impl Member<'_> {
+impl PooledSession<'_> {
     fn close(&mut self, now: Instant) -> Result<(), String> {
         if let Some(session) = self.session.as_mut().filter(|_| !self.is_closing) {
             self.is_closing = true;
-            self.visited.finished = now;
+            self.fetched.finished = now;
             self.last_event = now;
             session.close().map_err(|error| error.to_string())?;
         }
@@ -369,54 +373,54 @@ impl Member<'_> {
     }
 }
 
-/// A fleet on its own, until all that may begin are settled.
+/// A pool on its own, until all that may begin are settled.
 struct Run<'r, 'f, H> {
-    fleet: &'r mut Fleet<'f>,
-    hear: H,
+    pool: &'r mut SessionPool<'f>,
+    on_mail: H,
 }
 
 impl<H: FnMut(usize, &[u8], &mut Faults)> Actor for Run<'_, '_, H> {
     fn turn(&mut self, poller: &mut Poller, now: Instant) -> Result<Turn, String> {
-        let fleet = &mut *self.fleet;
-        let has_room = fleet.begin(poller)?;
-        if now.saturating_duration_since(fleet.looked) >= TICK {
-            fleet.looked = now;
-            fleet.look_at_time(poller)?;
+        let pool = &mut *self.pool;
+        let has_room = pool.begin(poller)?;
+        if now.saturating_duration_since(pool.looked) >= TICK {
+            pool.looked = now;
+            pool.look_at_time(poller)?;
         }
-        if fleet.settled == fleet.members.len() && (fleet.settled == fleet.limit || fleet.wrong >= WRONG_ENOUGH) {
+        if pool.settled == pool.members.len() && (pool.settled == pool.limit || pool.wrong >= WRONG_ENOUGH) {
             return Ok(Turn::Over);
         }
         Ok(Turn::Wait(if has_room { Duration::ZERO } else { TICK }))
     }
 
     fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
-        self.fleet.serve(ready, poller, &mut self.hear)
+        self.pool.serve(ready, poller, &mut self.on_mail)
     }
 }
 
 /// Makes all visits, `at_once` at a time, and returns what came of each, in their order, `None` of one that went wrong:
 /// that is noted with the logins.
-pub(crate) fn visit_all<'f>(
+pub(crate) fn fetch_all<'f>(
     bench: &'f Bench,
     plan: impl IntoIterator<Item = (&'f Identity, Stay)>,
     at_once: usize,
     logins: &mut Logins,
-) -> Result<Vec<Option<Visited>>, String> {
-    let mut fleet = Fleet::new(bench, plan, at_once);
+) -> Result<Vec<Option<Fetched>>, String> {
+    let mut pool = SessionPool::new(bench, plan, at_once);
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
-    let result = fleet.settle_first(&mut poller, fleet.plan.len());
-    logins.merge(fleet.logins);
-    let visited = fleet
+    let result = pool.settle_first(&mut poller, pool.plan.len());
+    logins.merge(pool.logins);
+    let fetched = pool
         .members
         .into_iter()
-        .map(|member| (!member.is_wrong).then_some(member.visited));
-    let not_begun = fleet.plan.len() - visited.len();
-    let all = visited.chain(iter::repeat_with(|| None).take(not_begun)).collect();
+        .map(|member| (!member.is_wrong).then_some(member.fetched));
+    let not_begun = pool.plan.len() - fetched.len();
+    let all = fetched.chain(iter::repeat_with(|| None).take(not_begun)).collect();
     result.map(|()| all)
 }
 
 /// Each logs in and closes.
 pub(crate) fn pass(bench: &Bench, identities: &[Identity], at_once: usize, logins: &mut Logins) -> Result<(), String> {
-    let plan = identities.iter().map(|identity| (identity, Stay::InPassing));
-    visit_all(bench, plan, at_once, logins).map(drop)
+    let plan = identities.iter().map(|identity| (identity, Stay::UntilLoggedIn));
+    fetch_all(bench, plan, at_once, logins).map(drop)
 }

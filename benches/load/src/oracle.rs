@@ -1,30 +1,30 @@
-//! The accounts of one thread's messages: what was posted to each recipient, what has come, and what has to be there in
-//! the end.
+//! The load of one thread, and the oracle that judges it: what was posted to each recipient, what has come, and
+//! what has to be there in the end.
 //!
-//! Offline recipients come first, then those who are logged in: their mailboxes are looked into later
+//! Offline recipients come first, then those that are logged in: their mailboxes are looked into later
 //! ([`crate::sample`]), these get theirs at once.
 
 use std::time::{Duration, Instant};
 use std::vec;
 
-use crate::crew::{Accounts, Settled};
 use crate::faults::{Fault, Faults};
 use crate::identity::{Identity, SAMPLE};
-use crate::judge::Stored;
-use crate::ledger::Ledger;
 use crate::load::{Plan, Tally, Window};
-use crate::mail::{Label, Letter};
+use crate::mail::{Label, Outgoing};
+use crate::mailbox_oracle::Stored;
+use crate::posters::{Settled, Workload};
+use crate::sequence_check::SequenceCheck;
 
-pub(crate) struct Books<'b> {
+pub(crate) struct Oracle<'b> {
     plan: Plan,
-    away: &'b [String],
+    offline: &'b [String],
     live: &'b [Identity],
     posters: usize,
     first_sender: u32,
     /// How many messages each poster has posted to offline recipients.
     posted: Vec<u32>,
     /// By session, then by poster.
-    ledgers: Vec<Ledger>,
+    checks: Vec<SequenceCheck>,
     /// What those of the sample have to have.
     pub(crate) sampled: Vec<(Label, Stored)>,
     spread: Spread,
@@ -33,24 +33,24 @@ pub(crate) struct Books<'b> {
     window: Window,
 }
 
-impl<'b> Books<'b> {
+impl<'b> Oracle<'b> {
     /// For the messages of `posters` senders, the first of which calls itself `first_sender`.
     pub(crate) fn new(
         plan: &Plan,
         posters: usize,
         first_sender: u32,
-        away: &'b [String],
+        offline: &'b [String],
         live: &'b [Identity],
         window: Window,
     ) -> Self {
         Self {
             plan: *plan,
-            away,
+            offline,
             live,
             posters,
             first_sender,
             posted: vec![0; posters],
-            ledgers: vec![Ledger::default(); posters * live.len()],
+            checks: vec![SequenceCheck::default(); posters * live.len()],
             sampled: Vec::new(),
             spread: Spread(first_sender.into()),
             once: None,
@@ -66,7 +66,7 @@ impl<'b> Books<'b> {
     /// Session `session` got a message, which is `Some` if it is good.
     pub(crate) fn receive(&mut self, session: usize, body: &[u8], faults: &mut Faults) -> Option<Label> {
         let label = Label::read(body, self.plan.size);
-        let label = label.filter(|label| label.recipient as usize == self.away.len() + session);
+        let label = label.filter(|label| label.recipient as usize == self.offline.len() + session);
         let poster = label.and_then(|label| label.sender.checked_sub(self.first_sender));
         let poster = poster
             .map(|poster| poster as usize)
@@ -77,7 +77,7 @@ impl<'b> Books<'b> {
             });
             return None;
         };
-        match self.ledgers[session * self.posters + poster].receive(label.sequence) {
+        match self.checks[session * self.posters + poster].receive(label.sequence) {
             Ok(()) => Some(label),
             Err(fault) => {
                 faults.note(fault, || format!("session {session} got {label:?}"));
@@ -86,16 +86,16 @@ impl<'b> Books<'b> {
         }
     }
 
-    /// Whether those who are logged in have all that they have to.
+    /// Whether those that are logged in have all that they have to.
     pub(crate) fn is_settled(&self) -> bool {
-        self.ledgers.iter().all(Ledger::is_settled)
+        self.checks.iter().all(SequenceCheck::is_settled)
     }
 
-    /// Notes what those who are logged in never got.
-    pub(crate) fn tell_lost(&self, faults: &mut Faults) {
-        for (place, ledger) in self.ledgers.iter().enumerate() {
+    /// Notes what those that are logged in never got.
+    pub(crate) fn report_lost(&self, faults: &mut Faults) {
+        for (place, check) in self.checks.iter().enumerate() {
             let (session, poster) = (place / self.posters, place % self.posters);
-            for sequence in ledger.lost() {
+            for sequence in check.lost() {
                 faults.note(Fault::Lost, || {
                     format!("message {sequence} of poster {poster} to session {session}")
                 });
@@ -103,39 +103,39 @@ impl<'b> Books<'b> {
         }
     }
 
-    /// Where some are away and some logged in, each kind gets half of the messages.
+    /// Where some are offline and some logged in, each kind gets half of the messages.
     fn at_random(&mut self) -> usize {
-        let is_live = self.away.is_empty() || (!self.live.is_empty() && self.spread.below(2) == 0);
+        let is_live = self.offline.is_empty() || (!self.live.is_empty() && self.spread.below(2) == 0);
         if is_live {
-            self.away.len() + self.spread.below(self.live.len())
+            self.offline.len() + self.spread.below(self.live.len())
         } else {
-            self.spread.below(self.away.len())
+            self.spread.below(self.offline.len())
         }
     }
 
-    fn ledger(&mut self, recipient: usize, poster: usize) -> Option<&mut Ledger> {
-        let session = recipient.checked_sub(self.away.len())?;
-        self.ledgers.get_mut(session * self.posters + poster)
+    fn check(&mut self, recipient: usize, poster: usize) -> Option<&mut SequenceCheck> {
+        let session = recipient.checked_sub(self.offline.len())?;
+        self.checks.get_mut(session * self.posters + poster)
     }
 }
 
-impl<'b> Accounts<'b> for Books<'b> {
-    fn next(&mut self, poster: usize, since_epoch: Duration) -> Option<Letter<'b>> {
+impl<'b> Workload<'b> for Oracle<'b> {
+    fn next(&mut self, poster: usize, since_epoch: Duration) -> Option<Outgoing<'b>> {
         let recipient = match &mut self.once {
             Some(recipients) => recipients.next()?,
             None => self.at_random(),
         };
-        let sequence = if let Some(ledger) = self.ledger(recipient, poster) {
-            ledger.post()
+        let sequence = if let Some(check) = self.check(recipient, poster) {
+            check.post()
         } else {
             let count = self.posted.get_mut(poster)?;
             *count += 1;
             *count - 1
         };
-        let (away, live) = (self.away, self.live);
-        let live = || live.get(recipient - away.len()).map(|identity| &identity.id);
-        Some(Letter {
-            id: away.get(recipient).or_else(live)?,
+        let (offline, live) = (self.offline, self.live);
+        let live = || live.get(recipient - offline.len()).map(|identity| &identity.id);
+        Some(Outgoing {
+            id: offline.get(recipient).or_else(live)?,
             label: Label {
                 sender: self.first_sender + u32::try_from(poster).ok()?,
                 recipient: u32::try_from(recipient).ok()?,
@@ -149,13 +149,13 @@ impl<'b> Accounts<'b> for Books<'b> {
     fn settle(&mut self, settled: &Settled, tally: &mut Tally, now: Instant) {
         let label = settled.posted.label;
         let Some(stored) = settled.stored(now) else {
-            if let Some(ledger) = self.ledger(label.recipient as usize, settled.poster) {
-                ledger.excuse(label.sequence);
+            if let Some(check) = self.check(label.recipient as usize, settled.poster) {
+                check.excuse(label.sequence);
             }
             return;
         };
         tally.answer(self.window, now, now.saturating_duration_since(stored.posted));
-        if (label.recipient as usize) < self.away.len().min(SAMPLE) {
+        if (label.recipient as usize) < self.offline.len().min(SAMPLE) {
             self.sampled.push((label, stored));
         }
     }

@@ -1,15 +1,15 @@
 //! The senders of one thread: each connection keeps its depth of messages in flight, or posts what is due, until the
 //! window closes.
 //!
-//! What the next message is, and what follows from its answer, is for the scenario's accounts.
+//! What the next message is, and what follows from its answer, is the workload's to say.
 
 use std::time::{Duration, Instant};
 
 use crate::faults::Fault;
-use crate::judge::Stored;
-use crate::latencies::as_f64;
+use crate::latency_histogram::as_f64;
 use crate::load::{Plan, Tally, Window};
-use crate::mail::Letter;
+use crate::mail::Outgoing;
+use crate::mailbox_oracle::Stored;
 use crate::pace::Pace;
 use crate::peer::Peer;
 use crate::poster::{Posted, Poster};
@@ -19,20 +19,20 @@ use crate::wire::{Poller, Ready};
 const CLOCK: Duration = Duration::from_micros(100);
 
 /// What the scenario knows of the messages.
-pub(crate) trait Accounts<'l> {
-    /// What poster `poster` of the crew posts next, so long after the epoch. `None`: nothing any more.
-    fn next(&mut self, poster: usize, since_epoch: Duration) -> Option<Letter<'l>>;
+pub(crate) trait Workload<'l> {
+    /// What the poster at this index posts next, so long after the epoch. `None`: nothing any more.
+    fn next(&mut self, poster: usize, since_epoch: Duration) -> Option<Outgoing<'l>>;
 
     /// The fate of a message is known by `now`, as far as its sender ever learns of it.
     fn settle(&mut self, settled: &Settled, tally: &mut Tally, now: Instant);
 }
 
 /// The senders of one thread.
-pub(crate) struct Crew {
+pub(crate) struct Posters {
     plan: Plan,
     window: Window,
     pace: Pace,
-    posters: Vec<Option<Poster>>,
+    all: Vec<Option<Poster>>,
     first_token: usize,
     /// The first that is asked for a place for what is due.
     turn: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Crew {
 
 /// A message whose fate is known as far as it ever will be.
 pub(crate) struct Settled {
-    /// Index of the poster in this crew.
+    /// Index of the poster.
     pub(crate) poster: usize,
     pub(crate) posted: Posted,
     pub(crate) fate: Fate,
@@ -70,7 +70,7 @@ impl Settled {
     }
 }
 
-impl Crew {
+impl Posters {
     /// So many of the plan's connections, and their share of its rate. They begin to connect; poster `i` has the token
     /// `first_token + i`.
     pub(crate) fn connect(
@@ -89,7 +89,7 @@ impl Crew {
         let posters =
             (0..count).map(|index| Poster::connect(peer, plan.size, poller.registry(), first_token + index).map(Some));
         Ok(Self {
-            posters: posters.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
+            all: posters.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
             plan,
             window,
             pace,
@@ -101,17 +101,17 @@ impl Crew {
 
     /// Whether every message has its answer.
     pub(crate) fn is_idle(&self) -> bool {
-        self.posters.iter().flatten().all(|poster| poster.in_flight() == 0)
+        self.all.iter().flatten().all(|poster| poster.in_flight() == 0)
     }
 
     /// Whether every connection stands, or is over.
     pub(crate) fn is_up(&self) -> bool {
-        self.posters.iter().flatten().all(Poster::is_up)
+        self.all.iter().flatten().all(Poster::is_up)
     }
 
     /// Whether a connection is over.
     pub(crate) fn is_short(&self) -> bool {
-        self.posters.iter().any(Option::is_none)
+        self.all.iter().any(Option::is_none)
     }
 
     /// Nothing is posted any more. Returns how many messages should have been.
@@ -120,11 +120,11 @@ impl Crew {
         self.pace.behind(self.window.closes.min(Instant::now()))
     }
 
-    /// Posts again after a [`Crew::close`].
-    pub(crate) fn reopen<'l>(&mut self, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
+    /// Posts again after a [`Posters::close`].
+    pub(crate) fn reopen<'l>(&mut self, tally: &mut Tally, workload: &mut impl Workload<'l>) {
         self.is_closed = false;
-        for index in 0..self.posters.len() {
-            self.post(index, self.plan.depth, tally, accounts);
+        for index in 0..self.all.len() {
+            self.post(index, self.plan.depth, tally, workload);
         }
     }
 
@@ -134,12 +134,12 @@ impl Crew {
         ready: Ready,
         poller: &mut Poller,
         tally: &mut Tally,
-        accounts: &mut impl Accounts<'l>,
+        workload: &mut impl Workload<'l>,
     ) {
         let Some(index) = ready.token.checked_sub(self.first_token) else {
             return;
         };
-        let Some(poster) = self.posters.get_mut(index).and_then(Option::as_mut) else {
+        let Some(poster) = self.all.get_mut(index).and_then(Option::as_mut) else {
             return;
         };
         let pumped = poster.pump(ready, poller.scratch(), |posted, answer| {
@@ -155,24 +155,24 @@ impl Crew {
                 posted,
                 fate,
             };
-            accounts.settle(&settled, tally, Instant::now());
+            workload.settle(&settled, tally, Instant::now());
         });
         match pumped {
-            Ok(()) => drop(self.post(index, self.plan.depth, tally, accounts)),
-            Err(why) => self.give_up(index, &why, tally, accounts),
+            Ok(()) => drop(self.post(index, self.plan.depth, tally, workload)),
+            Err(why) => self.give_up(index, &why, tally, workload),
         }
     }
 
     /// In an open loop, posts what is due by now, wherever there is a place, one by one.
-    pub(crate) fn post_due<'l>(&mut self, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
+    pub(crate) fn post_due<'l>(&mut self, tally: &mut Tally, workload: &mut impl Workload<'l>) {
         if !self.pace.is_open_loop() {
             return;
         }
         let mut without = 0;
-        while without < self.posters.len() && self.pace.behind(Instant::now()) > 0 {
-            let index = self.turn % self.posters.len();
+        while without < self.all.len() && self.pace.behind(Instant::now()) > 0 {
+            let index = self.turn % self.all.len();
             self.turn = index + 1;
-            match self.post(index, 1, tally, accounts) {
+            match self.post(index, 1, tally, workload) {
                 Some(0) => without += 1,
                 _ => without = 0,
             }
@@ -180,23 +180,20 @@ impl Crew {
     }
 
     /// Gives up those that still wait for an answer.
-    pub(crate) fn give_up_all<'l>(&mut self, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
-        for index in 0..self.posters.len() {
-            if self.posters[index]
-                .as_ref()
-                .is_some_and(|poster| poster.in_flight() > 0)
-            {
-                self.give_up(index, "no answer", tally, accounts);
+    pub(crate) fn give_up_all<'l>(&mut self, tally: &mut Tally, workload: &mut impl Workload<'l>) {
+        for index in 0..self.all.len() {
+            if self.all[index].as_ref().is_some_and(|poster| poster.in_flight() > 0) {
+                self.give_up(index, "no answer", tally, workload);
             }
         }
     }
 
-    fn give_up<'l>(&mut self, index: usize, why: &str, tally: &mut Tally, accounts: &mut impl Accounts<'l>) {
+    fn give_up<'l>(&mut self, index: usize, why: &str, tally: &mut Tally, workload: &mut impl Workload<'l>) {
         tally.faults.note(Fault::Broken, || format!("poster {index}: {why}"));
-        let poster = self.posters.get_mut(index).and_then(Option::take);
+        let poster = self.all.get_mut(index).and_then(Option::take);
         for posted in poster.iter().flat_map(Poster::unanswered) {
             let fate = Fate::Unknown;
-            accounts.settle(
+            workload.settle(
                 &Settled {
                     poster: index,
                     posted,
@@ -215,9 +212,9 @@ impl Crew {
         index: usize,
         most: usize,
         tally: &mut Tally,
-        accounts: &mut impl Accounts<'l>,
+        workload: &mut impl Workload<'l>,
     ) -> Option<usize> {
-        let Some(poster) = self.posters.get_mut(index).and_then(Option::as_mut) else {
+        let Some(poster) = self.all.get_mut(index).and_then(Option::as_mut) else {
             return Some(0);
         };
         let mut count = 0;
@@ -228,16 +225,16 @@ impl Crew {
             }
             let Some(at) = self.pace.next(now) else { break };
             let since_epoch = at.saturating_duration_since(self.window.epoch);
-            let Some(letter) = accounts.next(index, since_epoch) else {
+            let Some(outgoing) = workload.next(index, since_epoch) else {
                 break;
             };
-            poster.post(&letter, at);
+            poster.post(&outgoing, at);
             count += 1;
         }
         match poster.flush() {
             Ok(()) => Some(count),
             Err(why) => {
-                self.give_up(index, &why, tally, accounts);
+                self.give_up(index, &why, tally, workload);
                 None
             }
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::faults::{Fault, Faults};
-use crate::fleet::Visited;
+use crate::session_pool::Fetched;
 
 /// The server's clock stands still for the length of one of its turns, and counts whole milliseconds.
 pub(crate) const CLOCK_SLACK: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ pub(crate) struct Stored {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Came {
+pub(crate) struct MailboxCounts {
     pub(crate) messages: usize,
     /// Messages that did not, and need not have.
     pub(crate) missed: usize,
@@ -29,21 +29,21 @@ pub(crate) struct Came {
 
 /// What was acknowledged for one recipient.
 #[derive(Debug, Default)]
-pub(crate) struct Expected {
+pub(crate) struct MailboxOracle {
     /// By sender and number.
     stored: BTreeMap<(u32, u32), Stored>,
 }
 
-impl Expected {
+impl MailboxOracle {
     /// A message was acknowledged.
     pub(crate) fn add(&mut self, sender: u32, sequence: u32, stored: Stored) {
         self.stored.insert((sender, sequence), stored);
     }
 
-    pub(crate) fn judge(&self, recipient: u32, visited: &Visited, faults: &mut Faults) -> Came {
+    pub(crate) fn judge(&self, recipient: u32, fetched: &Fetched, faults: &mut Faults) -> MailboxCounts {
         let mut seen = BTreeSet::new();
         let mut newest = BTreeMap::new();
-        for label in &visited.mail {
+        for label in &fetched.mail {
             let known = label.filter(|label| label.recipient == recipient).and_then(|label| {
                 let key = (label.sender, label.sequence);
                 self.stored.get(&key).map(|stored| (key, stored))
@@ -59,7 +59,7 @@ impl Expected {
             }
             let over = stored
                 .ttl
-                .and_then(|ttl| visited.started.checked_duration_since(stored.acknowledged + ttl))
+                .and_then(|ttl| fetched.started.checked_duration_since(stored.acknowledged + ttl))
                 .filter(|over| *over > CLOCK_SLACK);
             if let Some(over) = over {
                 faults.note(Fault::Late, || {
@@ -69,15 +69,15 @@ impl Expected {
         }
         let mut missed = 0;
         for (key, stored) in self.stored.iter().filter(|(key, _)| !seen.contains(key)) {
-            let lives = |ttl| stored.posted + ttl > visited.finished + CLOCK_SLACK;
+            let lives = |ttl| stored.posted + ttl > fetched.finished + CLOCK_SLACK;
             if stored.ttl.is_none_or(lives) {
                 faults.note(Fault::Lost, || format!("{key:?} of mailbox {recipient}"));
             } else {
                 missed += 1;
             }
         }
-        Came {
-            messages: visited.mail.len(),
+        MailboxCounts {
+            messages: fetched.mail.len(),
             missed,
         }
     }
@@ -93,7 +93,7 @@ mod tests {
     /// Judges a visit `at_seconds` that found these numbers, where 0 to 2 were stored at the start.
     fn faults_of(found: &[u32], at_seconds: u64, ttl: Option<Duration>) -> String {
         let start = Instant::now();
-        let mut expected = Expected::default();
+        let mut expected = MailboxOracle::default();
         for sequence in 0..3 {
             let stored = Stored {
                 posted: start,
@@ -110,13 +110,13 @@ mod tests {
                 since_epoch: Duration::ZERO,
             })
         };
-        let visited = Visited {
+        let fetched = Fetched {
             mail: found.iter().map(label).collect(),
             started: start + Duration::from_secs(at_seconds),
             finished: start + Duration::from_secs(at_seconds),
         };
         let mut faults = Faults::default();
-        expected.judge(1, &visited, &mut faults);
+        expected.judge(1, &fetched, &mut faults);
         let text = faults.to_string();
         let counts = text.split(" (").next().unwrap_or_default().split(", ");
         counts
