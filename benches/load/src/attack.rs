@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-pub(crate) use self::interface::Brief;
+pub(crate) use self::interface::NeighbourBrief;
 use self::interface::{Counters, Kind, NeighbourReport};
 use self::pair::Pair;
 use crate::arguments::at_least;
@@ -60,7 +60,7 @@ pub(crate) struct AttackOptions {
 }
 
 /// Is a neighbour, until the parent is gone.
-pub(crate) fn be_neighbour(brief: &Brief) -> Result<(), String> {
+pub(crate) fn be_neighbour(brief: &NeighbourBrief) -> Result<(), String> {
     let peer = Peer::by(&brief.route)?;
     neighbour::serve(&peer, brief)
 }
@@ -91,7 +91,7 @@ pub(crate) fn run(bench: &Bench, attack: &AttackOptions) -> Result<Report, Strin
     };
     for kind in kinds {
         bench.progress.begin(format!("attack: {}", kind.name()));
-        let brief = Brief {
+        let brief = NeighbourBrief {
             route: bench.peer.route.clone(),
             kind: *kind,
             connections: attack.connections,
@@ -130,7 +130,7 @@ struct AttackRun<'i> {
 
 impl AttackRun<'_> {
     /// Measures beside one neighbour, from its start to what it leaves behind.
-    fn beside(&mut self, brief: &Brief, alone: &Measured) -> Result<Section, String> {
+    fn beside(&mut self, brief: &NeighbourBrief, alone: &Measured) -> Result<Section, String> {
         let shown = |error: io::Error| format!("the neighbour: {error}");
         let mut neighbour = Neighbour::start(neighbour::SCENARIO, brief).map_err(shown)?;
         let started = Instant::now();

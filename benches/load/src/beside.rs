@@ -114,8 +114,8 @@ fn exchange(bench: &Bench, plan: &Plan, offline: &OfflineRecipients, phase: &Pha
     })?;
     Ok(PosterFigures {
         alone: alone.unwrap_or_default(),
-        beside: exchange.tally,
-        sampled: exchange.oracle.sampled,
+        beside: exchange.posters.tally,
+        sampled: exchange.posters.workload.sampled,
         ..PosterFigures::default()
     })
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, PATIENCE};
+use crate::bench::PATIENCE;
 use crate::drive::{Actor, Turn, drive};
 use crate::identity::Identity;
 use crate::load::{Plan, Tally, Window};
@@ -17,12 +17,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Senders and sessions of one thread. The tokens of the sessions come first.
 pub(crate) struct Exchange<'e> {
-    bench: &'e Bench,
     pub(crate) pool: SessionPool<'e>,
-    pub(crate) posters: Posters,
-    pub(crate) oracle: Oracle<'e>,
+    pub(crate) posters: Posters<'e, Oracle<'e>>,
     window: Window,
-    pub(crate) tally: Tally,
 }
 
 impl<'e> Exchange<'e> {
@@ -37,21 +34,15 @@ impl<'e> Exchange<'e> {
         live: &'e [Identity],
         window: Window,
     ) -> Result<Self, String> {
-        let (bench, count) = (pool.bench, senders.len());
         let first_sender = u32::try_from(senders.start).unwrap_or(u32::MAX);
-        Ok(Self {
-            bench,
-            posters: Posters::connect(&bench.peer, plan, count, window, poller, pool.len())?,
-            oracle: Oracle::new(&plan, count, first_sender, offline, live, window),
-            pool,
-            window,
-            tally: Tally::default(),
-        })
+        let oracle = Oracle::new(&plan, senders.len(), first_sender, offline, live);
+        let posters = Posters::connect(pool.bench, plan, senders.len(), window, poller, pool.len(), oracle)?;
+        Ok(Self { pool, posters, window })
     }
 
     /// Posts until `is_over`, which may put another tally in place, and reads until everything has come.
     pub(crate) fn run(&mut self, poller: &mut Poller, is_over: impl FnMut(&mut Tally) -> bool) -> Result<(), String> {
-        self.posters.reopen(&mut self.tally, &mut self.oracle);
+        self.posters.reopen();
         let running = &mut Running {
             exchange: self,
             is_over,
@@ -62,11 +53,15 @@ impl<'e> Exchange<'e> {
 
     /// Closes the sessions, and notes what they never got.
     pub(crate) fn finish(&mut self, poller: &mut Poller) -> Result<(), String> {
-        let oracle = &mut self.oracle;
+        let Posters {
+            workload: oracle,
+            tally,
+            ..
+        } = &mut self.posters;
         let result = self.pool.close(poller, |session, body, faults| {
             oracle.receive(session, body, faults);
         });
-        oracle.report_lost(&mut self.tally.faults);
+        oracle.report_lost(&mut tally.faults);
         result
     }
 }
@@ -80,42 +75,36 @@ struct Running<'r, 'e, F> {
 
 impl<F: FnMut(&mut Tally) -> bool> Actor for Running<'_, '_, F> {
     fn turn(&mut self, _: &mut Poller, now: Instant) -> Result<Turn, String> {
-        let Exchange {
-            posters, oracle, tally, ..
-        } = &mut *self.exchange;
-        posters.post_due(tally, oracle);
-        if self.closed.is_none() && (self.is_over)(tally) {
-            tally.behind = posters.close();
+        let posters = &mut self.exchange.posters;
+        posters.post_due();
+        if self.closed.is_none() && (self.is_over)(&mut posters.tally) {
+            posters.tally.behind = posters.close();
             self.closed = Some(now);
         }
         let Some(closed) = self.closed else {
             return Ok(Turn::Wait(TICK));
         };
-        if posters.is_idle() && oracle.is_settled() {
+        if posters.is_idle() && posters.workload.is_settled() {
             return Ok(Turn::Over);
         }
         if closed.elapsed() > PATIENCE {
-            posters.give_up_all(tally, oracle);
+            posters.give_up_all();
             return Ok(Turn::Over);
         }
         Ok(Turn::Wait(TICK))
     }
 
     fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
-        let Exchange {
-            bench,
-            pool,
-            posters,
-            oracle,
-            window,
-            tally,
-        } = &mut *self.exchange;
+        let Exchange { pool, posters, window } = &mut *self.exchange;
         if ready.token >= pool.len() {
-            let before = tally.acknowledged;
-            posters.serve(ready, poller, tally, oracle);
-            bench.progress.add(tally.acknowledged - before);
+            posters.serve(ready, poller);
             return Ok(());
         }
+        let Posters {
+            workload: oracle,
+            tally,
+            ..
+        } = posters;
         let now = Instant::now();
         pool.serve(ready, poller, |session, body, faults| {
             if let Some(label) = oracle.receive(session, body, faults) {

@@ -34,7 +34,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nAcc
 
 /// What the child is to do.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Brief {
+pub(crate) struct FloorBrief {
     /// Writes each message to the session that has registered for its path; otherwise it does nothing with it.
     pub(crate) is_relay: bool,
     /// Bytes of a message.
@@ -53,7 +53,7 @@ impl Floor {
     /// cores if it calls them by another name.
     pub(crate) fn start(is_relay: bool, size: usize, workers: usize) -> Result<Self, String> {
         let loops = if workers > 0 { workers } else { system::cores() };
-        let child = Child::start(SCENARIO, &Brief { is_relay, size, loops }).map_err(|error| error.to_string())?;
+        let child = Child::start(SCENARIO, &FloorBrief { is_relay, size, loops }).map_err(|error| error.to_string())?;
         let address = child.wait_for_report().map_err(|why| format!("the floor: {why}"))?;
         Ok(Self { child, address })
     }
@@ -64,7 +64,7 @@ impl Floor {
 }
 
 /// Runs the floor in this process until its parent is gone.
-pub(crate) fn serve(brief: Brief) -> io::Result<()> {
+pub(crate) fn serve(brief: FloorBrief) -> io::Result<()> {
     let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let sessions = Arc::new(Sessions::default());
     for _ in 0..brief.loops {
@@ -95,7 +95,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 type Sessions = RwLock<HashMap<[u8; ID_BYTES], Arc<TcpStream>>>;
 
 struct Loop {
-    brief: Brief,
+    brief: FloorBrief,
     poll: Poll,
     listener: TcpListener,
     lines: Vec<Option<Line>>,
@@ -111,7 +111,7 @@ struct Line {
 }
 
 impl Loop {
-    fn new(brief: Brief, mut listener: TcpListener, sessions: Arc<Sessions>) -> io::Result<Self> {
+    fn new(brief: FloorBrief, mut listener: TcpListener, sessions: Arc<Sessions>) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {

@@ -42,14 +42,14 @@ pub(crate) fn run(bench: &Bench, count: usize) -> Result<Report, String> {
         .take(SAMPLE)
         .collect();
     let messages = recipients.len() as u64;
-    exchange.oracle.post_once_to(recipients);
+    exchange.posters.workload.post_once_to(recipients);
     exchange.run(&mut poller, |tally| {
         tally.acknowledged == messages || !tally.faults.is_none()
     })?;
     exchange.finish(&mut poller)?;
     section.count("messages", messages);
-    section.count("messages_came", exchange.tally.deliveries.count());
-    report.faults.merge(exchange.tally.faults);
+    section.count("messages_came", exchange.posters.tally.deliveries.count());
+    report.faults.merge(exchange.posters.tally.faults);
     report.faults.merge(exchange.pool.logins.faults);
     report.add(section);
     Ok(report)

@@ -99,9 +99,9 @@ pub(crate) enum Scenario {
     /// One sender and one session, alone and beside hostile neighbours of each kind
     Attack(AttackOptions),
     #[command(hide = true)]
-    FloorServer(Child<floor::Brief>),
+    FloorServer(Child<floor::FloorBrief>),
     #[command(hide = true)]
-    AttackNeighbour(Child<attack::Brief>),
+    AttackNeighbour(Child<attack::NeighbourBrief>),
 }
 
 /// What a child of this program gets.

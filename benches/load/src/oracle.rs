@@ -4,15 +4,15 @@
 //! Offline recipients come first, then those that are logged in: their mailboxes are looked into later
 //! ([`crate::sample`]), these get theirs at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::vec;
 
 use crate::faults::{Fault, Faults};
 use crate::identity::{Identity, SAMPLE};
-use crate::load::{Plan, Tally, Window};
+use crate::load::Plan;
 use crate::mail::{Label, Outgoing};
 use crate::mailbox_oracle::Stored;
-use crate::posters::{Settled, Workload};
+use crate::posters::Workload;
 use crate::sequence_check::SequenceCheck;
 
 pub(crate) struct Oracle<'b> {
@@ -30,7 +30,6 @@ pub(crate) struct Oracle<'b> {
     spread: Spread,
     /// In place of recipients at random.
     once: Option<vec::IntoIter<usize>>,
-    window: Window,
 }
 
 impl<'b> Oracle<'b> {
@@ -41,7 +40,6 @@ impl<'b> Oracle<'b> {
         first_sender: u32,
         offline: &'b [String],
         live: &'b [Identity],
-        window: Window,
     ) -> Self {
         Self {
             plan: *plan,
@@ -54,7 +52,6 @@ impl<'b> Oracle<'b> {
             sampled: Vec::new(),
             spread: Spread(first_sender.into()),
             once: None,
-            window,
         }
     }
 
@@ -146,15 +143,13 @@ impl<'b> Workload<'b> for Oracle<'b> {
         })
     }
 
-    fn settle(&mut self, settled: &Settled, tally: &mut Tally, now: Instant) {
-        let label = settled.posted.label;
-        let Some(stored) = settled.stored(now) else {
-            if let Some(check) = self.check(label.recipient as usize, settled.poster) {
+    fn settle(&mut self, poster: usize, label: Label, stored: Option<Stored>) {
+        let Some(stored) = stored else {
+            if let Some(check) = self.check(label.recipient as usize, poster) {
                 check.excuse(label.sequence);
             }
             return;
         };
-        tally.answer(self.window, now, now.saturating_duration_since(stored.posted));
         if (label.recipient as usize) < self.offline.len().min(SAMPLE) {
             self.sampled.push((label, stored));
         }

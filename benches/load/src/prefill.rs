@@ -6,10 +6,10 @@ use crate::bench::{Bench, PATIENCE};
 use crate::drive::{Actor, Turn, drive};
 use crate::faults::Faults;
 use crate::identity::{OfflineRecipients, SAMPLE};
-use crate::load::{LONGEST, Plan, Tally, Window};
+use crate::load::{LONGEST, Plan, Window};
 use crate::mail::{Label, Outgoing};
 use crate::mailbox_oracle::Stored;
-use crate::posters::{Posters, Settled, Workload};
+use crate::posters::{Posters, Workload};
 use crate::wire::{Poller, Ready};
 
 /// Connections that post.
@@ -82,42 +82,26 @@ pub(crate) fn post_all<'l>(
         depth: DEPTH,
         ..Plan::beside(CONNECTIONS, size, None)
     };
-    let posters = Posters::connect(
-        &bench.peer,
-        plan,
-        CONNECTIONS,
-        Window::new(Duration::ZERO, LONGEST),
-        &mut poller,
-        0,
-    )?;
+    let window = Window::new(Duration::ZERO, LONGEST);
+    let workload = Letters { next, on_stored };
     let mut storing = Storing {
-        bench,
-        posters,
-        letters: Letters {
-            next,
-            on_stored,
-            settled: 0,
-        },
-        tally: Tally::default(),
+        posters: Posters::connect(bench, plan, CONNECTIONS, window, &mut poller, 0, workload)?,
         last_event: Instant::now(),
     };
     let result = drive(&mut poller, &mut storing);
-    faults.merge(storing.tally.faults);
+    faults.merge(storing.posters.tally.faults);
     result
 }
 
-struct Storing<'s, N, H> {
-    bench: &'s Bench,
-    posters: Posters,
-    letters: Letters<N, H>,
-    tally: Tally,
+struct Storing<'b, W> {
+    posters: Posters<'b, W>,
     last_event: Instant,
 }
 
-impl<'l, N: FnMut(usize) -> Option<Outgoing<'l>>, H: FnMut(&Label, Stored)> Actor for Storing<'_, N, H> {
+impl<'l, W: Workload<'l>> Actor for Storing<'_, W> {
     fn turn(&mut self, _: &mut Poller, now: Instant) -> Result<Turn, String> {
         if self.posters.is_short() {
-            return Err(format!("storing messages: {}", self.tally.faults));
+            return Err(format!("storing messages: {}", self.posters.tally.faults));
         }
         if self.posters.is_up() && self.posters.is_idle() {
             return Ok(Turn::Over);
@@ -131,28 +115,24 @@ impl<'l, N: FnMut(usize) -> Option<Outgoing<'l>>, H: FnMut(&Label, Stored)> Acto
 
     fn serve(&mut self, ready: Ready, poller: &mut Poller) -> Result<(), String> {
         self.last_event = Instant::now();
-        self.posters.serve(ready, poller, &mut self.tally, &mut self.letters);
-        self.bench.progress.add(std::mem::take(&mut self.letters.settled));
+        self.posters.serve(ready, poller);
         Ok(())
     }
 }
 
-struct Letters<N, H> {
+struct Letters<N, S> {
     next: N,
-    on_stored: H,
-    /// Since progress was reported.
-    settled: u64,
+    on_stored: S,
 }
 
-impl<'l, N: FnMut(usize) -> Option<Outgoing<'l>>, H: FnMut(&Label, Stored)> Workload<'l> for Letters<N, H> {
+impl<'l, N: FnMut(usize) -> Option<Outgoing<'l>>, S: FnMut(&Label, Stored)> Workload<'l> for Letters<N, S> {
     fn next(&mut self, poster: usize, _: Duration) -> Option<Outgoing<'l>> {
         (self.next)(poster)
     }
 
-    fn settle(&mut self, settled: &Settled, _: &mut Tally, now: Instant) {
-        self.settled += 1;
-        if let Some(stored) = settled.stored(now) {
-            (self.on_stored)(&settled.posted.label, stored);
+    fn settle(&mut self, _: usize, label: Label, stored: Option<Stored>) {
+        if let Some(stored) = stored {
+            (self.on_stored)(&label, stored);
         }
     }
 }

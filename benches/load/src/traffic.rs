@@ -280,11 +280,12 @@ impl<'s> Worker<'s> {
         if self.bench.peer.login == Login::Needed {
             result = result.and_then(|()| exchange.finish(&mut poller));
         } else {
-            exchange.oracle.report_lost(&mut exchange.tally.faults);
+            let posters = &mut exchange.posters;
+            posters.workload.report_lost(&mut posters.tally.faults);
         }
-        *tally = exchange.tally;
+        *tally = exchange.posters.tally;
         logins.merge(exchange.pool.logins);
-        result.map(|()| exchange.oracle.sampled)
+        result.map(|()| exchange.posters.workload.sampled)
     }
 
     fn log_in(&self, pool: &mut SessionPool<'s>) -> Result<Poller, String> {

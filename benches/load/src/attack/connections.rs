@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use memchr::memmem;
 
-use super::interface::{Brief, LiveCounters, NeighbourReport};
+use super::interface::{LiveCounters, NeighbourBrief, NeighbourReport};
 use super::script::{CHALLENGES_PER_CONNECTION, Script, Then};
 use crate::child::report;
 use crate::drive::{Actor, Turn, drive};
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(10);
 const CHALLENGE: &[u8] = br#""txt""#;
 
 /// Attacks for ever.
-pub(super) fn run(peer: &Peer, brief: &Brief, counts: &LiveCounters) -> Result<(), String> {
+pub(super) fn run(peer: &Peer, brief: &NeighbourBrief, counts: &LiveCounters) -> Result<(), String> {
     let mut poller = Poller::new().map_err(|error| error.to_string())?;
     drive(&mut poller, &mut Connections::new(peer, brief, counts))
 }
@@ -99,7 +99,7 @@ impl Actor for Connections<'_> {
 }
 
 impl<'c> Connections<'c> {
-    fn new(peer: &'c Peer, brief: &Brief, counts: &'c LiveCounters) -> Self {
+    fn new(peer: &'c Peer, brief: &NeighbourBrief, counts: &'c LiveCounters) -> Self {
         let is_crowd = brief.kind.is_crowd();
         let count = if is_crowd { brief.connections } else { 1 };
         Self {

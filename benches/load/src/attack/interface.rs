@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 
 /// What to do, and to which server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Brief {
+pub(crate) struct NeighbourBrief {
     pub(super) route: Route,
     pub(super) kind: Kind,
     /// How many a crowd is.

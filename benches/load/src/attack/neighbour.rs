@@ -9,7 +9,7 @@ use std::{io, process, thread};
 use npchat::server::system;
 use rustix::process::nice;
 
-use super::interface::{Brief, Kind, LiveCounters, NeighbourReport};
+use super::interface::{Kind, LiveCounters, NeighbourBrief, NeighbourReport};
 use super::{connections, logins};
 use crate::child::report;
 use crate::peer::Peer;
@@ -18,7 +18,7 @@ use crate::peer::Peer;
 pub(super) const SCENARIO: &str = "attack-neighbour";
 
 /// Is the neighbour, in this process, until its parent is gone.
-pub(super) fn serve(peer: &Peer, brief: &Brief) -> Result<(), String> {
+pub(super) fn serve(peer: &Peer, brief: &NeighbourBrief) -> Result<(), String> {
     // Its parent has raised the same limit, and reports if it can't be.
     let _ = system::raise_file_limit();
     nice(brief.nice).map_err(|error| error.to_string())?;

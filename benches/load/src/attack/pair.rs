@@ -36,7 +36,7 @@ impl<'i> Pair<'i> {
     /// A connection is over, or nothing comes any more.
     pub(super) fn run(&mut self, mut is_enough: impl FnMut() -> bool) -> Result<Tally, String> {
         self.exchange.run(&mut self.poller, |_| is_enough())?;
-        let tally = std::mem::take(&mut self.exchange.tally);
+        let tally = std::mem::take(&mut self.exchange.posters.tally);
         if self.exchange.posters.is_short() || self.exchange.pool.open() == 0 {
             let logins = &self.exchange.pool.logins;
             return Err(format!(
@@ -50,7 +50,7 @@ impl<'i> Pair<'i> {
     /// Closes the session and returns what was wrong with it all the time.
     pub(super) fn finish(mut self) -> Result<Faults, String> {
         self.exchange.finish(&mut self.poller)?;
-        let mut faults = self.exchange.tally.faults;
+        let mut faults = self.exchange.posters.tally.faults;
         faults.merge(self.exchange.pool.logins.faults);
         Ok(faults)
     }
