@@ -134,11 +134,12 @@ impl AttackRun<'_> {
         let shown = |error: io::Error| format!("the neighbour: {error}");
         let mut neighbour = Neighbour::start(neighbour::SCENARIO, brief).map_err(shown)?;
         let started = Instant::now();
-        let arrival = self.run_until_under_way(&neighbour)?;
+        // The first report is that it is under way.
+        let (arrival, _) = self.run_until_report(&neighbour)?;
         let arrived = started.elapsed();
-        let (before, cpu_before) = (self.interface(&mut neighbour)?, neighbour.process().cpu()?);
+        let (before, cpu_before) = (self.counters(&mut neighbour)?, neighbour.process().cpu()?);
         let measured = self.measure()?;
-        let (after, cpu_after) = (self.interface(&mut neighbour)?, neighbour.process().cpu()?);
+        let (after, cpu_after) = (self.counters(&mut neighbour)?, neighbour.process().cpu()?);
         neighbour.stop();
         let departure = self.run_for(AFTERMATH)?;
 
@@ -162,31 +163,25 @@ impl AttackRun<'_> {
         Ok(section)
     }
 
-    fn run_until_under_way(&mut self, neighbour: &Neighbour) -> Result<Tally, String> {
-        let start = Instant::now();
-        let mut is_under_way = Ok(false);
-        let tally = self.run(|| {
-            is_under_way = neighbour.report().map(|told| told == Some(NeighbourReport::UnderWay));
-            is_under_way != Ok(false) || start.elapsed() > PATIENCE
-        })?;
-        if !is_under_way.map_err(|why| format!("the neighbour: {why}"))? {
-            return Err(format!("the neighbour is not under way after {PATIENCE:?}"));
+    /// Goes on until the neighbour has reported what it did so far.
+    fn counters(&mut self, neighbour: &mut Neighbour) -> Result<Counters, String> {
+        neighbour.ask().map_err(|error| format!("the neighbour: {error}"))?;
+        match self.run_until_report(neighbour)? {
+            (_, NeighbourReport::Counters(counters)) => Ok(counters),
+            (_, NeighbourReport::UnderWay) => Err("the neighbour is under way twice".to_owned()),
         }
-        Ok(tally)
     }
 
-    /// Goes on until the neighbour has reported what it did so far.
-    fn interface(&mut self, neighbour: &mut Neighbour) -> Result<Counters, String> {
-        neighbour.ask().map_err(|error| format!("the neighbour: {error}"))?;
-        let mut told = Ok(None);
-        self.run(|| {
-            told = neighbour.report();
-            told != Ok(None)
+    fn run_until_report(&mut self, neighbour: &Neighbour) -> Result<(Tally, NeighbourReport), String> {
+        let start = Instant::now();
+        let mut report = Ok(None);
+        let tally = self.run(|| {
+            report = neighbour.report();
+            report != Ok(None) || start.elapsed() > PATIENCE
         })?;
-        match told.map_err(|why| format!("the neighbour: {why}"))? {
-            Some(NeighbourReport::Counters(interface)) => Ok(interface),
-            _ => Err("the neighbour doesn't answer".to_owned()),
-        }
+        let report = report.map_err(|why| format!("the neighbour: {why}"))?;
+        let report = report.ok_or_else(|| format!("the neighbour reports nothing in {PATIENCE:?}"))?;
+        Ok((tally, report))
     }
 
     fn measure(&mut self) -> Result<Measured, String> {

@@ -1,5 +1,6 @@
 //! What every scenario needs to know.
 
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -40,14 +41,10 @@ impl Bench {
         Self { peer, ..self.clone() }
     }
 
-    /// Share of thread `thread` in `count` things.
-    pub(crate) fn share(&self, count: usize, thread: usize) -> usize {
-        count / self.threads + usize::from(thread < count % self.threads)
-    }
-
-    /// How many things the threads before `thread` have.
-    pub(crate) fn shares_before(&self, count: usize, thread: usize) -> usize {
-        (0..thread).map(|thread| self.share(count, thread)).sum()
+    /// Which of `count` things are the share of thread `thread`.
+    pub(crate) fn share(&self, count: usize, thread: usize) -> Range<usize> {
+        let first = |thread: usize| thread * (count / self.threads) + thread.min(count % self.threads);
+        first(thread)..first(thread + 1)
     }
 
     /// Runs `work` in each of the threads, given its index.
@@ -66,5 +63,30 @@ impl Bench {
             let results = threads.into_iter().map(|thread| thread.join().map_err(|_| PANICKED)?);
             results.collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thing_is_in_the_share_of_one_thread() {
+        let bench = Bench {
+            peer: Peer::at("http://127.0.0.1:8000", None, &crate::tls::Options::default()).expect("a good URL"),
+            login_policy: LoginPolicy {
+                timeout: PATIENCE,
+                retries: 0,
+            },
+            threads: 3,
+            progress: Progress::start(true),
+        };
+        for (count, shares) in [
+            (0, [0..0, 0..0, 0..0]),
+            (2, [0..1, 1..2, 2..2]),
+            (7, [0..3, 3..5, 5..7]),
+        ] {
+            assert_eq!([0, 1, 2].map(|thread| bench.share(count, thread)), shares);
+        }
     }
 }

@@ -79,8 +79,8 @@ impl HandshakeOptions {
             let mut handshakes = HandshakeLoop {
                 bench,
                 offline,
-                left: bench.share(self.count, thread),
-                slots: (0..bench.share(self.at_once, thread)).map(|_| None).collect(),
+                left: bench.share(self.count, thread).len(),
+                slots: bench.share(self.at_once, thread).map(|_| None).collect(),
                 latencies: LatencyHistogram::default(),
                 faults: Faults::default(),
                 wrong: 0,

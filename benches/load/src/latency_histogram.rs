@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_told_in_microseconds_whatever_the_order_in_which_they_came() {
+    fn percentiles_are_reported_in_microseconds_whatever_the_order_in_which_they_came() {
         let (mut odd, mut even) = (LatencyHistogram::default(), LatencyHistogram::default());
         for micros in (1..=1000).rev() {
             let half = if micros % 2 == 0 { &mut even } else { &mut odd };

@@ -132,11 +132,10 @@ impl LoginOptions {
         let resident = resident_kib(bench.peer.process)?;
         let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
         let mut sessions = bench.in_threads(|thread| {
-            let before = bench.shares_before(identities.len(), thread);
-            let share = &identities[before..before + bench.share(identities.len(), thread)];
+            let share = &identities[bench.share(identities.len(), thread)];
             let mut poller = Poller::new().map_err(|error| error.to_string())?;
             let plan = share.iter().map(|identity| (identity, stay));
-            let mut pool = SessionPool::new(bench, plan, bench.share(self.at_once, thread).max(1));
+            let mut pool = SessionPool::new(bench, plan, bench.share(self.at_once, thread).len().max(1));
             pool.settle_first(&mut poller, share.len())?;
             Ok((poller, pool))
         })?;

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_with_its_status_and_body() {
+    fn a_refusal_is_reported_with_its_status_and_body() {
         let refused = |text: &str| Err(text.to_owned());
         assert_eq!(
             answer("503 Busy", r#"{"error":"busy"}"#),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_told_at_once() {
+    fn what_is_no_answer_is_reported_at_once() {
         assert!(next_answer(b"SSH-2.0-OpenSSH\r\n").is_err());
         assert!(next_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }

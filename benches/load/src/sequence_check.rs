@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_copy_is_told_from_a_late_first_one() {
+    fn a_second_copy_is_known_from_a_late_first_one() {
         let mut check = posted(3);
         assert_eq!(check.receive(0), Ok(()));
         assert_eq!(check.receive(2), Ok(()));

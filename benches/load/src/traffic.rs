@@ -220,13 +220,11 @@ fn measure(
         let result = load::run(bench, &traffic.plan, |thread, start| {
             let mut tally = Tally::default();
             let mut logins = Logins::default();
-            let count = bench.share(live.len(), thread);
-            let before = bench.shares_before(live.len(), thread);
             let worker = Worker {
                 bench,
                 plan: &traffic.plan,
                 offline: &offline.ids,
-                live: &live[before..before + count],
+                live: &live[bench.share(live.len(), thread)],
                 thread,
             };
             let sampled = worker.work(start, &mut tally, &mut logins).unwrap_or_else(|why| {
@@ -272,9 +270,7 @@ impl<'s> Worker<'s> {
         let window = start.window();
         logins.merge(std::mem::take(&mut pool.logins));
         let mut poller = ready?;
-        let count = self.bench.share(self.plan.connections, self.thread);
-        let first_sender = self.bench.shares_before(self.plan.connections, self.thread);
-        let senders = first_sender..first_sender + count;
+        let senders = self.bench.share(self.plan.connections, self.thread);
         let mut exchange = Exchange::new(pool, &mut poller, *self.plan, senders, self.offline, self.live, window)?;
         let mut result = exchange.run(&mut poller, |_| Instant::now() >= window.closes);
         if self.bench.peer.login == Login::Needed {

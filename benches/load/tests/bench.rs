@@ -5,8 +5,7 @@
 
 #![expect(clippy::expect_used, reason = "these fail a test")]
 
-use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{self, Command};
 use std::thread;
 
@@ -16,7 +15,7 @@ use testkit::{address, certificate_files, start};
 
 mod common;
 
-use common::{Run, bench, boundless_server, run, server};
+use common::{Run, bench, boundless_server, pass_on, run, server};
 
 /// Runs it with the first number of seconds in place of `SECONDS` that are enough by its own account.
 #[track_caller]
@@ -205,15 +204,8 @@ fn moody_proxy(server: SocketAddr) -> SocketAddr {
         let _silent = connections.next();
         for client in connections {
             let server = TcpStream::connect(server).expect("the server listens");
-            let pairs = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
-            for (from, to) in pairs {
-                let (mut from, mut to) = (from.expect("a socket"), to.expect("a socket"));
-                thread::spawn(move || {
-                    // Either may end first, in any way.
-                    let _ = io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Write);
-                });
-            }
+            // Either may end first, in any way.
+            thread::spawn(move || drop(pass_on(client, server)));
         }
     });
     address

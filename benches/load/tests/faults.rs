@@ -3,14 +3,14 @@
 #![expect(clippy::expect_used, reason = "these fail a test")]
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 mod common;
 
-use common::{bench, boundless_server};
+use common::{bench, boundless_server, pass_on};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\nTTL: 3600\r\n\r\n{\"message\":\"sent\"}";
 
@@ -49,16 +49,6 @@ fn proxy(server: SocketAddr, wrong: Wrong) -> SocketAddr {
         }
     });
     address
-}
-
-fn pass_on(mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
-    let (mut from, mut to) = (server.try_clone()?, client.try_clone()?);
-    thread::spawn(move || {
-        let _ = io::copy(&mut from, &mut to);
-        let _ = to.shutdown(Shutdown::Write);
-    });
-    io::copy(&mut client, &mut server)?;
-    server.shutdown(Shutdown::Write)
 }
 
 fn serve(mut client: TcpStream, mut server: TcpStream, wrong: Wrong) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What a hostile neighbour is to do, and what it reports to have done.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -66,11 +66,7 @@ pub(super) enum NeighbourReport {
 
 /// What the child counts.
 #[derive(Debug, Default)]
-pub(super) struct LiveCounters {
-    units: AtomicU64,
-    connected: AtomicU64,
-    ended: AtomicU64,
-}
+pub(super) struct LiveCounters(Mutex<Counters>);
 
 impl Kind {
     pub(super) fn name(self) -> String {
@@ -120,26 +116,24 @@ impl Counters {
 
 impl LiveCounters {
     pub(super) fn add(&self, units: usize) {
-        self.units.fetch_add(units as u64, Ordering::Relaxed);
+        self.lock().units += units as u64;
     }
 
     /// A connection was made, or begun.
     pub(super) fn connect(&self) {
-        self.connected.fetch_add(1, Ordering::Relaxed);
+        self.lock().connected += 1;
     }
 
     /// The server has ended a connection.
     pub(super) fn end(&self) {
-        self.ended.fetch_add(1, Ordering::Relaxed);
+        self.lock().ended += 1;
     }
 
-    pub(super) fn interface(&self) -> Counters {
-        let [units, connected, ended] =
-            [&self.units, &self.connected, &self.ended].map(|count| count.load(Ordering::Relaxed));
-        Counters {
-            units,
-            connected,
-            ended,
-        }
+    pub(super) fn now(&self) -> Counters {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

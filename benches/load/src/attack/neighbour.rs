@@ -23,10 +23,10 @@ pub(super) fn serve(peer: &Peer, brief: &NeighbourBrief) -> Result<(), String> {
     let _ = system::raise_file_limit();
     nice(brief.nice).map_err(|error| error.to_string())?;
     let counts = Arc::new(LiveCounters::default());
-    let told = Arc::clone(&counts);
+    let counted = Arc::clone(&counts);
     thread::spawn(move || {
         for _ in io::stdin().lines().map_while(Result::ok) {
-            report(&NeighbourReport::Counters(told.interface()));
+            report(&NeighbourReport::Counters(counted.now()));
         }
         process::exit(0);
     });

@@ -4,8 +4,8 @@
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 #![expect(clippy::expect_used, clippy::panic, reason = "these fail a test")]
 
-use std::io::Read;
-use std::net::SocketAddr;
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -101,4 +101,15 @@ pub(crate) fn boundless_server() -> (Server, SocketAddr) {
     });
     let address = address(&server);
     (server, address)
+}
+
+/// Copies both ways until the client has no more.
+pub(crate) fn pass_on(mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
+    let (mut from, mut to) = (server.try_clone()?, client.try_clone()?);
+    thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    io::copy(&mut client, &mut server)?;
+    server.shutdown(Shutdown::Write)
 }
