@@ -118,7 +118,7 @@ pub(crate) fn run(bench: &Bench, attack: &AttackOptions) -> Result<Report, Strin
 /// A neighbour in a child process.
 type Neighbour = Child<NeighbourReport>;
 
-/// Where the pair lives, and what it has been through.
+/// The pair, and what is known of all its measures.
 struct AttackRun<'i> {
     bench: &'i Bench,
     pair: Pair<'i>,

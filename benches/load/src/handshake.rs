@@ -35,22 +35,22 @@ pub(crate) struct HandshakeOptions {
 }
 
 /// Connects, posts, ends, and reports what each cost the server.
-pub(crate) fn run(bench: &Bench, visitors: &HandshakeOptions) -> Result<Report, String> {
-    let offline = OfflineRecipients::generate(visitors.at_once, 1)?;
+pub(crate) fn run(bench: &Bench, options: &HandshakeOptions) -> Result<Report, String> {
+    let offline = OfflineRecipients::generate(options.at_once, 1)?;
     let mut report = Report::new("handshake");
     bench.progress.begin("handshake: warming up");
     let warm_up = HandshakeOptions {
-        count: WARM_UP_ROUNDS * visitors.at_once,
-        ..*visitors
+        count: WARM_UP_ROUNDS * options.at_once,
+        ..*options
     };
-    let (_, faults) = warm_up.visit(bench, &offline)?;
+    let (_, faults) = warm_up.connect_all(bench, &offline)?;
     report.faults.merge(faults);
 
     bench.progress.begin("handshake: connections");
     let handshakes = || bench.peer.tls.as_ref().map(Tls::handshakes);
     let before = handshakes();
     let (cpu, start) = (Cpu::now(bench.peer.process)?, Instant::now());
-    let (latencies, faults) = visitors.visit(bench, &offline)?;
+    let (latencies, faults) = options.connect_all(bench, &offline)?;
     let seconds = start.elapsed().as_secs_f64();
     let spent = Cpu::now(bench.peer.process)?.since(&cpu);
     report.faults.merge(faults);
@@ -74,7 +74,7 @@ pub(crate) fn run(bench: &Bench, visitors: &HandshakeOptions) -> Result<Report, 
 
 impl HandshakeOptions {
     /// Returns how long each took that was answered, from the connect on.
-    fn visit(&self, bench: &Bench, offline: &OfflineRecipients) -> Result<(LatencyHistogram, Faults), String> {
+    fn connect_all(&self, bench: &Bench, offline: &OfflineRecipients) -> Result<(LatencyHistogram, Faults), String> {
         let results = bench.in_threads(|thread| {
             let mut handshakes = HandshakeLoop {
                 bench,

@@ -1,4 +1,4 @@
-//! Judges what a visit found in a mailbox by what was acknowledged for it: all of it, once, in order, none too late.
+//! Judges what was fetched from a mailbox by what was acknowledged for it: all of it, once, in order, none too late.
 //!
 //! A message may or may not be there in the moments around its deadline, since nobody but the server knows that.
 
@@ -90,7 +90,7 @@ mod tests {
 
     const TTL: Option<Duration> = Some(Duration::from_secs(5));
 
-    /// Judges a visit `at_seconds` that found these numbers, where 0 to 2 were stored at the start.
+    /// Judges a fetch `at_seconds` that found these numbers, where 0 to 2 were stored at the start.
     fn faults_of(found: &[u32], at_seconds: u64, ttl: Option<Duration>) -> String {
         let start = Instant::now();
         let mut expected = MailboxOracle::default();

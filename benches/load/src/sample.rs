@@ -67,7 +67,7 @@ impl<'m> Mailboxes<'m> {
 
     /// Logs in to the first `count`, `at_once` at a time, and waits for message `sequence` of `sender` in each. Returns
     /// what came of all, and how often a login was begun again.
-    pub(crate) fn visit(
+    pub(crate) fn fetch(
         &self,
         (sender, sequence): (u32, u32),
         count: usize,
@@ -110,7 +110,7 @@ pub(crate) fn check(
     }
     bench.progress.begin("looking into mailboxes");
     mailboxes.post((END_MARKER, 0), count, MARKER_TTL_SECONDS, faults)?;
-    let (came, retries) = mailboxes.visit((END_MARKER, 0), count, FETCHES_AT_ONCE, faults)?;
+    let (came, retries) = mailboxes.fetch((END_MARKER, 0), count, FETCHES_AT_ONCE, faults)?;
     section.count("looked_into_mailboxes", count as u64);
     section.count("looked_into_messages", came.messages as u64);
     section.count("looked_into_login_retries", retries);

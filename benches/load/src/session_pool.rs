@@ -21,7 +21,7 @@ pub(crate) const LOGINS_AT_ONCE: usize = 64;
 const CONNECTS_IN_A_ROW: usize = 64;
 /// After so many sessions that went wrong none is begun any more, for the server's case is clear.
 const WRONG_ENOUGH: usize = 100;
-/// Longest from a login, or from a message, to mail that was stored before it; then a visit goes without.
+/// Longest from a login, or from a message, to mail that was stored before it; then a fetch goes without.
 const MAIL_PATIENCE: Duration = Duration::from_secs(20);
 /// What lives for so long after the login, or the last message, should have come.
 const MAIL_DUE: Duration = Duration::from_secs(2);
@@ -398,8 +398,8 @@ impl<H: FnMut(usize, &[u8], &mut Faults)> Actor for Run<'_, '_, H> {
     }
 }
 
-/// Makes all visits, `at_once` at a time, and returns what came of each, in their order, `None` of one that went wrong:
-/// that is noted with the logins.
+/// Runs all sessions, `at_once` at a time, and returns what came of each, in their order, `None` of one that went
+/// wrong: that is noted with the logins.
 pub(crate) fn fetch_all<'f>(
     bench: &'f Bench,
     plan: impl IntoIterator<Item = (&'f Identity, Stay)>,
