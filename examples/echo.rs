@@ -28,22 +28,22 @@ impl Service for Echo {
     type Post = ();
     type Conversation = Self;
 
-    fn admit(_: &Request<'_>) -> Result<(), Refusal> {
+    fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn post((): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+    fn post(&self, (): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Result<(), Refusal> {
         reply.bytes(context.out, 200, "application/octet-stream", body);
         Ok(())
     }
 
-    fn open(_: &Request<'_>, _: &Store) -> Option<Self> {
+    fn open(&self, _: &Request<'_>, _: &Store) -> Option<Self> {
         Some(Self)
     }
 }
 
 impl Conversation for Echo {
-    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         match event {
             Event::Text(text) => write_frame(context.out, Opcode::Text, text.as_bytes()),
             Event::Binary(bytes) => write_frame(context.out, Opcode::Binary, bytes),
@@ -91,7 +91,7 @@ fn serve(port: u16) -> Result<(), StartError> {
         mailbox_bytes: MESSAGE_MAX_BYTES,
         ..Config::default()
     };
-    let server = Server::start_service::<Echo>(&config)?;
+    let server = Server::start_service(&config, Echo)?;
     for address in server.addresses() {
         println!("echo on {address}");
     }

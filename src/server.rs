@@ -145,14 +145,14 @@ impl Server {
     /// # Errors
     /// Nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        Self::start_service::<Relay>(config)
+        Self::start_service(config, Relay)
     }
 
-    /// Like [`Server::start`], for any service.
+    /// Like [`Server::start`], for any service: one value, which all workers share.
     ///
     /// # Errors
     /// Nothing is left running then.
-    pub fn start_service<S: Service>(config: &Config) -> Result<Self, StartError> {
+    pub fn start_service<S: Service>(config: &Config, service: S) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
         let (acceptor, renewal) = secure(config)?.unzip();
         let FileLimit { files, refused } = system::raise_file_limit();
@@ -176,8 +176,9 @@ impl Server {
             .map(|one| format!("{}://{}", one.scheme, one.address))
             .collect();
         let listeners = listeners::share_out(bound, config.workers, acceptor.as_ref());
+        let service = Arc::new(service);
         for (index, (poll, listeners)) in (0..).zip(polls.into_iter().zip(listeners)) {
-            server.start_worker::<S>(index, poll, listeners, config.fresh_key)?;
+            server.start_worker(index, Arc::clone(&service), poll, listeners, config.fresh_key)?;
         }
         tracing::info!(
             "listening on {}, {} workers, up to {} connections, {} for mail",
@@ -243,6 +244,7 @@ impl Server {
     fn start_worker<S: Service>(
         &mut self,
         index: u32,
+        service: Arc<S>,
         poll: Poll,
         listeners: Vec<Listener>,
         fresh_key: u32,
@@ -251,7 +253,7 @@ impl Server {
             .map_err(|error| StartError::System("make a signing key", io::Error::other(error)))?;
         let alarm = Alarm(Arc::clone(&self.shared));
         let shared = Arc::clone(&self.shared);
-        let worker = Worker::<S>::new(index, shared, poll, listeners, signer)
+        let worker = Worker::new(index, shared, service, poll, listeners, signer)
             .map_err(|error| StartError::System("watch the listeners", error))?;
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))

@@ -81,7 +81,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Takes what the peer sent.
-    pub fn receive(&mut self, input: &[u8], context: &mut Context<'_>) {
+    pub fn receive(&mut self, input: &[u8], context: &mut Context<'_, S>) {
         if self.unread.is_empty() {
             let consumed = self.advance(input, context);
             // A connection that is closing has nothing to read again.
@@ -96,7 +96,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// The peer has ended its side of the stream.
-    pub fn end_input(&mut self, context: &mut Context<'_>) {
+    pub fn end_input(&mut self, context: &mut Context<'_, S>) {
         match &mut self.stage {
             Stage::Http(requests) => {
                 let reason = requests.end_input(&self.unread, context);
@@ -115,7 +115,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Goes on with what a budget or a full socket left over.
-    pub fn resume(&mut self, context: &mut Context<'_>) {
+    pub fn resume(&mut self, context: &mut Context<'_, S>) {
         if self.runnable && self.has_room(context) && (context.login_steps > 0 || !self.has_postponed()) {
             self.advance_unread(context);
         }
@@ -123,7 +123,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// The mailbox of this session has mail.
-    pub fn note_mail(&mut self, context: &mut Context<'_>) {
+    pub fn note_mail(&mut self, context: &mut Context<'_, S>) {
         let noted = match &mut self.stage {
             Stage::WebSocket(upgraded) => upgraded.conversation.note_mail(),
             Stage::Http(_) | Stage::Closing(_) => Ok(()),
@@ -144,7 +144,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// The server is stopping: what is under way is answered, nothing new begins.
-    pub fn drain(&mut self, context: &mut Context<'_>) {
+    pub fn drain(&mut self, context: &mut Context<'_, S>) {
         match &mut self.stage {
             Stage::Http(requests) if requests.is_idle() && self.unread.is_empty() => {
                 self.close(CloseReason::Restart, context);
@@ -189,7 +189,7 @@ impl<S: Service> Connection<S> {
 
     /// Ends what is too late by now, if anything is. While input may be there that has not been given, `is_drained` is
     /// false, and no pong is too late: it may be in there.
-    pub fn reach_deadline(&mut self, is_drained: bool, context: &mut Context<'_>) {
+    pub fn reach_deadline(&mut self, is_drained: bool, context: &mut Context<'_, S>) {
         if self
             .deadline(context.timeouts)
             .is_none_or(|deadline| context.now < deadline)
@@ -278,7 +278,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// The kernel took `count` bytes of what [`Connection::unsent`] gave.
-    pub fn sent(&mut self, count: usize, context: &mut Context<'_>) {
+    pub fn sent(&mut self, count: usize, context: &mut Context<'_, S>) {
         let blocked_since = self.outbound.blocked_since();
         self.outbound.taken(count, context.out, context.now);
         if !self.outbound.is_empty() {
@@ -293,7 +293,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// What the socket needs after the output went as far as it did.
-    pub fn next_step(&mut self, context: &Context<'_>) -> Step {
+    pub fn next_step(&mut self, context: &Context<'_, S>) -> Step {
         match &mut self.stage {
             Stage::Http(_) | Stage::WebSocket(_) => Step::Wait,
             Stage::Closing(closing) => closing.next_step(self.outbound.is_empty(), context),
@@ -317,11 +317,11 @@ impl<S: Service> Connection<S> {
         matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.conversation.has_mail())
     }
 
-    fn has_room(&self, context: &Context<'_>) -> bool {
+    fn has_room(&self, context: &Context<'_, S>) -> bool {
         self.outbound.is_empty() && context.out.len() < OUTBOUND_HIGH_WATER_BYTES
     }
 
-    fn advance_unread(&mut self, context: &mut Context<'_>) {
+    fn advance_unread(&mut self, context: &mut Context<'_, S>) {
         let mut unread = mem::take(&mut self.unread);
         let consumed = self.advance(&unread, context);
         if consumed < unread.len() && !matches!(self.stage, Stage::Closing(_)) {
@@ -332,7 +332,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Runs the stages over the input. Returns how much of it they took.
-    fn advance(&mut self, input: &[u8], context: &mut Context<'_>) -> usize {
+    fn advance(&mut self, input: &[u8], context: &mut Context<'_, S>) -> usize {
         let mut rest = input;
         self.runnable = false;
         loop {
@@ -364,7 +364,7 @@ impl<S: Service> Connection<S> {
         input.len() - rest.len()
     }
 
-    fn deliver(&mut self, context: &mut Context<'_>) {
+    fn deliver(&mut self, context: &mut Context<'_, S>) {
         let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(context.out.len());
         if let Stage::WebSocket(upgraded) = &mut self.stage
             && upgraded.conversation.has_mail()
@@ -377,7 +377,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Says what is to be said on closing, and begins to close.
-    fn close(&mut self, reason: CloseReason, context: &mut Context<'_>) {
+    fn close(&mut self, reason: CloseReason, context: &mut Context<'_, S>) {
         let stage = mem::replace(&mut self.stage, Stage::Closing(Closing::after_output(reason)));
         // A client that went without a Close gets none.
         if let Stage::WebSocket(upgraded) = stage
@@ -396,7 +396,7 @@ impl<S: Service> Connection<S> {
         (self.unread, self.runnable) = (Vec::new(), false);
     }
 
-    fn close_after_end(&mut self, reason: CloseReason, context: &mut Context<'_>) {
+    fn close_after_end(&mut self, reason: CloseReason, context: &mut Context<'_, S>) {
         // The peer may have closed only its own side: what it is still owed goes out first.
         self.close(reason, context);
         if let Stage::Closing(closing) = &mut self.stage {
@@ -405,7 +405,7 @@ impl<S: Service> Connection<S> {
     }
 }
 
-fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], context: &mut Context<'_>) -> Advance<S> {
+fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], context: &mut Context<'_, S>) -> Advance<S> {
     match requests.advance(rest, context) {
         Progress::NeedsInput => Advance::NeedsInput,
         Progress::BudgetSpent => Advance::BudgetSpent,
@@ -417,7 +417,7 @@ fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], contex
 fn advance_websocket<S: Service>(
     upgraded: &mut Upgraded<S::Conversation>,
     rest: &mut &[u8],
-    context: &mut Context<'_>,
+    context: &mut Context<'_, S>,
 ) -> Advance<S> {
     match upgraded.advance(rest, context) {
         Ok(Hearing::NeedsInput) => Advance::NeedsInput,

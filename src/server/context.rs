@@ -14,7 +14,9 @@ use crate::server::token::SessionAddress;
 
 /// What a connection is given for one turn.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub struct Context<'a, S> {
+    /// What requests and conversations are for.
+    pub service: &'a S,
     /// The moment of this turn. The time for which the worker was kept from running is left out.
     pub now: Instant,
     /// The same for mail, whose time goes on while the process is stopped and while the machine sleeps.
@@ -44,7 +46,7 @@ pub struct Context<'a> {
     pub deliveries: &'a mut Deliveries,
 }
 
-impl Context<'_> {
+impl<S> Context<'_, S> {
     /// Whether there is a step of a login for this connection, which is then taken.
     pub fn take_login_step(&mut self) -> bool {
         let left = self.login_steps.checked_sub(1);

@@ -28,7 +28,7 @@ impl Service for Relay {
     type Post = Posting;
     type Conversation = Session;
 
-    fn admit(request: &Request<'_>) -> Result<Posting, Refusal> {
+    fn admit(&self, request: &Request<'_>) -> Result<Posting, Refusal> {
         let (id, live_only) = match request.resource {
             Resource::Mailbox { id, live_only } => (id, live_only),
             Resource::Root | Resource::Info | Resource::Health | Resource::Ready => {
@@ -47,7 +47,13 @@ impl Service for Relay {
         Ok(Posting { id, wish })
     }
 
-    fn post(post: &Posting, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+    fn post(
+        &self,
+        post: &Posting,
+        body: &[u8],
+        reply: &Reply<'_>,
+        context: &mut Context<'_, Self>,
+    ) -> Result<(), Refusal> {
         let ttl_seconds = context
             .store
             .post(&post.id, body, post.wish, context.mail_now, context.wake)?;
@@ -56,7 +62,7 @@ impl Service for Relay {
         Ok(())
     }
 
-    fn open(request: &Request<'_>, relay: &Store) -> Option<Session> {
+    fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Session> {
         let Resource::Mailbox { id, .. } = request.resource else {
             return None;
         };

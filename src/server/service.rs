@@ -16,8 +16,8 @@ use crate::server::routes::Request;
 use crate::server::store::Store;
 use crate::server::websocket::{Event, Wants};
 
-/// A service: what a POST means, and who is on the other end of a WebSocket.
-pub trait Service: Debug + Sized + 'static {
+/// A service: what a POST means, and who is on the other end of a WebSocket. All workers share one.
+pub trait Service: Debug + Sized + Send + Sync + 'static {
     /// What is known of a POST from its head.
     type Post: Debug + Send;
     /// The server's side of one WebSocket.
@@ -27,16 +27,22 @@ pub trait Service: Debug + Sized + 'static {
     ///
     /// # Errors
     /// [`Refusal::MethodNotAllowed`] keeps the connection, every other closes it.
-    fn admit(request: &Request<'_>) -> Result<Self::Post, Refusal>;
+    fn admit(&self, request: &Request<'_>) -> Result<Self::Post, Refusal>;
 
     /// Handles a POST that has come whole, and writes its answer into the turn's output.
     ///
     /// # Errors
     /// A refusal that keeps the connection; nothing has been written then.
-    fn post(post: &Self::Post, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal>;
+    fn post(
+        &self,
+        post: &Self::Post,
+        body: &[u8],
+        reply: &Reply<'_>,
+        context: &mut Context<'_, Self>,
+    ) -> Result<(), Refusal>;
 
     /// Whom a WebSocket that this request asks for talks to. `None`: there are no WebSockets.
-    fn open(request: &Request<'_>, relay: &Store) -> Option<Self::Conversation>;
+    fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Self::Conversation>;
 }
 
 /// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.
@@ -51,7 +57,7 @@ pub trait Conversation: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason>;
+    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason>;
 
     /// Whether the client has proved who it is; until then the login's deadline runs.
     fn is_logged_in(&self) -> bool;
@@ -84,7 +90,7 @@ pub trait Conversation: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn deliver(&mut self, _room: usize, _turn: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn deliver<S: Service>(&mut self, _room: usize, _turn: &mut Context<'_, S>) -> Result<(), CloseReason> {
         Ok(())
     }
 
@@ -98,7 +104,7 @@ pub trait Conversation: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn reach_deadline(&mut self, _is_heard: bool, _turn: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn reach_deadline<S: Service>(&mut self, _is_heard: bool, _turn: &mut Context<'_, S>) -> Result<(), CloseReason> {
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::server::context::Context;
 use crate::server::limits::CHALLENGES_PER_CONNECTION;
 use crate::server::mailboxes::{Attachment, Room, Taken};
 use crate::server::refusal::CloseReason;
-use crate::server::service::{Conversation, Heard};
+use crate::server::service::{Conversation, Heard, Service};
 use crate::server::websocket::{Event, Opcode, write_frame};
 
 /// One WebSocket's side of the login and, after it, of the mail.
@@ -76,7 +76,7 @@ impl Session {
     }
 
     /// The upgrade: with npchat.2 the challenge comes without asking.
-    fn open(&mut self, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn open<S>(&mut self, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         if !self.is_npchat_2 {
             return Ok(Heard::Done);
         }
@@ -91,7 +91,7 @@ impl Session {
     ///
     /// # Errors
     /// Why the connection is to be closed: before the login anything but a step of it, afterwards only a bad step.
-    fn hear_text(&mut self, text: &str, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn hear_text<S>(&mut self, text: &str, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         match login::parse(text.as_bytes()) {
             Ok(Some(Handshake::ChallengeRequest)) => self.issue_challenge(context),
             Ok(Some(Handshake::Solution(solution))) => self.check_solution(&solution, context),
@@ -102,7 +102,7 @@ impl Session {
         }
     }
 
-    fn issue_challenge(&mut self, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn issue_challenge<S>(&mut self, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         if self.challenges_issued == CHALLENGES_PER_CONNECTION {
             return Err(CloseReason::TooManyChallenges);
         }
@@ -118,7 +118,7 @@ impl Session {
         Ok(Heard::Done)
     }
 
-    fn check_solution(&mut self, solution: &Solution, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn check_solution<S>(&mut self, solution: &Solution, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         if self.challenge.as_deref() != Some(&solution.challenge) {
             return Err(CloseReason::UnknownChallenge);
         }
@@ -145,7 +145,7 @@ impl Session {
 
     /// What the relay says of itself to who has logged in, before any mail. Part 1 has no word for what was lost, but a
     /// login is a login: the next one is told of what has been lost since.
-    fn welcome(&self, context: &mut Context<'_>) {
+    fn welcome<S>(&self, context: &mut Context<'_, S>) {
         write_frame(context.out, Opcode::Text, login::DONE);
         let live = self.live.as_ref();
         let lost = live.map_or(0, |live| live.attachment.take_lost(context.mail_now));
@@ -170,7 +170,7 @@ impl Conversation for Session {
         self.is_npchat_2.then_some(SUBPROTOCOL)
     }
 
-    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         match event {
             Event::Open => self.open(context),
             Event::Text(text) => self.hear_text(text, context),
@@ -206,7 +206,7 @@ impl Conversation for Session {
         Ok(())
     }
 
-    fn deliver(&mut self, room: usize, context: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn deliver<S: Service>(&mut self, room: usize, context: &mut Context<'_, S>) -> Result<(), CloseReason> {
         let Some(live) = &mut self.live else { return Ok(()) };
         let Some(window) = live.window.room() else {
             return Ok(());
@@ -245,7 +245,7 @@ impl Conversation for Session {
         deadline.filter(|_| is_heard || !window.is_asking())
     }
 
-    fn reach_deadline(&mut self, is_heard: bool, context: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn reach_deadline<S: Service>(&mut self, is_heard: bool, context: &mut Context<'_, S>) -> Result<(), CloseReason> {
         let Some(live) = &mut self.live else { return Ok(()) };
         if is_heard && live.window.is_overdue(context.now, context.timeouts.pong) {
             return Err(CloseReason::PongTimeout);
@@ -262,7 +262,7 @@ impl Conversation for Session {
 }
 
 impl Live {
-    fn new(attachment: Attachment, context: &Context<'_>) -> Self {
+    fn new<S>(attachment: Attachment, context: &Context<'_, S>) -> Self {
         let salt = context.address.token.index;
         Self {
             attachment,
@@ -271,7 +271,7 @@ impl Live {
         }
     }
 
-    fn hear_pong(&mut self, payload: &[u8], context: &mut Context<'_>) -> Heard {
+    fn hear_pong<S>(&mut self, payload: &[u8], context: &mut Context<'_, S>) -> Heard {
         let pause = self.next_pause(context);
         let Some(confirmed) = self.window.pong(payload, context.now, pause) else {
             return Heard::Done;
@@ -285,13 +285,13 @@ impl Live {
         Heard::AskedFor
     }
 
-    fn next_pause(&mut self, context: &Context<'_>) -> Duration {
+    fn next_pause<S>(&mut self, context: &Context<'_, S>) -> Duration {
         // Odd, so that it comes round to every value.
         self.salt = self.salt.wrapping_add(0x1001);
         pause(context.timeouts.ping, self.salt)
     }
 
-    fn ping_if_due(&mut self, context: &mut Context<'_>) {
+    fn ping_if_due<S>(&mut self, context: &mut Context<'_, S>) {
         if self.window.is_ping_due(context.now) {
             let payload = self.window.ping(context.now);
             write_frame(context.out, Opcode::Ping, &payload);

@@ -48,13 +48,14 @@ impl<S: Service> Worker<S> {
     pub(crate) fn new(
         index: u32,
         shared: Arc<Shared>,
+        service: Arc<S>,
         poll: Poll,
         listeners: Vec<Listener>,
         signer: ChallengeSigner,
     ) -> io::Result<Self> {
         Ok(Self {
             acceptor: Acceptor::new(listeners, poll.registry())?,
-            scheduler: Scheduler::new(index, shared, signer, System, IoContext::default()),
+            scheduler: Scheduler::new(index, shared, service, signer, System, IoContext::default()),
             poll,
         })
     }

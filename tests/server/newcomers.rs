@@ -32,11 +32,11 @@ impl Service for Gated {
     type Post = ();
     type Conversation = Self;
 
-    fn admit(_: &Request<'_>) -> Result<(), Refusal> {
+    fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn post((): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+    fn post(&self, (): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Result<(), Refusal> {
         POSTED.lock().unwrap().push(body.to_vec());
         if body == SHUTS_THE_GATE {
             let mut is_shut = IS_SHUT.lock().unwrap();
@@ -48,13 +48,13 @@ impl Service for Gated {
         Ok(())
     }
 
-    fn open(_: &Request<'_>, _: &Store) -> Option<Self> {
+    fn open(&self, _: &Request<'_>, _: &Store) -> Option<Self> {
         None
     }
 }
 
 impl Conversation for Gated {
-    fn hear(&mut self, _: &Event, _: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn hear<S: Service>(&mut self, _: &Event, _: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         Ok(Heard::Done)
     }
 
@@ -73,7 +73,7 @@ fn who_is_in_is_answered_before_a_storm_of_newcomers_that_was_there_earlier() {
         timeouts: patient_timeouts(),
         ..Config::default()
     };
-    let server = Server::start_service::<Gated>(&config).unwrap();
+    let server = Server::start_service(&config, Gated).unwrap();
     let address = address(&server);
     let request = |body: &[u8]| post_request(address, "/x", "", body);
     let mut known: Vec<_> = (0..2).map(|_| RawClient::connect(address)).collect();

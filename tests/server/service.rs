@@ -24,23 +24,23 @@ impl Service for Fragile {
     type Post = ();
     type Conversation = Self;
 
-    fn admit(_: &Request<'_>) -> Result<(), Refusal> {
+    fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn post((): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+    fn post(&self, (): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Result<(), Refusal> {
         reply.bytes(context.out, 200, "application/octet-stream", body);
         assert_ne!(body, b"panic");
         Ok(())
     }
 
-    fn open(_: &Request<'_>, _: &Store) -> Option<Self> {
+    fn open(&self, _: &Request<'_>, _: &Store) -> Option<Self> {
         Some(Self)
     }
 }
 
 impl Conversation for Fragile {
-    fn hear(&mut self, event: &Event, context: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         if let Event::Text(text) = event {
             write_frame(context.out, Opcode::Text, text.as_bytes());
             assert_ne!(text.as_str(), "panic");
@@ -68,7 +68,7 @@ fn start() -> Server {
         timeouts: patient_timeouts(),
         ..Config::default()
     };
-    Server::start_service::<Fragile>(&config).unwrap()
+    Server::start_service(&config, Fragile).unwrap()
 }
 
 fn open(server: &Server) -> RawWebSocket {

@@ -225,7 +225,7 @@ impl Io for Simulated {
         self.handshake() == Handshake::Answering
     }
 
-    fn witness<S: Service>(&mut self, moment: Moment, connection: &mut Connection<S>, context: &mut Context<'_>) {
+    fn witness<S: Service>(&mut self, moment: Moment, connection: &mut Connection<S>, context: &mut Context<'_, S>) {
         let stage = &mut *self.stage.borrow_mut();
         let numbers = [
             context.address.worker as usize,

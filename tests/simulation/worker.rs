@@ -63,7 +63,7 @@ impl Worker {
     ) -> Self {
         let io = IoContext::new(Scratch::new(read_bytes));
         Self {
-            scheduler: Scheduler::new(index, Arc::clone(shared), signer, times, io),
+            scheduler: Scheduler::new(index, Arc::clone(shared), Arc::new(Relay), signer, times, io),
             listener: Listener {
                 stage: LentStage::clone(stage),
                 backlog: VecDeque::new(),

@@ -52,7 +52,7 @@ impl Manner {
         }
     }
 
-    pub(super) fn reply<'d>(self, context: &Context<'d>) -> Reply<'d> {
+    pub(super) fn reply<'d, S>(self, context: &Context<'d, S>) -> Reply<'d> {
         Reply {
             date: context.date,
             kept_seconds: self.keep_alive.then_some(context.timeouts.keep_alive.as_secs()),
@@ -62,7 +62,7 @@ impl Manner {
 }
 
 impl Answer {
-    pub(super) fn write(self, manner: Manner, context: &mut Context<'_>) {
+    pub(super) fn write<S>(self, manner: Manner, context: &mut Context<'_, S>) {
         let reply = manner.reply(context);
         let out = &mut *context.out;
         match self {
@@ -119,7 +119,7 @@ impl Fault {
     }
 
     /// Writes the refusal, which says that the connection ends.
-    pub(super) fn write(self, context: &mut Context<'_>) {
+    pub(super) fn write<S>(self, context: &mut Context<'_, S>) {
         note_refusal(self.refusal, context);
         let manner = Manner {
             keep_alive: false,
@@ -129,7 +129,7 @@ impl Fault {
     }
 }
 
-pub(super) fn note_refusal(refusal: Refusal, context: &Context<'_>) {
+pub(super) fn note_refusal<S>(refusal: Refusal, context: &Context<'_, S>) {
     context.counters.refused(refusal);
     tracing::debug!(refusal = refusal.code(), "refused");
 }

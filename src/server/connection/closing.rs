@@ -124,7 +124,7 @@ impl Closing {
         }
     }
 
-    pub(super) fn next_step(&mut self, all_sent: bool, context: &Context<'_>) -> Step {
+    pub(super) fn next_step<S>(&mut self, all_sent: bool, context: &Context<'_, S>) -> Step {
         match self.phase {
             ClosingPhase::Flush if !all_sent => Step::Wait,
             ClosingPhase::Flush if self.input_ended => Step::Free(self.reason),

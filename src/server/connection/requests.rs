@@ -125,7 +125,7 @@ impl<S: Service> Requests<S> {
     }
 
     /// Takes requests off the front of `rest` and answers them, until input or budget ends.
-    pub(super) fn advance(&mut self, rest: &mut &[u8], context: &mut Context<'_>) -> Progress<S::Conversation> {
+    pub(super) fn advance(&mut self, rest: &mut &[u8], context: &mut Context<'_, S>) -> Progress<S::Conversation> {
         for _ in 0..context.requests {
             if context.out.len() >= OUTBOUND_HIGH_WATER_BYTES {
                 return Progress::BudgetSpent;
@@ -147,18 +147,18 @@ impl<S: Service> Requests<S> {
     }
 
     /// The peer has ended its side: a request that it hasn't finished, with `unread` of its head, will never be whole.
-    pub(super) fn end_input(&mut self, unread: &[u8], context: &mut Context<'_>) -> CloseReason {
+    pub(super) fn end_input(&mut self, unread: &[u8], context: &mut Context<'_, S>) -> CloseReason {
         self.give_up(CloseReason::Done, unread, context)
     }
 
     /// Refuses a request that is too late, with `unread` of its head, unless it has never begun.
-    pub(super) fn reach_deadline(&mut self, unread: &[u8], context: &mut Context<'_>) -> CloseReason {
+    pub(super) fn reach_deadline(&mut self, unread: &[u8], context: &mut Context<'_, S>) -> CloseReason {
         self.give_up(CloseReason::Idle, unread, context)
     }
 
     /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS
     /// handshake could never be sent, and the connection ends for the reason `idle`.
-    fn give_up(&self, idle: CloseReason, unread: &[u8], context: &mut Context<'_>) -> CloseReason {
+    fn give_up(&self, idle: CloseReason, unread: &[u8], context: &mut Context<'_, S>) -> CloseReason {
         if self.is_idle() {
             return idle;
         }
@@ -180,7 +180,7 @@ impl<S: Service> Requests<S> {
     fn next_request(
         &mut self,
         rest: &mut &[u8],
-        context: &mut Context<'_>,
+        context: &mut Context<'_, S>,
     ) -> Result<Option<Progress<S::Conversation>>, Fault> {
         if let Phase::Body(receiving) = &mut self.phase {
             receiving.make_room(rest.len());
@@ -236,7 +236,7 @@ impl<S: Service> Requests<S> {
             return Err(fault(Refusal::Unavailable));
         }
         if let Some(upgrade) = &head.upgrade
-            && let Some(conversation) = S::open(&request, context.store)
+            && let Some(conversation) = context.service.open(&request, context.store)
         {
             let accept_key = upgrade.accept_key().map_err(|error| fault(error.into()))?;
             if context.store.is_draining() {
@@ -246,11 +246,11 @@ impl<S: Service> Requests<S> {
             manner.reply(context).switching(context.out, &accept_key, subprotocol);
             return Ok(Some(Progress::Upgrade(Box::new(conversation))));
         }
-        let purpose = purpose_of(&request).map_err(fault)?;
+        let purpose = purpose_of(&request, context.service).map_err(fault)?;
         self.take_body(head, purpose, manner, rest, context)
     }
 
-    fn scan_head(&mut self, rest: &[u8], context: &Context<'_>) -> Result<Option<usize>, Fault> {
+    fn scan_head(&mut self, rest: &[u8], context: &Context<'_, S>) -> Result<Option<usize>, Fault> {
         if rest.is_empty() {
             return Ok(None);
         }
@@ -277,7 +277,7 @@ impl<S: Service> Requests<S> {
         purpose: Purpose<S>,
         manner: Manner,
         rest: &mut &[u8],
-        context: &mut Context<'_>,
+        context: &mut Context<'_, S>,
     ) -> Result<Option<Progress<S::Conversation>>, Fault> {
         let max_bytes = match purpose {
             Purpose::Post(_) => u64::from(context.store.max_message_bytes()),
@@ -327,7 +327,7 @@ impl<S: Service> Requests<S> {
         Ok(None)
     }
 
-    fn after_answer(&mut self, keep_alive: bool, context: &Context<'_>) -> Option<Progress<S::Conversation>> {
+    fn after_answer(&mut self, keep_alive: bool, context: &Context<'_, S>) -> Option<Progress<S::Conversation>> {
         self.phase = Phase::Idle;
         self.has_answered = true;
         self.deadline = context.now + context.timeouts.keep_alive;
@@ -350,13 +350,13 @@ impl<S: Service> Receiving<S> {
 }
 
 /// What the request is for. Refusals that keep the connection are answers; the others are errors.
-fn purpose_of<S: Service>(request: &Request<'_>) -> Result<Purpose<S>, Refusal> {
+fn purpose_of<S: Service>(request: &Request<'_>, service: &S) -> Result<Purpose<S>, Refusal> {
     let methods = request.resource.methods();
     let answer = match (request.head.method, request.resource) {
         (Method::Unknown, _) => return Err(Refusal::UnknownMethod),
         (Method::Options, _) => Answer::Preflight(methods),
         (Method::Other, _) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
-        (Method::Post, _) => match S::admit(request) {
+        (Method::Post, _) => match service.admit(request) {
             Ok(post) => return Ok(Purpose::Post(post)),
             Err(Refusal::MethodNotAllowed) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
             Err(refusal) => return Err(refusal),
@@ -376,7 +376,7 @@ fn set_memory_aside<S: Service>(
     purpose: Purpose<S>,
     piece_bytes: usize,
     max_bytes: u64,
-    context: &Context<'_>,
+    context: &Context<'_, S>,
 ) -> (Purpose<S>, Option<Charge>) {
     let Purpose::Post(_) = purpose else {
         return (purpose, None);
@@ -395,7 +395,7 @@ fn whole_blocks(bytes: u64) -> u64 {
 }
 
 /// Answers a request that has come whole. Returns whether the connection is kept.
-fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context: &mut Context<'_>) -> bool {
+fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context: &mut Context<'_, S>) -> bool {
     let manner = Manner {
         // Asked only now: a drain may have begun since the head came, and waits for every connection to end.
         keep_alive: manner.keep_alive && !context.store.is_draining(),
@@ -404,7 +404,7 @@ fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context
     match purpose {
         Purpose::Answer(answer) => answer.write(manner, context),
         Purpose::Post(post) => {
-            if let Err(refusal) = S::post(post, body, &manner.reply(context), context) {
+            if let Err(refusal) = context.service.post(post, body, &manner.reply(context), context) {
                 Answer::Refused(refusal, Detail::None).write(manner, context);
             }
         }

@@ -9,7 +9,7 @@ use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::refusal::CloseReason;
-use crate::server::service::{Conversation, Heard};
+use crate::server::service::{Conversation, Heard, Service};
 use crate::server::websocket::{Event, Lent, WebSocket};
 
 /// One client's WebSocket.
@@ -37,7 +37,7 @@ pub(super) enum Hearing {
 
 impl<C: Conversation> Upgraded<C> {
     /// A WebSocket whose handshake has just been answered.
-    pub(super) fn new(conversation: C, context: &Context<'_>) -> Self {
+    pub(super) fn new<S>(conversation: C, context: &Context<'_, S>) -> Self {
         // A login answer must fit even where messages are kept very small.
         let smallest_cap = u32::try_from(2 * HANDSHAKE_MAX_BYTES).unwrap_or(u32::MAX);
         Self {
@@ -54,7 +54,11 @@ impl<C: Conversation> Upgraded<C> {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    pub(super) fn advance(&mut self, rest: &mut &[u8], context: &mut Context<'_>) -> Result<Hearing, CloseReason> {
+    pub(super) fn advance<S: Service>(
+        &mut self,
+        rest: &mut &[u8],
+        context: &mut Context<'_, S>,
+    ) -> Result<Hearing, CloseReason> {
         let mut frames_left = context.requests.saturating_mul(FRAMES_PER_REQUEST);
         loop {
             match self.hear_next(rest, &mut frames_left, context)? {
@@ -90,11 +94,11 @@ impl<C: Conversation> Upgraded<C> {
     }
 
     /// Hears what was postponed, or what comes next in the input.
-    fn hear_next(
+    fn hear_next<S: Service>(
         &mut self,
         rest: &mut &[u8],
         frames_left: &mut usize,
-        context: &mut Context<'_>,
+        context: &mut Context<'_, S>,
     ) -> Result<Hearing, CloseReason> {
         let event = if let Some(event) = self.postponed.take() {
             *event
@@ -143,7 +147,11 @@ impl<C: Conversation> Upgraded<C> {
     ///
     /// # Errors
     /// The client is too late for this.
-    pub(super) fn reach_deadline(&mut self, wants_input: bool, context: &mut Context<'_>) -> Result<(), CloseReason> {
+    pub(super) fn reach_deadline<S: Service>(
+        &mut self,
+        wants_input: bool,
+        context: &mut Context<'_, S>,
+    ) -> Result<(), CloseReason> {
         if !self.conversation.is_logged_in() && context.now >= self.login_deadline {
             return Err(CloseReason::LoginTimeout);
         }

@@ -63,7 +63,7 @@ pub trait Io {
     }
 
     /// A visit has come to this moment. For what judges connections: a socket has no use for it.
-    fn witness<S: Service>(&mut self, _: Moment, _: &mut Connection<S>, _: &mut Context<'_>) {}
+    fn witness<S: Service>(&mut self, _: Moment, _: &mut Connection<S>, _: &mut Context<'_, S>) {}
 }
 
 /// What came of one look for input.
@@ -274,7 +274,7 @@ impl<I: Io, S: Service> Wired<I, S> {
     pub fn visit(
         &mut self,
         cause: Cause,
-        context: &mut Context<'_>,
+        context: &mut Context<'_, S>,
         io_context: &mut IoContext,
     ) -> Option<CloseReason> {
         let over = self.work(cause, context, io_context).unwrap_or_else(|error| {
@@ -291,7 +291,7 @@ impl<I: Io, S: Service> Wired<I, S> {
     fn work(
         &mut self,
         cause: Cause,
-        context: &mut Context<'_>,
+        context: &mut Context<'_, S>,
         io_context: &mut IoContext,
     ) -> io::Result<Option<CloseReason>> {
         if cause == Cause::Evict {
@@ -325,7 +325,7 @@ impl<I: Io, S: Service> Wired<I, S> {
         &mut self,
         cause: Cause,
         is_late: bool,
-        context: &mut Context<'_>,
+        context: &mut Context<'_, S>,
         io_context: &mut IoContext,
     ) -> io::Result<()> {
         // The last look, before a drain, needs no edge, and no step where only a handshake's end is missing: a request
@@ -345,7 +345,7 @@ impl<I: Io, S: Service> Wired<I, S> {
         Ok(())
     }
 
-    fn is_late(&self, context: &Context<'_>) -> bool {
+    fn is_late(&self, context: &Context<'_, S>) -> bool {
         let deadline = self.connection.deadline(context.timeouts);
         deadline.is_some_and(|deadline| context.now >= deadline)
     }
@@ -370,7 +370,7 @@ impl<I: Io, S: Service> Wired<I, S> {
         takes
     }
 
-    fn read(&mut self, context: &mut Context<'_>, io_context: &mut IoContext) -> io::Result<()> {
+    fn read(&mut self, context: &mut Context<'_, S>, io_context: &mut IoContext) -> io::Result<()> {
         match self.io.receive(&mut io_context.scratch)? {
             Received::Input {
                 bytes,
@@ -393,7 +393,7 @@ impl<I: Io, S: Service> Wired<I, S> {
         Ok(())
     }
 
-    fn flush(&mut self, context: &mut Context<'_>, io_context: &mut IoContext) -> io::Result<()> {
+    fn flush(&mut self, context: &mut Context<'_, S>, io_context: &mut IoContext) -> io::Result<()> {
         let unsent = self.connection.unsent(context.out);
         if unsent.is_empty() && !self.io.has_unsent() {
             return Ok(());
@@ -414,7 +414,7 @@ impl<I: Io, S: Service> Wired<I, S> {
     }
 
     /// Does what the socket needs. Returns why the connection is over, if it is.
-    fn take_next_steps(&mut self, context: &Context<'_>) -> Option<CloseReason> {
+    fn take_next_steps(&mut self, context: &Context<'_, S>) -> Option<CloseReason> {
         loop {
             match self.connection.next_step(context) {
                 Step::Wait => return None,

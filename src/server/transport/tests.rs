@@ -47,22 +47,22 @@ impl Service for Anything {
     type Post = ();
     type Conversation = Guest;
 
-    fn admit(_: &Request<'_>) -> Result<(), Refusal> {
+    fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn post((): &(), _: &[u8], reply: &Reply<'_>, context: &mut Context<'_>) -> Result<(), Refusal> {
+    fn post(&self, (): &(), _: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Result<(), Refusal> {
         answers::sent(reply, context.out, 1);
         Ok(())
     }
 
-    fn open(_: &Request<'_>, _: &Store) -> Option<Guest> {
+    fn open(&self, _: &Request<'_>, _: &Store) -> Option<Guest> {
         Some(Guest::default())
     }
 }
 
 impl Conversation for Guest {
-    fn hear(&mut self, event: &Said, _: &mut Context<'_>) -> Result<Heard, CloseReason> {
+    fn hear<S: Service>(&mut self, event: &Said, _: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
         self.has_spoken |= matches!(event, Said::Text(_));
         Ok(Heard::Done)
     }
@@ -131,6 +131,7 @@ impl Scene {
             generation: 0,
         };
         let mut context = Context {
+            service: &Anything,
             now: self.now,
             mail_now: self.now,
             date: &date,

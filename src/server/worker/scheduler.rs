@@ -68,6 +68,7 @@ pub trait Environment {
 pub struct Scheduler<I, S: Service, C, W> {
     index: u32,
     shared: Arc<Shared<W>>,
+    service: Arc<S>,
     slots: Slots<Slot<I, S>>,
     queues: Queues,
     holders: Holders,
@@ -97,11 +98,19 @@ struct TurnScratch {
 
 impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     /// The scheduler of the worker with this index, without connections.
-    pub fn new(index: u32, shared: Arc<Shared<W>>, signer: ChallengeSigner, clock: C, io: IoContext) -> Self {
+    pub fn new(
+        index: u32,
+        shared: Arc<Shared<W>>,
+        service: Arc<S>,
+        signer: ChallengeSigner,
+        clock: C,
+        io: IoContext,
+    ) -> Self {
         let time = Time::start(clock, shared.epoch);
         let workers = shared.inboxes.len();
         Self {
             index,
+            service,
             slots: Slots::new(),
             queues: Queues::default(),
             holders: Holders::default(),
@@ -223,6 +232,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
             slot.queued.leave(class);
         }
         let mut context = Context {
+            service: &*self.service,
             now: self.time.now,
             mail_now: self.time.mail_now,
             date: &self.time.date,

@@ -11,6 +11,7 @@ use npchat::server::http::HttpDate;
 use npchat::server::limits::{LOGIN_STEPS_PER_TURN, REQUESTS_PER_VISIT};
 use npchat::server::mailboxes::Deliveries;
 use npchat::server::metrics::Counters;
+use npchat::server::relay::Relay;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Store;
 use npchat::server::token::{SessionAddress, Token};
@@ -61,8 +62,9 @@ impl Lent {
         }
     }
 
-    pub fn turn(&mut self) -> Context<'_> {
+    pub fn turn(&mut self) -> Context<'_, Relay> {
         Context {
+            service: &Relay,
             now: self.now,
             mail_now: self.now + self.asleep,
             date: &self.date,
