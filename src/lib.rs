@@ -74,7 +74,8 @@
 //! | [`server::outbound`], [`server::pace`] | what waits for the kernel; how slow a transfer may be |
 //! | [`server::http`] | request head, body, the parts of an answer. Bytes in, values out, and nothing of npchat |
 //! | [`server::websocket`] | adapter over tungstenite's `WebSocketContext`, judgement of frame headers. Nothing of npchat |
-//! | [`server::routes`], [`server::answers`] | what a request asks for, and what npchat answers, in its own words |
+//! | [`server::routes`] | one table: which method of which path is answered by whom |
+//! | [`server::answers`] | what npchat answers, in its own words |
 //! | [`server::service`] | the seam between connections and what they are for: posts, conversations |
 //! | [`server::relay`] | the service of this crate: what a POST and a WebSocket mean |
 //! | [`server::session`] | npchat over a WebSocket: challenge, login, delivery, acknowledgement |

@@ -1,11 +1,12 @@
 //! What npchat answers: a message that was taken, a refusal with its JSON, a preflight (PROTOCOL.md part 1).
 //!
-//! Which request gets which is said in [`crate::server::connection`]; the parts of an answer are
+//! Which request gets which is said in [`crate::server::routes`]; the parts of an answer are
 //! [`crate::server::http`]'s.
 
 use crate::server::http::Reply;
 use crate::server::http::response::{put, put_field, put_number, put_number_field};
 use crate::server::refusal::Refusal;
+use crate::server::routes::Page;
 
 /// When a client may try again that was refused for want of room.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -103,12 +104,17 @@ pub fn preflight(reply: &Reply<'_>, out: &mut Vec<u8>, methods: &str) {
     put(out, "\r\n");
 }
 
-/// A page with 503, which says when to ask again: the server is alive, and no mail is taken now.
-pub fn unready(reply: &Reply<'_>, out: &mut Vec<u8>, content_type: &str, body: &str) {
-    reply.start(out, 503);
+/// A page with what it says now. With 503 it says when to ask again: the server is alive, and no mail is taken now.
+pub fn page(reply: &Reply<'_>, out: &mut Vec<u8>, status: u16, page: &Page, body: &str) {
+    reply.start(out, status);
     reply.connection(out, None);
-    put_number_field(out, "Retry-After", RETRY_AFTER_SECONDS);
-    reply.body(out, content_type, &[body.as_bytes()]);
+    if status == 503 {
+        put_number_field(out, "Retry-After", RETRY_AFTER_SECONDS);
+    }
+    for (name, value) in page.fields {
+        put_field(out, name, value);
+    }
+    reply.body(out, page.content_type, &[body.as_bytes()]);
 }
 
 #[cfg(test)]

@@ -31,10 +31,7 @@ impl Service for Relay {
     fn admit(&self, request: &Request<'_>) -> Result<Posting, Refusal> {
         let (id, live_only) = match request.resource {
             Resource::Mailbox { id, live_only } => (id, live_only),
-            Resource::Root | Resource::Info | Resource::Health | Resource::Ready => {
-                return Err(Refusal::MethodNotAllowed);
-            }
-            Resource::Asterisk | Resource::BadId => return Err(Refusal::BadId),
+            Resource::Page(_) | Resource::Asterisk | Resource::BadId => return Err(Refusal::BadId),
         };
         if request.head.framing == Framing::None {
             return Err(Refusal::LengthRequired);

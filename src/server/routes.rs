@@ -1,11 +1,139 @@
-//! What a request asks for, in npchat's words: which thing its path names, which methods that has, its time to live.
+//! Which method of which path is answered by whom: one table, and the name of a target in it.
 //!
-//! HTTP has been read before; what becomes of the request is the connection's and the service's.
+//! HTTP has been read before. What an answer looks like is said in [`crate::server::answers`], what becomes of a
+//! message by the service.
 
-use crate::protocol::id::RecipientId;
+use crate::protocol::id::{ID_TEXT_BYTES, RecipientId};
 use crate::server::http::message::{NotDecimal, decimal};
-use crate::server::http::{Once, RequestHead, Target};
+use crate::server::http::{Method, Once, RequestHead, Target};
 use crate::server::refusal::Refusal;
+
+/// A path, or a kind of paths, and what answers each of its methods.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The path as clients write it; for a kind of paths what stands for it here.
+    pub path: &'static str,
+    /// Its methods, as `Allow` lists them. OPTIONS is answered with them, and all others are refused.
+    pub allow: &'static str,
+    /// What answers GET, and HEAD without the body.
+    pub get: Answerer,
+    /// What answers POST.
+    pub post: Answerer,
+    /// It asks how the server is: answered even on a connection that there is no room for.
+    pub is_probe: bool,
+}
+
+/// What answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answerer {
+    /// A page.
+    Page(&'static Page),
+    /// [`Service::admit`](crate::server::service::Service::admit) and what follows.
+    Service,
+    /// The list of methods, as a preflight has it.
+    Methods,
+    /// A refusal, after which the connection is closed only if [`Refusal::closes`].
+    Refusal(Refusal),
+}
+
+/// A page, and the fields of its answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// What it says.
+    pub content: Content,
+    /// `Content-Type`
+    pub content_type: &'static str,
+    /// Names and values of the fields that caches and browsers go by, as `Cache-Control` and
+    /// `Content-Security-Policy`.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// What a page says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// What this server is, for people.
+    Welcome,
+    /// What the relay permits.
+    Info,
+    /// That the process is alive.
+    Health,
+    /// Whether mail is taken now.
+    Readiness,
+}
+
+const READ: &str = "GET, HEAD, OPTIONS";
+const READ_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// All routes: the pages, then mailboxes, then what is neither.
+pub static ROUTES: [Route; PAGES + 2] = [
+    page("/", &page_of(Content::Welcome, TEXT)),
+    page("/info", &page_of(Content::Info, JSON)),
+    probe("/healthz", &page_of(Content::Health, JSON)),
+    probe("/readyz", &page_of(Content::Readiness, JSON)),
+    Route {
+        path: "/{id}",
+        allow: READ_AND_POST,
+        // Unless the request asks for a WebSocket, which the service is asked for first.
+        get: Answerer::Refusal(Refusal::UpgradeRequired),
+        post: Answerer::Service,
+        is_probe: false,
+    },
+    Route {
+        path: "*",
+        allow: READ_AND_POST,
+        get: Answerer::Refusal(Refusal::BadId),
+        // Which may know what to do with it. The relay doesn't.
+        post: Answerer::Service,
+        is_probe: false,
+    },
+];
+
+const PAGES: usize = 4;
+static MAILBOX: &Route = &ROUTES[PAGES];
+static ELSEWHERE: &Route = &ROUTES[PAGES + 1];
+
+const fn page_of(content: Content, content_type: &'static str) -> Page {
+    Page {
+        content,
+        content_type,
+        fields: &[],
+    }
+}
+
+const fn page(path: &'static str, page: &'static Page) -> Route {
+    // What is as long as an id is looked up as one only.
+    assert!(path.len() != 1 + ID_TEXT_BYTES);
+    Route {
+        path,
+        allow: READ,
+        get: Answerer::Page(page),
+        post: Answerer::Refusal(Refusal::MethodNotAllowed),
+        is_probe: false,
+    }
+}
+
+const fn probe(path: &'static str, content: &'static Page) -> Route {
+    Route {
+        is_probe: true,
+        ..page(path, content)
+    }
+}
+
+impl Route {
+    /// What answers this method.
+    #[must_use]
+    pub const fn answerer(&self, method: Method) -> Answerer {
+        match method {
+            Method::Get | Method::Head => self.get,
+            Method::Post => self.post,
+            Method::Options => Answerer::Methods,
+            Method::Other => Answerer::Refusal(Refusal::MethodNotAllowed),
+            Method::Unknown => Answerer::Refusal(Refusal::UnknownMethod),
+        }
+    }
+}
 
 /// A request whose head has been read.
 #[derive(Debug)]
@@ -21,14 +149,8 @@ pub struct Request<'b> {
 /// What a request target names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
-    /// `/`
-    Root,
-    /// `/info`
-    Info,
-    /// `/healthz`
-    Health,
-    /// `/readyz`
-    Ready,
+    /// A page.
+    Page(&'static Route),
     /// `/{id}`
     Mailbox {
         /// Whose mailbox.
@@ -38,7 +160,7 @@ pub enum Resource {
     },
     /// `*` of an OPTIONS request: the server itself.
     Asterisk,
-    /// Anything else. Refused with [`Refusal::BadId`] by the caller, after a method that no path has.
+    /// Anything else.
     BadId,
 }
 
@@ -49,28 +171,25 @@ impl Resource {
         let Target::Path { path, query } = target else {
             return Self::Asterisk;
         };
-        match path {
-            b"/" => Self::Root,
-            b"/info" => Self::Info,
-            b"/healthz" => Self::Health,
-            b"/readyz" => Self::Ready,
-            [b'/', id @ ..] => match RecipientId::parse(id) {
-                Some(id) => Self::Mailbox {
-                    id,
-                    live_only: says_live_only(query),
-                },
-                None => Self::BadId,
-            },
-            _ => Self::BadId,
+        if let [b'/', id @ ..] = path
+            && id.len() == ID_TEXT_BYTES
+        {
+            return RecipientId::parse(id).map_or(Self::BadId, |id| Self::Mailbox {
+                id,
+                live_only: says_live_only(query),
+            });
         }
+        let page = ROUTES[..PAGES].iter().find(|route| route.path.as_bytes() == path);
+        page.map_or(Self::BadId, Self::Page)
     }
 
-    /// The methods that it has, as `Allow` lists them.
+    /// Its row of the table.
     #[must_use]
-    pub const fn methods(self) -> &'static str {
+    pub fn route(self) -> &'static Route {
         match self {
-            Self::Root | Self::Info | Self::Health | Self::Ready => "GET, HEAD, OPTIONS",
-            Self::Mailbox { .. } | Self::Asterisk | Self::BadId => "GET, HEAD, POST, OPTIONS",
+            Self::Page(route) => route,
+            Self::Mailbox { .. } => MAILBOX,
+            Self::Asterisk | Self::BadId => ELSEWHERE,
         }
     }
 }

@@ -23,10 +23,10 @@ pub trait Service: Debug + Sized + Send + Sync + 'static {
     /// The server's side of one WebSocket.
     type Conversation: Conversation + Send;
 
-    /// Whether this POST, whose head has come, is for this service.
+    /// Whether this POST, whose head has come, and whose path is no page's, is for this service.
     ///
     /// # Errors
-    /// [`Refusal::MethodNotAllowed`] keeps the connection, every other closes it.
+    /// A refusal that closes the connection only if [`Refusal::closes`].
     fn admit(&self, request: &Request<'_>) -> Result<Self::Post, Refusal>;
 
     /// Handles a POST that has come whole, and writes its answer into the turn's output.

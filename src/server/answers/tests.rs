@@ -1,5 +1,6 @@
 use super::*;
 use crate::server::http::response::tests::answer;
+use crate::server::routes::Content;
 
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
@@ -101,6 +102,28 @@ fn a_preflight_has_no_body_and_no_length() {
         "Allow: GET, HEAD, POST, OPTIONS",
     ] {
         assert!(has_field(&answer, field), "{field} in {answer}");
+    }
+}
+
+#[test]
+fn a_page_has_the_fields_of_its_row_and_says_when_to_ask_again() {
+    const PAGE: Page = Page {
+        content: Content::Health,
+        content_type: "text/html",
+        fields: &[("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")],
+    };
+    for (status, asks_again) in [(200, false), (503, true)] {
+        let answer = answer(|_| {}, |reply, out| page(reply, out, status, &PAGE, "<p>"));
+        for field in [
+            "Content-Type: text/html",
+            "Content-Length: 3",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+        ] {
+            assert!(has_field(&answer, field), "{field} in {answer}");
+        }
+        assert!(answer.ends_with("\r\n\r\n<p>"));
+        assert_eq!(has_field(&answer, "Retry-After: 5"), asks_again);
     }
 }
 

@@ -1,20 +1,18 @@
 //! The answers that need nothing but to be written: pages, preflights, refusals, and faults that end the connection.
 //!
-//! Which request gets which is said in [`super::requests`].
+//! Which request gets which is said in [`crate::server::routes`] and [`super::requests`].
 
 use crate::server::answers::{self, Detail};
 use crate::server::context::Context;
 use crate::server::http::{Framing, HttpError, Method, Reply, RequestHead};
 use crate::server::refusal::Refusal;
-use crate::server::routes::{Request, Resource};
+use crate::server::routes::{Content, Page, Request};
+use crate::server::store::Store;
 
 /// Answers that need nothing but to be written.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Answer {
-    Welcome,
-    Info,
-    Health,
-    Ready,
+    Page(&'static Page),
     Preflight(&'static str),
     Refused(Refusal, Detail),
 }
@@ -35,8 +33,6 @@ pub(super) struct Manner {
     pub(super) head_only: bool,
 }
 
-const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
 const WELCOME: &str = concat!(
     "This is npchat ",
     env!("CARGO_PKG_VERSION"),
@@ -66,14 +62,10 @@ impl Answer {
         let reply = manner.reply(context);
         let out = &mut *context.out;
         match self {
-            Self::Welcome => reply.text(out, 200, PLAIN_TEXT, WELCOME),
-            Self::Info => reply.text(out, 200, JSON, context.store.info()),
-            Self::Health => reply.text(out, 200, JSON, r#"{"status":"healthy"}"#),
-            Self::Ready if context.store.is_draining() => {
-                answers::unready(&reply, out, JSON, r#"{"status":"draining"}"#);
+            Self::Page(page) => {
+                let (status, body) = state_of(page.content, context.store);
+                answers::page(&reply, out, status, page, body);
             }
-            Self::Ready if context.store.takes_mail() => reply.text(out, 200, JSON, r#"{"status":"ready"}"#),
-            Self::Ready => answers::unready(&reply, out, JSON, r#"{"status":"full"}"#),
             Self::Preflight(methods) => answers::preflight(&reply, out, methods),
             Self::Refused(refusal, detail) => {
                 note_refusal(refusal, context);
@@ -83,11 +75,23 @@ impl Answer {
     }
 }
 
+/// What a page says now, and its status.
+fn state_of(content: Content, store: &Store) -> (u16, &str) {
+    match content {
+        Content::Welcome => (200, WELCOME),
+        Content::Info => (200, store.info()),
+        Content::Health => (200, r#"{"status":"healthy"}"#),
+        Content::Readiness if store.is_draining() => (503, r#"{"status":"draining"}"#),
+        Content::Readiness if store.takes_mail() => (200, r#"{"status":"ready"}"#),
+        Content::Readiness => (503, r#"{"status":"full"}"#),
+    }
+}
+
 /// Whether it asks how the server is, and for nothing else.
 pub(super) fn is_probe(request: &Request<'_>) -> bool {
     let head = request.head;
     matches!(head.method, Method::Get | Method::Head)
-        && matches!(request.resource, Resource::Health | Resource::Ready)
+        && request.resource.route().is_probe
         && matches!(head.framing, Framing::None | Framing::Length(0))
         && head.upgrade.is_none()
 }

@@ -10,12 +10,12 @@ use crate::server::answers::Detail;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::http::response::continue_100;
-use crate::server::http::{BodyDecoder, HeadScanner, HttpError, Method, RequestHead};
+use crate::server::http::{BodyDecoder, HeadScanner, HttpError, RequestHead};
 use crate::server::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::mailboxes::Charge;
 use crate::server::pace::Pace;
 use crate::server::refusal::{CloseReason, Refusal};
-use crate::server::routes::{Request, Resource, ttl_seconds};
+use crate::server::routes::{Answerer, Request, Resource, ttl_seconds};
 use crate::server::service::{Conversation, Service};
 
 /// The requests of a connection that hasn't been upgraded.
@@ -351,24 +351,22 @@ impl<S: Service> Receiving<S> {
 
 /// What the request is for. Refusals that keep the connection are answers; the others are errors.
 fn purpose_of<S: Service>(request: &Request<'_>, service: &S) -> Result<Purpose<S>, Refusal> {
-    let methods = request.resource.methods();
-    let answer = match (request.head.method, request.resource) {
-        (Method::Unknown, _) => return Err(Refusal::UnknownMethod),
-        (Method::Options, _) => Answer::Preflight(methods),
-        (Method::Other, _) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
-        (Method::Post, _) => match service.admit(request) {
+    let route = request.resource.route();
+    let refusal = match route.answerer(request.head.method) {
+        Answerer::Page(page) => return Ok(Purpose::Answer(Answer::Page(page))),
+        Answerer::Methods => return Ok(Purpose::Answer(Answer::Preflight(route.allow))),
+        Answerer::Service => match service.admit(request) {
             Ok(post) => return Ok(Purpose::Post(post)),
-            Err(Refusal::MethodNotAllowed) => Answer::Refused(Refusal::MethodNotAllowed, Detail::Allow(methods)),
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => refusal,
         },
-        (_, Resource::Root) => Answer::Welcome,
-        (_, Resource::Info) => Answer::Info,
-        (_, Resource::Health) => Answer::Health,
-        (_, Resource::Ready) => Answer::Ready,
-        (_, Resource::Mailbox { .. }) => Answer::Refused(Refusal::UpgradeRequired, Detail::None),
-        (_, Resource::BadId | Resource::Asterisk) => return Err(Refusal::BadId),
+        Answerer::Refusal(refusal) => refusal,
     };
-    Ok(Purpose::Answer(answer))
+    let detail = match refusal {
+        refusal if refusal.closes() => return Err(refusal),
+        Refusal::MethodNotAllowed => Detail::Allow(route.allow),
+        _ => Detail::None,
+    };
+    Ok(Purpose::Answer(Answer::Refused(refusal, detail)))
 }
 
 /// Memory for a message that comes in pieces, charged before it is used; without it, the body is read for nothing.

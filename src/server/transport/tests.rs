@@ -195,7 +195,7 @@ fn the_rest_of_a_head_and_of_a_body_that_has_come_makes_a_request() {
     scene.send(&HEALTH[9..]);
     scene.reach_deadline(scene.timeouts.head);
     scene.expect_answer(OK);
-    scene.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe");
+    scene.send(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe");
     scene.report_input();
     assert_eq!(scene.visit(Cause::Ordinary), None);
     scene.send(b"llo");
