@@ -14,7 +14,7 @@ use npchat::server::context::Context;
 use npchat::server::http::Reply;
 use npchat::server::refusal::{CloseReason, Refusal};
 use npchat::server::routes::Request;
-use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::service::{Conversation, Heard, Posted, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
 use npchat::server::{Server, StartError};
@@ -32,9 +32,9 @@ impl Service for Echo {
         Ok(())
     }
 
-    fn post(&self, (): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Result<(), Refusal> {
+    fn post(&self, (): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
         reply.bytes(context.out, 200, "application/octet-stream", body);
-        Ok(())
+        Posted::Stored
     }
 
     fn open(&self, _: &Request<'_>, _: &Store) -> Option<Self> {

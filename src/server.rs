@@ -123,10 +123,12 @@ use self::renewal::Renewal;
 use crate::server::certificate::{CurrentCertificate, Loaded};
 use crate::server::config::CertificateFiles;
 use crate::server::limits::{FEW_CONNECTIONS, LOG_LAST_FLUSH_MILLIS, START_SIGNAL_MILLIS};
+use crate::server::refusal::Refusal;
 use crate::server::relay::Relay;
 use crate::server::service::Service;
 use crate::server::signer::ChallengeSigner;
 use crate::server::system::FileLimit;
+use crate::server::token::Ticket;
 use crate::server::transport::tls::TlsAcceptor;
 use crate::server::worker::{Listener, Shared, Worker, reserved_files};
 
@@ -208,6 +210,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Reports what became of a POST that its service has pending: for how many seconds it is stored, or why it isn't.
+    /// To be called once for each ticket, from any thread.
+    pub fn report(&self, ticket: Ticket, result: Result<u32, Refusal>) {
+        self.shared.report(ticket, result);
     }
 
     /// Begins to stop: no accept, what is under way is answered, WebSockets are closed with 1012.

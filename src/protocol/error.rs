@@ -123,6 +123,8 @@ refusals! {
     RelayFull: 503, "relay_full", "The relay is full, try again later.";
     /// The relay has as many connections as it may have, or is draining.
     Unavailable: 503, "unavailable", "The relay takes no more connections now.";
+    /// What keeps the messages has not reported in time what became of this one, which may be stored or not.
+    StorageTimeout: 504, "storage_timeout", "The message may be stored or not: that was not known in time.";
 }
 
 close_reasons! {
@@ -181,11 +183,11 @@ close_reasons! {
 }
 
 impl Refusal {
-    /// Whether the connection is closed after the answer, because where the next request begins can't be known or
-    /// trusted.
+    /// Whether the connection is closed after the answer: because where the next request begins can't be known or
+    /// trusted, or so that none waits as long again behind a POST of which nothing is known.
     #[must_use]
     pub const fn closes(self) -> bool {
-        matches!(self.status(), 400 | 408 | 411 | 413 | 414 | 417 | 431 | 501 | 505)
+        matches!(self.status(), 400 | 408 | 411 | 413 | 414 | 417 | 431 | 501 | 504 | 505)
             || matches!(self, Self::Unavailable)
     }
 }

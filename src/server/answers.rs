@@ -8,7 +8,7 @@ use crate::server::http::response::{put, put_field, put_number, put_number_field
 use crate::server::refusal::Refusal;
 use crate::server::routes::Page;
 
-/// When a client may try again that was refused for want of room.
+/// When a client may try again that was refused for want of room, or of a timely answer.
 const RETRY_AFTER_SECONDS: u64 = 5;
 /// How long a browser may remember a preflight's answer.
 const PREFLIGHT_MAX_AGE_SECONDS: u64 = 24 * 60 * 60;
@@ -64,7 +64,7 @@ pub fn refused(reply: &Reply<'_>, out: &mut Vec<u8>, refusal: Refusal, detail: D
     if refusal == Refusal::UnsupportedWebSocketVersion {
         put_field(out, "Sec-WebSocket-Version", "13");
     }
-    if matches!(refusal.status(), 503 | 507) {
+    if matches!(refusal.status(), 503 | 504 | 507) {
         put_number_field(out, "Retry-After", RETRY_AFTER_SECONDS);
         put_field(out, "Access-Control-Expose-Headers", "Retry-After");
     }

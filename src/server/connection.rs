@@ -9,6 +9,7 @@ mod requests;
 mod step;
 mod upgraded;
 pub mod visit;
+mod waiting;
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::limits::{BUFFER_STEP_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::outbound::{Outbound, reserve_steps};
-use crate::server::refusal::CloseReason;
+use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::relay::Relay;
 use crate::server::service::{Conversation, Service};
 
@@ -39,6 +40,7 @@ use crate::server::service::{Conversation, Service};
 ///    [`Connection::resume`] is called again soon, without waiting for any event; while
 ///    [`Connection::awaits_login_step`], when there is one of [`Context::login_steps`] for it.
 /// 5. At [`Connection::deadline`], which may change with every call, [`Connection::reach_deadline`] is called.
+/// 6. [`Connection::note_posted`] may be called at any time between two visits.
 #[derive(Debug)]
 pub struct Connection<S: Service = Relay> {
     stage: Stage<S>,
@@ -58,7 +60,7 @@ enum Stage<S: Service> {
 
 /// How a stage came to the end of what it can do now.
 enum Advance<S: Service> {
-    /// All input is understood, or the rest is a part of something.
+    /// All input is understood, or the rest is a part of something, or nothing of it is looked at before an answer.
     NeedsInput,
     /// The budget of this turn is spent.
     BudgetSpent,
@@ -134,9 +136,19 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// The service has reported what became of the POST with this ticket: for how many seconds it is stored.
+    /// [`Connection::resume`] answers it. Returns whether it is what this connection waits for.
+    pub fn note_posted(&mut self, ticket: u64, result: Result<u32, Refusal>) -> bool {
+        let is_awaited = match &mut self.stage {
+            Stage::Http(requests) => requests.note_posted(ticket, result),
+            Stage::WebSocket(_) | Stage::Closing(_) => false,
+        };
+        self.runnable |= is_awaited;
+        is_awaited
+    }
+
     /// There is no room for this connection, which has just been accepted: its first request is answered if it asks how
-    /// the server is, refused with [`Refusal::Unavailable`](crate::server::refusal::Refusal::Unavailable) otherwise,
-    /// and the last.
+    /// the server is, refused with [`Refusal::Unavailable`] otherwise, and the last.
     pub fn turn_away(&mut self) {
         if let Stage::Http(requests) = &mut self.stage {
             requests.turn_away();
@@ -175,6 +187,8 @@ impl<S: Service> Connection<S> {
     #[must_use]
     pub fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let stage = match &self.stage {
+            // What the service owes does not depend on the peer.
+            Stage::Http(requests) if requests.is_waiting() => Some(requests.deadline(timeouts)),
             // What is left over waits for us, or for the peer to take its answers, which has a deadline of its own.
             Stage::Http(_) if self.runnable || !self.outbound.is_empty() => None,
             Stage::Http(requests) => Some(requests.deadline(timeouts)),
@@ -203,6 +217,13 @@ impl<S: Service> Connection<S> {
         match &mut self.stage {
             // It takes nothing, so it can't be told either.
             _ if stalled => self.stage = Stage::Closing(Closing::over(CloseReason::Stalled)),
+            Stage::Http(requests) if requests.is_waiting() => {
+                requests.give_up_waiting();
+                self.runnable = true;
+                if self.has_room(context) {
+                    self.advance_unread(context);
+                }
+            }
             Stage::Http(requests) => {
                 let reason = requests.reach_deadline(&self.unread, context);
                 self.close(reason, context);
@@ -221,8 +242,8 @@ impl<S: Service> Connection<S> {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         match &self.stage {
-            // A client that doesn't take its answers gets no further requests read.
-            Stage::Http(_) => self.outbound.is_empty() && !self.runnable,
+            // A client that doesn't take its answers gets no further requests read, nor one whose answer is pending.
+            Stage::Http(requests) => self.outbound.is_empty() && !self.runnable && !requests.is_waiting(),
             Stage::WebSocket(_) => self.outbound.len() < OUTBOUND_HIGH_WATER_BYTES && !self.runnable,
             Stage::Closing(closing) => closing.wants_input(),
         }
@@ -365,10 +386,16 @@ impl<S: Service> Connection<S> {
     }
 
     fn deliver(&mut self, context: &mut Context<'_, S>) {
+        if self.has_mail() && self.outbound.is_empty() {
+            self.deliver_mail(context);
+        }
+    }
+
+    // Apart, so that the look for mail costs a connection without any no call.
+    #[inline(never)]
+    fn deliver_mail(&mut self, context: &mut Context<'_, S>) {
         let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(context.out.len());
         if let Stage::WebSocket(upgraded) = &mut self.stage
-            && upgraded.conversation.has_mail()
-            && self.outbound.is_empty()
             && room > 0
             && let Err(reason) = upgraded.conversation.deliver(room, context)
         {
@@ -407,7 +434,7 @@ impl<S: Service> Connection<S> {
 
 fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], context: &mut Context<'_, S>) -> Advance<S> {
     match requests.advance(rest, context) {
-        Progress::NeedsInput => Advance::NeedsInput,
+        Progress::NeedsInput | Progress::Waits => Advance::NeedsInput,
         Progress::BudgetSpent => Advance::BudgetSpent,
         Progress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
         Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(*conversation, context))),

@@ -10,7 +10,7 @@ use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
 use crate::server::signer::ChallengeSigner;
 use crate::server::store::Store;
-use crate::server::token::SessionAddress;
+use crate::server::token::{SessionAddress, Ticket, Tickets};
 
 /// What a connection is given for one turn.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Context<'a, S> {
     pub signer: &'a mut ChallengeSigner,
     /// The worker's counters.
     pub counters: &'a Counters,
+    /// Makes the names of POSTs that are answered later.
+    pub tickets: &'a mut Tickets,
     /// Takes the output.
     pub out: &'a mut Vec<u8>,
     /// Takes the addresses of sessions that have mail now.
@@ -47,6 +49,13 @@ pub struct Context<'a, S> {
 }
 
 impl<S> Context<'_, S> {
+    /// The name of a POST of this connection that is answered later, as [`Posted::Pending`] takes it.
+    ///
+    /// [`Posted::Pending`]: crate::server::service::Posted::Pending
+    pub fn take_ticket(&mut self) -> Ticket {
+        self.tickets.make(self.address)
+    }
+
     /// Whether there is a step of a login for this connection, which is then taken.
     pub fn take_login_step(&mut self) -> bool {
         let left = self.login_steps.checked_sub(1);

@@ -33,7 +33,7 @@ pub const RESUMED_VISITS_PER_TURN: usize = 16;
 pub const RESUMED_BYTES_PER_TURN: usize = 128 * 1024;
 /// Input of connections that linger, which is read in one turn only to be thrown away, give or take one read.
 pub const LINGERING_BYTES_PER_TURN: usize = 128 * 1024;
-/// Sessions with new mail that a worker serves in one turn.
+/// Sessions with new mail, and POSTs whose answer was pending, that a worker serves in one turn.
 pub const MAILED_VISITS_PER_TURN: usize = 256;
 /// Least time that new connections have in a turn if they want it, and their TLS handshakes once more. It is as much as
 /// the turn has taken so far, within this and [`NEW_CONNECTIONS_MAX_MICROS`].
@@ -158,6 +158,9 @@ pub const LIVE_ONLY_HOLD_SECONDS: u32 = 30;
 pub const HEAD_DEADLINE_SECONDS: u64 = 10;
 /// A body may take this long before its rate counts.
 pub const BODY_GRACE_SECONDS: u64 = 10;
+/// A POST that the service answers later must be answered after this: longer than the service itself waits for what
+/// keeps its messages, and shorter than the default of `--drain`, so that a server that stops answers it too.
+pub const PENDING_POST_SECONDS: u64 = 8;
 /// A WebSocket message may take this long before its rate counts. Longer than a body: a session that is cut off in the
 /// middle of a frame may come back, and is worth waiting for.
 pub const MESSAGE_GRACE_SECONDS: u64 = 30;

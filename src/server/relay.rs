@@ -4,12 +4,11 @@
 
 use crate::protocol::id::RecipientId;
 use crate::protocol::login::SUBPROTOCOL;
-use crate::server::answers;
 use crate::server::context::Context;
 use crate::server::http::{Framing, Reply};
 use crate::server::refusal::Refusal;
 use crate::server::routes::{Request, Resource};
-use crate::server::service::Service;
+use crate::server::service::{Posted, Service};
 use crate::server::session::Session;
 use crate::server::store::{Store, Wish};
 
@@ -20,8 +19,10 @@ pub struct Relay;
 /// Where a message goes, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Posting {
-    id: RecipientId,
-    wish: Wish,
+    /// Whose mailbox.
+    pub id: RecipientId,
+    /// For how long, as asked for.
+    pub wish: Wish,
 }
 
 impl Service for Relay {
@@ -44,19 +45,17 @@ impl Service for Relay {
         Ok(Posting { id, wish })
     }
 
-    fn post(
-        &self,
-        post: &Posting,
-        body: &[u8],
-        reply: &Reply<'_>,
-        context: &mut Context<'_, Self>,
-    ) -> Result<(), Refusal> {
-        let ttl_seconds = context
+    fn post(&self, post: &Posting, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
+        let stored = context
             .store
-            .post(&post.id, body, post.wish, context.mail_now, context.wake)?;
-        context.counters.posted.add(1);
-        answers::sent(reply, context.out, u64::from(ttl_seconds));
-        Ok(())
+            .post(&post.id, body, post.wish, context.mail_now, context.wake);
+        match stored {
+            Ok(ttl_seconds) => {
+                self.write_stored(ttl_seconds, reply, context);
+                Posted::Stored
+            }
+            Err(refusal) => Posted::Refused(refusal),
+        }
     }
 
     fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Session> {

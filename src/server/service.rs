@@ -8,12 +8,14 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use crate::protocol::login::HANDSHAKE_MAX_BYTES;
+use crate::server::answers;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::http::Reply;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::routes::Request;
 use crate::server::store::Store;
+use crate::server::token::Ticket;
 use crate::server::websocket::{Event, Wants};
 
 /// A service: what a POST means, and who is on the other end of a WebSocket. All workers share one.
@@ -29,20 +31,34 @@ pub trait Service: Debug + Sized + Send + Sync + 'static {
     /// A refusal that closes the connection only if [`Refusal::closes`].
     fn admit(&self, request: &Request<'_>) -> Result<Self::Post, Refusal>;
 
-    /// Handles a POST that has come whole, and writes its answer into the turn's output.
+    /// Handles a POST that has come whole. If it is stored, the answer is in the turn's output.
     ///
-    /// # Errors
-    /// A refusal that keeps the connection; nothing has been written then.
-    fn post(
-        &self,
-        post: &Self::Post,
-        body: &[u8],
-        reply: &Reply<'_>,
-        context: &mut Context<'_, Self>,
-    ) -> Result<(), Refusal>;
+    /// A service may have it answered later: it returns [`Posted::Pending`] with a [`Context::take_ticket`], keeps what
+    /// it needs of the body, which it charges to [`Store::reserve`], and how many are pending, which it bounds. It
+    /// reports to the server what became of each, once, from any thread.
+    fn post(&self, post: &Self::Post, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted;
+
+    /// Writes the answer to a POST that is stored for so many seconds, and counts it. For one that was pending this is
+    /// called when that has been reported.
+    fn write_stored(&self, ttl_seconds: u32, reply: &Reply<'_>, context: &mut Context<'_, Self>) {
+        context.counters.posted.add(1);
+        answers::sent(reply, context.out, u64::from(ttl_seconds));
+    }
 
     /// Whom a WebSocket that this request asks for talks to. `None`: there are no WebSockets.
     fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Self::Conversation>;
+}
+
+/// What became of a POST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posted {
+    /// It has been taken, and answered.
+    Stored,
+    /// It is nowhere, and nothing has been written. The connection is closed only if [`Refusal::closes`].
+    Refused(Refusal),
+    /// That will be reported for this ticket. Until then the connection reads nothing, and after
+    /// [`Timeouts::post`] it answers with [`Refusal::StorageTimeout`], and is closed.
+    Pending(Ticket),
 }
 
 /// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.

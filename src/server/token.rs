@@ -1,4 +1,5 @@
-//! Names of connections: valid across workers, and seen to be stale when the connection is gone.
+//! Names of connections, and of requests that wait: valid across workers, and seen to be stale when what they name is
+//! gone.
 
 /// A slot of a worker's slab and which of the slot's successive connections is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,4 +36,42 @@ pub struct SessionAddress {
     pub worker: u32,
     /// The connection.
     pub token: Token,
+}
+
+/// A POST that is to be answered later: where its connection lives, and which of the worker's pending POSTs it is.
+///
+/// Only a context makes one. What is reported for it when its request has ended, or its connection, finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    pub(crate) address: SessionAddress,
+    pub(crate) number: u64,
+}
+
+impl Ticket {
+    /// Where its connection lives.
+    #[must_use]
+    pub const fn address(self) -> SessionAddress {
+        self.address
+    }
+
+    /// Its number, as [`Connection::note_posted`](crate::server::connection::Connection::note_posted) takes it.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.number
+    }
+}
+
+/// The tickets of one worker, each with a number of its own.
+#[derive(Debug, Default)]
+pub struct Tickets(u64);
+
+impl Tickets {
+    /// A ticket for the connection at this address.
+    pub(crate) fn make(&mut self, address: SessionAddress) -> Ticket {
+        self.0 = self.0.wrapping_add(1);
+        Ticket {
+            address,
+            number: self.0,
+        }
+    }
 }

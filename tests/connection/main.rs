@@ -17,6 +17,7 @@ mod drains;
 mod endpoint;
 mod heads;
 mod memory;
+mod pending;
 mod splits;
 mod subprotocol;
 mod turned_away;

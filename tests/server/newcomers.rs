@@ -13,7 +13,7 @@ use npchat::server::http::Reply;
 use npchat::server::limits::EVENTS_PER_POLL;
 use npchat::server::refusal::{CloseReason, Refusal};
 use npchat::server::routes::Request;
-use npchat::server::service::{Conversation, Heard, Service};
+use npchat::server::service::{Conversation, Heard, Posted, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::Event;
 use testkit::{PATIENCE, RawClient, address, patient_timeouts, post_request, wait_until};
@@ -36,7 +36,7 @@ impl Service for Gated {
         Ok(())
     }
 
-    fn post(&self, (): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Result<(), Refusal> {
+    fn post(&self, (): &(), body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
         POSTED.lock().unwrap().push(body.to_vec());
         if body == SHUTS_THE_GATE {
             let mut is_shut = IS_SHUT.lock().unwrap();
@@ -45,7 +45,7 @@ impl Service for Gated {
             assert!(!waited.1.timed_out(), "nobody opened the gate");
         }
         reply.bytes(context.out, 200, "application/octet-stream", body);
-        Ok(())
+        Posted::Stored
     }
 
     fn open(&self, _: &Request<'_>, _: &Store) -> Option<Self> {

@@ -127,6 +127,9 @@ pub struct Timeouts {
     /// See [`limits::BODY_GRACE_SECONDS`].
     #[arg(skip)]
     pub body_grace: Duration,
+    /// See [`limits::PENDING_POST_SECONDS`].
+    #[arg(skip)]
+    pub post: Duration,
     /// See [`limits::MESSAGE_GRACE_SECONDS`].
     #[arg(skip)]
     pub message_grace: Duration,
@@ -276,6 +279,7 @@ impl Default for Timeouts {
         Self {
             head: Duration::from_secs(limits::HEAD_DEADLINE_SECONDS),
             body_grace: Duration::from_secs(limits::BODY_GRACE_SECONDS),
+            post: Duration::from_secs(limits::PENDING_POST_SECONDS),
             message_grace: Duration::from_secs(limits::MESSAGE_GRACE_SECONDS),
             keep_alive: Duration::from_secs(limits::KEEP_ALIVE_SECONDS),
             login: Duration::from_secs(limits::LOGIN_DEADLINE_SECONDS),

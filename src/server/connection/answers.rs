@@ -48,6 +48,15 @@ impl Manner {
         }
     }
 
+    /// The same by what is known when the answer is written: a drain may have begun since the head came, and waits for
+    /// every connection to end.
+    pub(super) fn in_drain<S>(self, context: &Context<'_, S>) -> Self {
+        Self {
+            keep_alive: self.keep_alive && !context.store.is_draining(),
+            ..self
+        }
+    }
+
     pub(super) fn reply<'d, S>(self, context: &Context<'d, S>) -> Reply<'d> {
         Reply {
             date: context.date,

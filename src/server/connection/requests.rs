@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answers::{Answer, Fault, Manner, is_head, is_probe};
 use super::gathered::Gathered;
+use super::waiting::Waiting;
 use crate::server::answers::Detail;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
@@ -16,7 +17,8 @@ use crate::server::mailboxes::Charge;
 use crate::server::pace::Pace;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::routes::{Answerer, Request, Resource, ttl_seconds};
-use crate::server::service::{Conversation, Service};
+use crate::server::service::{Conversation, Posted, Service};
+use crate::server::token::Ticket;
 
 /// The requests of a connection that hasn't been upgraded.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(super) enum Progress<C> {
     NeedsInput,
     /// This turn's budget is spent.
     BudgetSpent,
+    /// The answer to a request is pending with the service.
+    Waits,
     /// The last answer has been written.
     Close(CloseReason),
     /// The WebSocket handshake has been answered: what follows is frames. Boxed, for this goes along with every
@@ -51,6 +55,17 @@ enum Phase<S: Service> {
     Idle,
     Head(HeadScanner),
     Body(Box<Receiving<S>>),
+    /// Its answer is pending with the service: nothing is read before it is written.
+    Waiting(Waiting),
+}
+
+/// How far a request that has come whole is answered.
+enum Finished {
+    Answered {
+        /// Whether the connection goes on.
+        is_kept: bool,
+    },
+    Pending(Ticket),
 }
 
 /// A request whose body hasn't come whole.
@@ -105,13 +120,34 @@ impl<S: Service> Requests<S> {
     pub(super) fn held_bytes(&self) -> usize {
         match &self.phase {
             Phase::Body(_) => size_of::<Receiving<S>>(),
-            Phase::Fresh | Phase::Idle | Phase::Head(_) => 0,
+            // What it waits with lies in the connection itself.
+            Phase::Fresh | Phase::Idle | Phase::Head(_) | Phase::Waiting(_) => 0,
+        }
+    }
+
+    /// Whether the service hasn't reported yet what became of the request.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(&self.phase, Phase::Waiting(waiting) if waiting.result.is_none())
+    }
+
+    /// The service has reported what became of the POST with this ticket. Returns whether that is what is waited for.
+    pub(super) fn note_posted(&mut self, ticket: u64, result: Result<u32, Refusal>) -> bool {
+        match &mut self.phase {
+            Phase::Waiting(waiting) => waiting.note_posted(ticket, result),
+            _ => false,
+        }
+    }
+
+    /// The service has taken too long.
+    pub(super) fn give_up_waiting(&mut self) {
+        if let Phase::Waiting(waiting) = &mut self.phase {
+            waiting.give_up();
         }
     }
 
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Instant {
         match &self.phase {
-            Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline,
+            Phase::Fresh | Phase::Idle | Phase::Head(_) | Phase::Waiting(_) => self.deadline,
             Phase::Body(receiving) => receiving.pace.deadline(timeouts.body_grace),
         }
     }
@@ -121,6 +157,8 @@ impl<S: Service> Requests<S> {
         match &mut self.phase {
             Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline += pause,
             Phase::Body(receiving) => receiving.pace.postpone(pause),
+            // That is the service's time, not the client's.
+            Phase::Waiting(_) => {}
         }
     }
 
@@ -159,13 +197,14 @@ impl<S: Service> Requests<S> {
     /// Answers a request that won't be whole. Where none has begun there is no answer, which before the end of a TLS
     /// handshake could never be sent, and the connection ends for the reason `idle`.
     fn give_up(&self, idle: CloseReason, unread: &[u8], context: &mut Context<'_, S>) -> CloseReason {
-        if self.is_idle() {
+        // One that waits for its answer has come whole.
+        if self.is_idle() || matches!(self.phase, Phase::Waiting(_)) {
             return idle;
         }
         let head_only = match &self.phase {
             Phase::Body(receiving) => receiving.manner.head_only,
             Phase::Head(scanner) => scanner.is_head(unread),
-            Phase::Fresh | Phase::Idle => false,
+            Phase::Fresh | Phase::Idle | Phase::Waiting(_) => false,
         };
         let refusal = if self.is_turned_away {
             Refusal::Unavailable
@@ -201,8 +240,20 @@ impl<S: Service> Requests<S> {
             }
             // The message is charged anew, so the two must not overlap.
             receiving.charge = None;
-            let next = finish(&receiving.purpose, receiving.manner, &receiving.body.whole(), context);
-            return Ok(self.after_answer(next, context));
+            let manner = receiving.manner.in_drain(context);
+            let finished = finish(&receiving.purpose, manner, &receiving.body.whole(), context);
+            return Ok(match finished {
+                Finished::Answered { is_kept } => self.after_answer(is_kept, context),
+                Finished::Pending(ticket) => Some(self.wait_for(ticket, manner, context)),
+            });
+        }
+        if let Phase::Waiting(waiting) = &self.phase {
+            let Some(result) = waiting.result else {
+                return Ok(Some(Progress::Waits));
+            };
+            let manner = waiting.manner.in_drain(context);
+            let is_kept = write_result(result, manner, context);
+            return Ok(self.after_answer(is_kept, context));
         }
         if self.is_idle() {
             // Some clients end a body with an empty line too many: that begins no request (RFC 9112 §2.2).
@@ -256,7 +307,7 @@ impl<S: Service> Requests<S> {
         }
         let mut scanner = match &self.phase {
             Phase::Head(scanner) => scanner.clone(),
-            Phase::Fresh | Phase::Idle | Phase::Body(_) => HeadScanner::default(),
+            Phase::Fresh | Phase::Idle | Phase::Body(_) | Phase::Waiting(_) => HeadScanner::default(),
         };
         let end = scanner.scan(rest);
         let end = end.map_err(|error| Fault::new(error, scanner.is_head(rest)))?;
@@ -288,8 +339,11 @@ impl<S: Service> Requests<S> {
         let piece = decoder.decode(rest).map_err(fault)?;
         if piece.is_done {
             *rest = &rest[piece.consumed..];
-            let next = finish(&purpose, manner, piece.data, context);
-            return Ok(self.after_answer(next, context));
+            let manner = manner.in_drain(context);
+            return Ok(match finish(&purpose, manner, piece.data, context) {
+                Finished::Answered { is_kept } => self.after_answer(is_kept, context),
+                Finished::Pending(ticket) => Some(self.wait_for(ticket, manner, context)),
+            });
         }
         let max_bytes = head.framing.length().unwrap_or(max_bytes);
         let (purpose, charge) = set_memory_aside(purpose, piece.data.len(), max_bytes, context);
@@ -327,11 +381,20 @@ impl<S: Service> Requests<S> {
         Ok(None)
     }
 
+    /// Goes on after a request that is answered.
     fn after_answer(&mut self, keep_alive: bool, context: &Context<'_, S>) -> Option<Progress<S::Conversation>> {
         self.phase = Phase::Idle;
         self.has_answered = true;
         self.deadline = context.now + context.timeouts.keep_alive;
         (!keep_alive).then_some(Progress::Close(CloseReason::Answered))
+    }
+
+    /// Goes on after a POST whose answer is pending.
+    fn wait_for(&mut self, ticket: Ticket, manner: Manner, context: &Context<'_, S>) -> Progress<S::Conversation> {
+        debug_assert_eq!(ticket.address, context.address, "a ticket of another connection");
+        self.phase = Phase::Waiting(Waiting::new(ticket, manner));
+        self.deadline = context.now + context.timeouts.post;
+        Progress::Waits
     }
 }
 
@@ -392,20 +455,36 @@ fn whole_blocks(bytes: u64) -> u64 {
     bytes.next_multiple_of(BODY_BLOCK_BYTES as u64)
 }
 
-/// Answers a request that has come whole. Returns whether the connection is kept.
-fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context: &mut Context<'_, S>) -> bool {
-    let manner = Manner {
-        // Asked only now: a drain may have begun since the head came, and waits for every connection to end.
-        keep_alive: manner.keep_alive && !context.store.is_draining(),
-        ..manner
-    };
-    match purpose {
-        Purpose::Answer(answer) => answer.write(manner, context),
-        Purpose::Post(post) => {
-            if let Err(refusal) = context.service.post(post, body, &manner.reply(context), context) {
-                Answer::Refused(refusal, Detail::None).write(manner, context);
-            }
+/// Answers a request that has come whole, unless the service does that later.
+fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context: &mut Context<'_, S>) -> Finished {
+    let is_kept = match purpose {
+        Purpose::Answer(answer) => {
+            answer.write(manner, context);
+            manner.keep_alive
         }
+        Purpose::Post(post) => match context.service.post(post, body, &manner.reply(context), context) {
+            Posted::Stored => manner.keep_alive,
+            Posted::Refused(refusal) => refuse_post(refusal, manner, context),
+            Posted::Pending(ticket) => return Finished::Pending(ticket),
+        },
+    };
+    Finished::Answered { is_kept }
+}
+
+/// Answers a POST by what the service has reported of it. Returns whether the connection is kept.
+fn write_result<S: Service>(result: Result<u32, Refusal>, manner: Manner, context: &mut Context<'_, S>) -> bool {
+    match result {
+        Ok(ttl_seconds) => {
+            let reply = manner.reply(context);
+            context.service.write_stored(ttl_seconds, &reply, context);
+            manner.keep_alive
+        }
+        Err(refusal) => refuse_post(refusal, manner, context),
     }
-    manner.keep_alive
+}
+
+/// Returns whether the connection is kept.
+fn refuse_post<S>(refusal: Refusal, manner: Manner, context: &mut Context<'_, S>) -> bool {
+    Answer::Refused(refusal, Detail::None).write(manner, context);
+    manner.keep_alive && !refusal.closes()
 }

@@ -10,7 +10,7 @@ use super::{Connection, Step};
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::limits::READ_SCRATCH_BYTES;
-use crate::server::refusal::CloseReason;
+use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::relay::Relay;
 use crate::server::service::Service;
 
@@ -142,7 +142,7 @@ pub struct Edges {
 /// Why a connection is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// An event, mail, a step of a login or handshake, or what a budget left over.
+    /// An event, mail, the answer to a POST, a step of a login or handshake, or what a budget left over.
     Ordinary,
     /// A deadline may have come.
     Deadline,
@@ -226,6 +226,12 @@ impl<I: Io, S: Service> Wired<I, S> {
     /// The mailbox has reported mail.
     pub fn note_mail(&mut self) {
         self.has_mail = true;
+    }
+
+    /// The service has reported what became of a POST. Returns whether this connection waits for that, and is to be
+    /// visited.
+    pub fn note_posted(&mut self, ticket: u64, result: Result<u32, Refusal>) -> bool {
+        self.connection.note_posted(ticket, result)
     }
 
     /// Bytes of memory that it holds beside itself.

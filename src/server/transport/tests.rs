@@ -23,10 +23,10 @@ use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::routes::Request;
-use crate::server::service::{Conversation, Heard, Service};
+use crate::server::service::{Conversation, Heard, Posted, Service};
 use crate::server::signer::ChallengeSigner;
 use crate::server::store::Store;
-use crate::server::token::{SessionAddress, Token};
+use crate::server::token::{SessionAddress, Tickets, Token};
 use crate::server::websocket::Event as Said;
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -51,9 +51,9 @@ impl Service for Anything {
         Ok(())
     }
 
-    fn post(&self, (): &(), _: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Result<(), Refusal> {
+    fn post(&self, (): &(), _: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
         answers::sent(reply, context.out, 1);
-        Ok(())
+        Posted::Stored
     }
 
     fn open(&self, _: &Request<'_>, _: &Store) -> Option<Guest> {
@@ -142,6 +142,7 @@ impl Scene {
             login_steps: 1,
             signer: &mut ChallengeSigner::new(1).unwrap(),
             counters: &counters,
+            tickets: &mut Tickets::default(),
             out: &mut Vec::new(),
             wake: &mut Vec::new(),
             deliveries: &mut Deliveries::new(),

@@ -1,12 +1,15 @@
 //! What threads notify workers of. Only a worker that sleeps is woken, and once for each sleep.
 //!
 //! The mail itself stays in the mailbox. A mailbox notifies each session at most once until the session has looked,
-//! so an inbox holds at most one notice for each session of its worker, and what the server's end takes.
+//! and a service reports each pending POST once, of which a connection has one at most. So an inbox holds at most one
+//! notice for each connection of its worker, what came of POSTs that are no longer waited for, whose number the service
+//! bounds, and what the server's end takes.
 
 use std::sync::PoisonError;
 
 use mio::Waker;
 
+use crate::server::refusal::Refusal;
 use crate::server::sync::atomic::{AtomicBool, Ordering};
 use crate::server::sync::{Mutex, MutexGuard};
 use crate::server::token::Token;
@@ -23,6 +26,15 @@ pub(super) const INBOX: mio::Token = mio::Token(usize::MAX);
 pub enum Notice {
     /// This session has mail.
     Mail(Token),
+    /// What became of a POST that was pending.
+    Posted {
+        /// Its connection.
+        token: Token,
+        /// The number of its ticket.
+        ticket: u64,
+        /// For how many seconds it is stored, or why it isn't.
+        result: Result<u32, Refusal>,
+    },
     /// The server is stopping: a drain is to begin.
     Drain,
     /// All is to end at once, whatever is in progress.

@@ -17,7 +17,8 @@ pub(super) enum Class {
     Ready,
     /// Established: a budget of an earlier turn left something over.
     Resumed,
-    /// Established: sessions that have mail. The last of these, so that all mail that came goes in one write.
+    /// Established: sessions that have mail. The last of these, so that all mail that came goes in one write. And, new
+    /// or not, those whose POST is no longer pending.
     Mailed,
     /// Not answered or not logged in yet, with something to do that takes no step of a login or handshake.
     New,

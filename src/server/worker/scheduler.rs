@@ -27,7 +27,7 @@ use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::service::Service;
 use crate::server::signer::ChallengeSigner;
 use crate::server::timer_wheel::Wheel;
-use crate::server::token::{SessionAddress, Token};
+use crate::server::token::{SessionAddress, Tickets, Token};
 
 /// What a scheduler needs from outside in the middle of a turn: where connections come in, and what the system says.
 pub trait Environment {
@@ -82,6 +82,7 @@ pub struct Scheduler<I, S: Service, C, W> {
     scratch: TurnScratch,
     /// Notices for other workers, by worker, until they are notified.
     outboxes: Vec<Vec<Notice>>,
+    tickets: Tickets,
     time: Time<C>,
     drain_until: Option<Instant>,
     is_halted: bool,
@@ -121,6 +122,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
             signer,
             scratch: TurnScratch::new(io),
             outboxes: vec![Vec::new(); workers],
+            tickets: Tickets::default(),
             time,
             drain_until: None,
             is_halted: false,
@@ -183,6 +185,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         for notice in notices.drain(..) {
             match notice {
                 Notice::Mail(token) => self.note_mail(token),
+                Notice::Posted { token, ticket, result } => self.note_posted(token, ticket, result),
                 Notice::Drain if self.drain_until.is_none() => self.begin_drain(environment),
                 Notice::Drain => {}
                 Notice::Halt => self.is_halted = true,
@@ -203,8 +206,8 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
     }
 
     /// Serves established connections first: those that wait only for a turn, those that have had events, those that
-    /// have mail. New ones come after them, and for a limited time, so that however many storm in, the established
-    /// hardly wait.
+    /// have mail or the answer to a POST. New ones come after them, and for a limited time, so that however many storm
+    /// in, the established hardly wait.
     pub fn take_turn(&mut self, environment: &mut impl Environment<Io = I>) {
         if self.is_halted {
             return;
@@ -245,6 +248,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
             login_steps,
             signer: &mut self.signer,
             counters: &self.shared.counters[self.index as usize],
+            tickets: &mut self.tickets,
             out: &mut self.scratch.out,
             requests: self.requests,
             wake: &mut self.scratch.wake,
@@ -301,6 +305,14 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         let Some(slot) = self.slots.get_mut(token) else { return };
         slot.wired.note_mail();
         self.queues.join(Class::Mailed, token, &mut slot.queued);
+    }
+
+    fn note_posted(&mut self, token: Token, ticket: u64, result: Result<u32, Refusal>) {
+        // It finds nothing if the connection has gone, or the request has been answered without it.
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        if slot.wired.note_posted(ticket, result) {
+            self.queues.join(Class::Mailed, token, &mut slot.queued);
+        }
     }
 
     fn route_mail(&mut self) {

@@ -14,7 +14,9 @@ use crate::server::error::StartError;
 use crate::server::limits::{FILES_PER_PROCESS, FILES_PER_WORKER, RESERVED_FILES, TURNED_AWAY_MAX};
 use crate::server::metrics::{Counters, Totals};
 use crate::server::places::{Place, Places};
+use crate::server::refusal::Refusal;
 use crate::server::store::Store;
+use crate::server::token::{SessionAddress, Ticket};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -106,6 +108,19 @@ impl<W: Wake> Shared<W> {
     /// Has every worker end at once, whatever is in progress.
     pub(crate) fn halt(&self) {
         self.notify_all(Notice::Halt);
+    }
+
+    /// Reports what became of a POST that was pending, for how many seconds it is stored or why it isn't: once for each
+    /// ticket, from any thread.
+    pub fn report(&self, ticket: Ticket, result: Result<u32, Refusal>) {
+        let SessionAddress { worker, token } = ticket.address;
+        if let Some(inbox) = self.inboxes.get(worker as usize) {
+            inbox.notify(&mut vec![Notice::Posted {
+                token,
+                ticket: ticket.number,
+                result,
+            }]);
+        }
     }
 
     /// What the workers have counted so far.

@@ -65,7 +65,7 @@ fn a_worker_never_sleeps_on_what_it_was_told() {
         while told.len() < 3 {
             told.extend(inbox.turn().into_iter().filter_map(|notice| match notice {
                 Notice::Mail(token) => Some(token.index),
-                Notice::Drain | Notice::Halt => None,
+                Notice::Posted { .. } | Notice::Drain | Notice::Halt => None,
             }));
         }
         for teller in tellers {

@@ -14,7 +14,7 @@ use npchat::server::metrics::Counters;
 use npchat::server::relay::Relay;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Store;
-use npchat::server::token::{SessionAddress, Token};
+use npchat::server::token::{SessionAddress, Tickets, Token};
 
 use super::Pipe;
 use crate::{Challenge, Frame, Identity, upgrade_request};
@@ -40,6 +40,7 @@ pub struct Lent {
     pipe: Pipe,
     date: HttpDate,
     signer: ChallengeSigner,
+    tickets: Tickets,
     deliveries: Deliveries,
 }
 
@@ -58,13 +59,19 @@ impl Lent {
             pipe: Pipe::default(),
             date: HttpDate::at(UNIX_EPOCH),
             signer: ChallengeSigner::new(5).unwrap(),
+            tickets: Tickets::default(),
             deliveries: Deliveries::new(),
         }
     }
 
     pub fn turn(&mut self) -> Context<'_, Relay> {
+        self.turn_for(&Relay)
+    }
+
+    /// The same for a service of the test's own.
+    pub fn turn_for<'a, S>(&'a mut self, service: &'a S) -> Context<'a, S> {
         Context {
-            service: &Relay,
+            service,
             now: self.now,
             mail_now: self.now + self.asleep,
             date: &self.date,
@@ -81,6 +88,7 @@ impl Lent {
             login_steps: self.login_steps_per_turn,
             signer: &mut self.signer,
             counters: &self.counters,
+            tickets: &mut self.tickets,
             out: &mut self.out,
             wake: &mut self.wake,
             deliveries: &mut self.deliveries,

@@ -20,6 +20,7 @@ pub fn patient_timeouts() -> Timeouts {
     Timeouts {
         head: AGES,
         body_grace: AGES,
+        post: AGES,
         message_grace: AGES,
         keep_alive: AGES,
         login: AGES,
