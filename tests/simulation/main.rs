@@ -8,6 +8,7 @@
 
 mod identity;
 mod intolerance;
+mod later;
 mod ledger;
 mod model;
 mod peer;
@@ -93,7 +94,7 @@ impl Seen {
             Answered, Done, Idle, LoginTimeout, PongTimeout, ProtocolError, Reset, Restart, Stalled, WrongKey,
             WrongSolution,
         };
-        use Refusal::{BadId, MailboxFull, MalformedHead, MethodNotAllowed, RelayFull, RequestTimeout};
+        use Refusal::{BadId, MailboxFull, MalformedHead, MethodNotAllowed, RelayFull, RequestTimeout, StorageTimeout};
         for refusal in [
             BadId,
             MailboxFull,
@@ -101,6 +102,7 @@ impl Seen {
             MethodNotAllowed,
             RelayFull,
             RequestTimeout,
+            StorageTimeout,
         ] {
             assert!(self.refusals[refusal as usize] > 0, "no run sees {refusal:?}");
         }

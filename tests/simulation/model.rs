@@ -6,6 +6,7 @@
 //! that was not over. Which pong that is, and when it has been read, is the ledger's to say; here is what follows from
 //! it.
 
+mod deferrals;
 mod records;
 mod suspects;
 
@@ -63,6 +64,8 @@ pub(crate) enum Refused {
     MailboxFull,
     RelayFull,
     TooLate,
+    /// The storage behind the service has refused it.
+    ByStorage,
     /// All places for connections were taken.
     NoPlace,
 }
@@ -101,6 +104,7 @@ impl Model {
             identity,
             body,
             fate: Fate::Posted,
+            deferral: None,
             confirmed: None,
             was_delivered: false,
             was_in_vain: false,
@@ -115,6 +119,21 @@ impl Model {
 
     /// The relay has answered that it took the message, for so many seconds.
     pub(crate) fn accept(&mut self, message: usize, ttl_seconds: u64, now: Instant) {
+        self.counts.posted += 1;
+        if !self.answer_deferred(message, true) {
+            self.store(message, ttl_seconds, now);
+        }
+    }
+
+    /// The relay has answered that it did not take the message.
+    pub(crate) fn refuse(&mut self, message: usize, why: Refused, now: Instant) {
+        if !self.answer_deferred(message, false) {
+            self.turn_down(message, why, now);
+        }
+    }
+
+    /// The relay takes the message, for so many seconds.
+    pub(crate) fn store(&mut self, message: usize, ttl_seconds: u64, now: Instant) {
         let now = now + self.kept_from_running;
         let live_only = ttl_seconds == 0;
         let seconds = if live_only {
@@ -122,7 +141,6 @@ impl Model {
         } else {
             ttl_seconds
         };
-        self.counts.posted += 1;
         let moment = self.next_moment();
         let number = message;
         let may_be_dropped = live_only && self.may_not_fit(number, now);
@@ -144,8 +162,8 @@ impl Model {
         self.check_caps(identity, now);
     }
 
-    /// The relay has answered that it did not take the message.
-    pub(crate) fn refuse(&mut self, message: usize, why: Refused, now: Instant) {
+    /// The relay does not take the message.
+    pub(crate) fn turn_down(&mut self, message: usize, why: Refused, now: Instant) {
         let now = now + self.kept_from_running;
         let (identity, length) = (self.messages[message].identity, self.messages[message].body.len());
         let fate = std::mem::replace(&mut self.messages[message].fate, Fate::Refused);
@@ -169,7 +187,7 @@ impl Model {
                 );
             }
             Refused::RelayFull => self.spent_at = Some(self.spent_at.unwrap_or(usize::MAX).min(length)),
-            Refused::TooLate | Refused::NoPlace => {}
+            Refused::TooLate | Refused::ByStorage | Refused::NoPlace => {}
         }
     }
 

@@ -181,7 +181,13 @@ impl Peer {
         let heard = self.socket.offered();
         let fresh = self.socket.offer(unsent);
         match &mut self.role {
-            Role::Poster(poster) => poster.hear(fresh, self.socket.given, is_draining, now, model),
+            Role::Poster(poster) => {
+                let awaited = poster.awaited(model);
+                poster.hear(fresh, self.socket.given, is_draining, now, model);
+                if awaited.is_some_and(|message| !model.is_awaited(message)) && self.socket.has_finished() {
+                    saw(Sight::AnsweredAfterHalfClose);
+                }
+            }
             Role::Receiver(receiver) => {
                 // A reset has thrown away what was on its way, and the server doesn't know of it yet.
                 let is_cut = !self.to_send.is_empty() || !self.socket.is_drained() || self.socket.was_reset();
@@ -212,24 +218,25 @@ impl Peer {
     }
 
     /// The server ends its side. It has answered what it was asked, but for what came when it was stopping.
-    pub(crate) fn end_stream(&mut self, is_draining: bool) {
-        if let Role::Poster(poster) = &self.role
-            && !is_draining
-        {
-            poster.check_answered(self.socket.given);
+    pub(crate) fn end_stream(&mut self, is_draining: bool, model: &Model) {
+        if let Role::Poster(poster) = &self.role {
+            assert_eq!(poster.awaited(model), None, "ended while a post is pending");
+            if !is_draining {
+                poster.check_answered(self.socket.given);
+            }
         }
         self.socket.half_closed = true;
     }
 
     /// The server frees the connection, for this reason.
     pub(crate) fn check_end(&mut self, reason: CloseReason, now: Instant, model: &mut Model) {
-        self.check_end_of_stream(reason);
+        self.check_end_of_stream(reason, model);
         if let Role::Receiver(receiver) = &mut self.role {
             receiver.let_go(now, model);
         }
     }
 
-    fn check_end_of_stream(&self, reason: CloseReason) {
+    fn check_end_of_stream(&self, reason: CloseReason, model: &Model) {
         if matches!(&self.role, Role::Receiver(receiver) if receiver.has_mail_under_way()) {
             saw(Sight::DetachInDelivery);
         }
@@ -248,6 +255,7 @@ impl Peer {
         );
         let is_between = match &self.role {
             Role::Poster(poster) => {
+                assert_eq!(poster.awaited(model), None, "closed while a post is pending");
                 if !self.socket.half_closed && reason != CloseReason::Restart {
                     poster.check_answered(self.socket.given);
                 }
@@ -272,6 +280,12 @@ impl Peer {
         }
         let is_blocked = self.socket.read < self.socket.taken || self.socket.pending() > 0;
         if !self.is_there() || self.socket.has_finished() || self.socket.half_closed || self.is_deaf() {
+            return;
+        }
+        if let Role::Poster(poster) = &self.role
+            && let Some(message) = poster.awaited(model)
+        {
+            model.check_in_time(message, now);
             return;
         }
         assert!(

@@ -153,6 +153,14 @@ impl Poster {
         assert!(self.is_closed || whole == 0, "{whole} requests never get an answer");
     }
 
+    /// The message whose answer is pending, before which nothing else is answered.
+    pub(crate) fn awaited(&self, model: &Model) -> Option<usize> {
+        match self.unanswered.front()?.wants {
+            Wants::Taken { message, .. } if model.is_awaited(message) => Some(message),
+            Wants::Taken { .. } | Wants::Status(_) => None,
+        }
+    }
+
     pub(crate) fn check_settled(&self) {
         let unanswered = self.unanswered.len();
         assert!(
@@ -186,11 +194,21 @@ impl Poster {
             return;
         }
         let is_whole = given >= request.end;
+        if let Wants::Taken { message, .. } = request.wants
+            && model.is_awaited(message)
+        {
+            if is_draining {
+                saw(Sight::PendingInDrain);
+            }
+            if self.unanswered.front().is_some_and(|next| next.end <= given) {
+                saw(Sight::PipelinedBehindPending);
+            }
+        }
         let is_refused_early = answer.closes() && (answer.status == 408 || answer.status == 503);
         assert!(is_whole || answer.closes(), "answered before it was whole: {answer:?}");
         self.is_closed = answer.closes();
         self.answered_up_to = request.end;
-        let may_close = request.closes || is_draining || !is_whole;
+        let may_close = request.closes || is_draining || !is_whole || answer.status == 504;
         assert!(!answer.closes() || may_close, "closes for no reason: {answer:?}");
         match (request.wants, answer.status) {
             (Wants::Taken { message, ttl_seconds }, 200) => {
@@ -217,6 +235,11 @@ impl Poster {
                     "{answer:?}"
                 );
                 model.refuse(message, why, now);
+            }
+            (Wants::Taken { message, .. }, 504) => {
+                let code = b"storage_timeout";
+                assert!(answer.body.windows(code.len()).any(|window| window == code));
+                model.time_out(message, now);
             }
             (Wants::Taken { message, .. }, 408) if !is_whole => model.refuse(message, Refused::TooLate, now),
             (Wants::Status(_), 408) if !is_whole => {}

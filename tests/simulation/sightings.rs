@@ -123,6 +123,22 @@ sights! {
     WaitedBehindBatch,
     /// A client that answers waited for its mail to be confirmed.
     WaitedForPing,
+    /// A post that was pending was stored, and its sender told so,
+    PendingStored,
+    /// or refused,
+    PendingRefused,
+    /// or its sender was told that neither is known,
+    PendingTimedOut,
+    /// which was reported after that,
+    ReportTooLate,
+    /// or when the connection had gone.
+    ReportForGoneConnection,
+    /// Requests waited behind a post that was pending.
+    PipelinedBehindPending,
+    /// A client ended its side while its post was pending, and was answered.
+    AnsweredAfterHalfClose,
+    /// A post that was pending when the relay began to stop was answered.
+    PendingInDrain,
 }
 
 static COUNTS: [AtomicU64; Sight::ALL.len()] = [const { AtomicU64::new(0) }; Sight::ALL.len()];

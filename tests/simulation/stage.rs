@@ -208,7 +208,7 @@ impl Io for Simulated {
     fn half_close(&mut self) {
         let stage = &mut *self.stage.borrow_mut();
         let is_draining = stage.shared.store.is_draining();
-        stage.peers[self.peer].end_stream(is_draining);
+        stage.peers[self.peer].end_stream(is_draining, &stage.model);
     }
 
     fn close(&mut self) {}

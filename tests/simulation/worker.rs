@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use npchat::server::connection::visit::{IoContext, Scratch};
 use npchat::server::limits::ACCEPT_PAUSE_MILLIS;
-use npchat::server::relay::Relay;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::token::Token;
 use npchat::server::worker::inbox::Wake;
 use npchat::server::worker::scheduler::{Environment, Scheduler};
 use npchat::server::worker::shared::Shared;
 
+use crate::later::Later;
 use crate::sightings::{Sight, saw};
 use crate::stage::{LentStage, Simulated, Stage};
 use crate::times::Times;
@@ -31,7 +31,7 @@ impl Wake for Bell {
 
 /// One worker.
 pub(crate) struct Worker {
-    scheduler: Scheduler<Simulated, Relay, Times, Bell>,
+    scheduler: Scheduler<Simulated, Later, Times, Bell>,
     pub(crate) listener: Listener,
     bell: Bell,
     /// It sleeps until then, unless something wakes it.
@@ -54,7 +54,7 @@ pub(crate) struct Listener {
 impl Worker {
     pub(crate) fn new(
         index: u32,
-        shared: &Arc<Shared<Bell>>,
+        (shared, service): (&Arc<Shared<Bell>>, &Arc<Later>),
         bell: Bell,
         signer: ChallengeSigner,
         times: Times,
@@ -63,7 +63,7 @@ impl Worker {
     ) -> Self {
         let io = IoContext::new(Scratch::new(read_bytes));
         Self {
-            scheduler: Scheduler::new(index, Arc::clone(shared), Arc::new(Relay), signer, times, io),
+            scheduler: Scheduler::new(index, Arc::clone(shared), Arc::clone(service), signer, times, io),
             listener: Listener {
                 stage: LentStage::clone(stage),
                 backlog: VecDeque::new(),

@@ -3,6 +3,7 @@
 //! It knows no protocol: peers speak it, the model judges it.
 
 mod flood;
+mod storage;
 mod turns;
 mod visits;
 
@@ -19,7 +20,7 @@ use npchat::server::metrics::Totals;
 use npchat::server::refusal::Refusal;
 use npchat::server::signer::ChallengeSigner;
 use npchat::server::store::Wish;
-use npchat::server::token::SessionAddress;
+use npchat::server::token::{SessionAddress, Ticket};
 use npchat::server::worker::scheduler::Environment;
 use npchat::server::worker::shared::{Shared, Start};
 use testkit::Random;
@@ -42,6 +43,8 @@ use crate::times::Times;
 use crate::trace::Trace;
 use crate::worker::{Bell, Worker};
 
+use self::storage::Storage;
+
 /// The model and the mailboxes are compared once in so many steps.
 const HELD_CHECKED_ONCE_IN: usize = 24;
 /// A few messages of this length fill a window.
@@ -59,6 +62,7 @@ pub(crate) struct World {
     shared: Arc<Shared<Bell>>,
     terms: Arc<Terms>,
     workers: Vec<Worker>,
+    storage: Storage,
     /// All connections that ever were: wake-ups for any may come at any time.
     addresses: Vec<SessionAddress>,
     peers_to_come: usize,
@@ -148,10 +152,19 @@ impl World {
         let shared = Arc::new(Shared::new(&config, begun, &times, bells.clone()));
         let nobody = Stage::new(start, &shared, Model::new(&config), Random::new(0), Trace::new(None));
         let lent = Rc::new(RefCell::new(nobody));
+        let storage = Storage::any(&mut random);
         let workers = (0..).zip(bells).map(|(index, bell)| {
             let signer = ChallengeSigner::new(config.fresh_key).expect("this machine can make a key");
             let read_bytes = random.pick(&[200, 4096, 65536]);
-            Worker::new(index, &shared, bell, signer, times.clone(), &lent, read_bytes)
+            Worker::new(
+                index,
+                (&shared, &storage.service),
+                bell,
+                signer,
+                times.clone(),
+                &lent,
+                read_bytes,
+            )
         });
         let workers = workers.collect();
         let peers_to_come = if is_storm {
@@ -168,6 +181,7 @@ impl World {
             shared,
             terms: Arc::new(terms),
             workers,
+            storage,
             peers_to_come,
             intolerance,
             again_to_come: 8,
@@ -180,6 +194,9 @@ impl World {
     }
 
     fn step(&mut self) {
+        if self.stage.random.once_in(3) {
+            self.report_some();
+        }
         match self.stage.random.below(34) {
             0..14 if !self.stage.peers.is_empty() => {
                 for _ in 0..if self.is_storm { 16 } else { 1 } {
@@ -309,6 +326,7 @@ impl World {
             for peer in &mut self.stage.peers {
                 peer.settle(&mut self.stage.random);
             }
+            self.report_all();
             for index in 0..self.workers.len() {
                 self.take_turn(index, true);
             }
@@ -404,6 +422,7 @@ impl World {
         let until = self.stage.now + LONGEST_END;
         while self.stage.now < until {
             let millis = self.stage.random.within(100, 20_000);
+            self.report_some();
             self.pass(millis);
             for index in 0..self.workers.len() {
                 self.take_turn(index, true);

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use super::deferrals::Deferral;
+
 /// What the relay ever took for an identity, in the order in which it did, but for what was put last since.
 #[derive(Clone, Default)]
 pub(super) struct Line {
@@ -21,6 +23,8 @@ pub(super) struct Message {
     pub(super) identity: usize,
     pub(super) body: Vec<u8>,
     pub(super) fate: Fate,
+    /// If the storage has taken it, to report later what it makes of it.
+    pub(super) deferral: Option<Deferral>,
     /// When the first session confirmed it.
     pub(super) confirmed: Option<u64>,
     pub(super) was_delivered: bool,

@@ -71,6 +71,7 @@ impl World {
             return;
         }
         self.stage.trace.note("turn of worker", [index, 0, 0]);
+        let began = self.stage.now;
         let drift = (!is_patient).then(|| Random::new(self.stage.random.next()));
         self.times.begin_turn(drift);
         self.stage.begin_turn();
@@ -82,6 +83,7 @@ impl World {
         std::mem::swap(&mut self.stage, &mut *self.lent.borrow_mut());
         self.times.end_turn();
         self.note_time();
+        self.note_deferred(began);
         let panics = self.shared.totals().closes[CloseReason::Internal as usize];
         assert_eq!(panics, 0, "a visit panicked");
         let watched = &self.workers[index].listener.watched;

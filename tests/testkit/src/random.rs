@@ -3,6 +3,7 @@
 //! Not for secrets. Small ranges only, so the bias of a remainder doesn't matter here.
 
 /// A sequence of numbers that its seed determines.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
