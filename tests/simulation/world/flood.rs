@@ -10,7 +10,7 @@ impl World {
         let id = RecipientId::parse(id.as_bytes()).expect("the id of an identity");
         let seconds = 1 + self.stage.random.next() % self.terms.max_ttl_seconds;
         let (most, longest) = if self.is_crowded {
-            (700, self.stage.random.pick(&[0, 8, 300, 300]))
+            (1_200, self.stage.random.pick(&[0, 8, 300, 300]))
         } else {
             (8, self.terms.max_message_bytes)
         };
