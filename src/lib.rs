@@ -76,7 +76,7 @@
 //! | [`server::websocket`] | adapter over tungstenite's `WebSocketContext`, judgement of frame headers. Nothing of npchat |
 //! | [`server::routes`] | one table: which method of which path is answered by whom |
 //! | [`server::answers`] | what npchat answers, in its own words |
-//! | [`server::service`] | the seam between connections and what they are for: posts, conversations |
+//! | [`server::service`] | the seam between connections and what they are for: posts, at once or later; conversations |
 //! | [`server::relay`] | the service of this crate: what a POST and a WebSocket mean |
 //! | [`server::session`] | npchat over a WebSocket: challenge, login, delivery, acknowledgement |
 //! | [`server::signer`] | what makes and signs challenges |
@@ -114,7 +114,8 @@
 //! 6. Everything that may take long has a budget for one turn; what is left goes into a queue for the next turn,
 //!    because edge-triggered readiness comes once. Established connections are served before new ones, which have not
 //!    been answered or logged in yet: a storm waits for itself.
-//! 7. A token is an index and a generation, so that an event for a connection that is closed is seen as such.
+//! 7. A token is an index and a generation, so that an event for a connection that is closed is seen as such. A ticket
+//!    has a number beside it, so that what is reported for a POST that is over is, too.
 //! 8. Errors name whose fault it is: one closed enum of [`protocol::error::Refusal`]s, one of
 //!    [`protocol::error::CloseReason`]s, a counter each.
 //! 9. [`protocol`] names nothing of [`server`]. [`server::http`] and [`server::websocket`] name nothing of npchat, but
@@ -131,6 +132,12 @@
 //! The mark is cleared under the lock when the session has taken everything. So between a post and the session's look
 //! there is always either a mark with a wake-up on its way, or a session that knows that mail is left. An inbox entry
 //! for a session that has ended finds nothing, and nothing is lost by it.
+//!
+//! # When a POST is answered later
+//!
+//! A service may have a POST pending. Its connection then reads nothing, so that answers keep their order, and what the
+//! client sends waits in the kernel, an end of its side too. It waits for one of two things: a report of what became of
+//! the POST, by way of the inbox, or the end of [`server::limits::PENDING_POST_SECONDS`]. A drain waits for it, too.
 //!
 //! # What TLS changes
 //!
