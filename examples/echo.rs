@@ -14,7 +14,7 @@ use npchat::server::context::Context;
 use npchat::server::http::Reply;
 use npchat::server::refusal::{CloseReason, Refusal};
 use npchat::server::routes::Request;
-use npchat::server::service::{Conversation, Heard, Posted, Service};
+use npchat::server::service::{Handled, Handler, Posted, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
 use npchat::server::{Server, StartError};
@@ -26,7 +26,7 @@ struct Echo;
 
 impl Service for Echo {
     type Post = ();
-    type Conversation = Self;
+    type Handler = Self;
 
     fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
@@ -42,14 +42,14 @@ impl Service for Echo {
     }
 }
 
-impl Conversation for Echo {
-    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+impl Handler for Echo {
+    fn handle<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         match event {
             Event::Text(text) => write_frame(context.out, Opcode::Text, text.as_bytes()),
             Event::Binary(bytes) => write_frame(context.out, Opcode::Binary, bytes),
             Event::Open | Event::Ping | Event::Pong(_) | Event::Close => {}
         }
-        Ok(Heard::Done)
+        Ok(Handled::Done)
     }
 
     fn wants(&self) -> Wants {

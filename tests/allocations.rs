@@ -11,7 +11,6 @@ use allocation_counter::{AllocationInfo, measure};
 use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
 use npchat::server::limits::PING_SPACING_MILLIS;
-use npchat::server::store::Wish;
 use testkit::{Frame, Identity, Lent, Opcode, Piped, post_request};
 
 const MESSAGE: [u8; 480] = [b'x'; 480];
@@ -32,7 +31,7 @@ fn say(lent: &mut Lent, connection: &mut Piped, input: &[u8], start: &[u8]) -> b
 fn post(lent: &mut Lent, id: &str) {
     let id = RecipientId::parse(id.as_bytes()).unwrap();
     let Lent { store, now, wake, .. } = lent;
-    store.post(&id, &MESSAGE, Wish::Default, *now, wake).unwrap();
+    store.post(&id, &MESSAGE, None, *now, wake).unwrap();
     wake.clear();
 }
 

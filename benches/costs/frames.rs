@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
-use npchat::server::websocket::{self, Event, Lent, Wants, WebSocket, write_frame};
+use npchat::server::websocket::{self, Event, FrameContext, Wants, WebSocket, write_frame};
 use testkit::{Frame, Opcode};
 
 use crate::MESSAGE_BYTES;
@@ -33,13 +33,13 @@ fn frames_in(criterion: &mut Criterion<CpuTime>) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let mut input = black_box(bytes.as_slice());
-                let mut lent = Lent {
+                let mut context = FrameContext {
                     now,
                     out: &mut out,
                     frames_left: &mut 256,
                     wants: Wants::Everything,
                 };
-                let event = socket.receive(&mut input, &mut lent).unwrap();
+                let event = socket.receive(&mut input, &mut context).unwrap();
                 assert!(event.is_some() && input.is_empty());
                 if let Some(Event::Pong(_)) = event {
                     socket.forgive_control_frame();

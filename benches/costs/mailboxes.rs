@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use npchat::protocol::id::RecipientId;
-use npchat::server::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Taken};
+use npchat::server::mailboxes::{Attachment, Budget, Caps, Deliveries, Mailboxes, Retention, Room, Taken};
 use npchat::server::token::{SessionAddress, Token};
 
 use crate::clock::{CpuTime, cpu_time};
@@ -91,8 +91,8 @@ impl Filled {
         const STRIDE: usize = 1_000_003;
         let id = &self.ids[self.next];
         self.next = (self.next + STRIDE) % self.ids.len();
-        let hold = Hold::Store { ttl };
-        let posted = self.mailboxes.post(id, b"x", hold, self.now, &mut Vec::new());
+        let retention = Retention::Seconds(ttl);
+        let posted = self.mailboxes.post(id, b"x", retention, self.now, &mut Vec::new());
         assert_eq!(posted, Ok(()));
     }
 
@@ -146,8 +146,8 @@ fn attach(mailboxes: &Arc<Mailboxes>, id: &RecipientId) -> (RecipientId, Attachm
 fn pass_on(mailboxes: &Mailboxes, sessions: &[(RecipientId, Attachment)], messages: u64, now: Instant) {
     let (mut wake, mut taken) = (Vec::new(), Deliveries::new());
     for (_, (id, attachment)) in (0..messages).zip(sessions.iter().cycle()) {
-        let hold = Hold::Store { ttl: 60 };
-        mailboxes.post(id, b"x", hold, now, &mut wake).unwrap();
+        let retention = Retention::Seconds(60);
+        mailboxes.post(id, b"x", retention, now, &mut wake).unwrap();
         let left = attachment.take(now, Room::of_bytes(usize::MAX), true, &mut taken);
         assert!(left == Taken::All && taken.len() == 1);
         let last = taken.iter().last().unwrap().sequence;

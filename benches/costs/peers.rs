@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use npchat::protocol::id::{ID_TEXT_BYTES, RecipientId};
 use npchat::server::config::Config;
-use npchat::server::store::Wish;
 use testkit::{Identity, Lent, Opcode, Piped, post_request};
 
 use crate::random::ids;
@@ -104,7 +103,7 @@ impl Receivers {
     pub(crate) fn post(&mut self, count: usize) {
         let Lent { store, now, wake, .. } = &mut self.lent;
         for receiver in &self.sessions[..count] {
-            store.post(&receiver.id, &self.body, Wish::Default, *now, wake).unwrap();
+            store.post(&receiver.id, &self.body, None, *now, wake).unwrap();
         }
         assert_eq!(wake.len(), count, "each session is told once");
         wake.clear();

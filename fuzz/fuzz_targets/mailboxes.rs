@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::server::limits::SEGMENT_MIN_BYTES;
-use npchat::server::mailboxes::{Caps, Hold};
+use npchat::server::mailboxes::{Caps, Retention};
 
 use crate::pair::{MAILBOXES, Pair};
 
@@ -114,11 +114,11 @@ fn apply(pair: &mut Pair, op: &Op) {
 }
 
 impl Ttl {
-    fn hold(&self) -> Hold {
+    fn hold(&self) -> Retention {
         match *self {
-            Self::Seconds(ttl) => Hold::Store { ttl: ttl.into() },
-            Self::Long(ttl) => Hold::Store { ttl },
-            Self::LiveOnly => Hold::LiveOnly,
+            Self::Seconds(ttl) => Retention::Seconds(ttl.into()),
+            Self::Long(ttl) => Retention::Seconds(ttl),
+            Self::LiveOnly => Retention::LiveOnly,
         }
     }
 }

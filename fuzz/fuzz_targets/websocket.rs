@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::server::websocket::limits::{CONTROL_FRAMES_BURST, FRAGMENTS_PER_MESSAGE};
-use npchat::server::websocket::{Event, Lent, Wants, WebSocket, WebSocketError};
+use npchat::server::websocket::{Event, FrameContext, Wants, WebSocket, WebSocketError};
 use npchat_fuzz::{Cuts, Stream};
 use testkit::{Frame, Opcode};
 
@@ -53,13 +53,13 @@ fn check_finder(max_bytes: u32, cuts: Cuts, bytes: &[u8]) {
     let now = Instant::now();
     let (mut socket, mut input) = (WebSocket::new(max_bytes, now), kept);
     while !input.is_empty() {
-        let mut lent = Lent {
+        let mut context = FrameContext {
             now,
             out: &mut Vec::new(),
             frames_left: &mut 7,
             wants: Wants::Everything,
         };
-        match socket.receive(&mut input, &mut lent) {
+        match socket.receive(&mut input, &mut context) {
             Ok(Some(Event::Close)) | Err(_) => return,
             Ok(_) => {}
         }
@@ -107,13 +107,13 @@ fn drive<'a>(max_bytes: u32, pieces: impl IntoIterator<Item = &'a [u8]>, settle:
     let (mut events, mut out) = (Vec::new(), Vec::new());
     for mut piece in pieces {
         loop {
-            let mut lent = Lent {
+            let mut context = FrameContext {
                 now,
                 out: &mut out,
                 frames_left: &mut 7,
                 wants: Wants::Everything,
             };
-            match socket.receive(&mut piece, &mut lent) {
+            match socket.receive(&mut piece, &mut context) {
                 Ok(Some(event)) => events.push(event),
                 Ok(None) if piece.is_empty() => break,
                 Ok(None) => {}

@@ -15,7 +15,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use self::closing::{Closing, write_farewell};
-use self::requests::{Progress, Requests};
+use self::requests::{RequestProgress, Requests};
 pub use self::step::Step;
 use self::upgraded::{Hearing, Upgraded};
 use crate::server::config::Timeouts;
@@ -24,7 +24,7 @@ use crate::server::limits::{BUFFER_STEP_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::outbound::{Outbound, reserve_steps};
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::relay::Relay;
-use crate::server::service::{Conversation, Service};
+use crate::server::service::{Handler, Service};
 
 /// One client's connection, from accept to free.
 ///
@@ -54,7 +54,7 @@ pub struct Connection<S: Service = Relay> {
 #[derive(Debug)]
 enum Stage<S: Service> {
     Http(Requests<S>),
-    WebSocket(Upgraded<S::Conversation>),
+    WebSocket(Upgraded<S::Handler>),
     Closing(Closing),
 }
 
@@ -127,7 +127,7 @@ impl<S: Service> Connection<S> {
     /// The mailbox of this session has mail.
     pub fn note_mail(&mut self, context: &mut Context<'_, S>) {
         let noted = match &mut self.stage {
-            Stage::WebSocket(upgraded) => upgraded.conversation.note_mail(),
+            Stage::WebSocket(upgraded) => upgraded.handler.note_mail(),
             Stage::Http(_) | Stage::Closing(_) => Ok(()),
         };
         match noted {
@@ -178,7 +178,7 @@ impl<S: Service> Connection<S> {
     pub fn is_new(&self) -> bool {
         match &self.stage {
             Stage::Http(requests) => !requests.has_answered(),
-            Stage::WebSocket(upgraded) => !upgraded.conversation.is_logged_in(),
+            Stage::WebSocket(upgraded) => !upgraded.handler.is_logged_in(),
             Stage::Closing(_) => false,
         }
     }
@@ -309,7 +309,7 @@ impl<S: Service> Connection<S> {
             self.postpone_input(context.now.saturating_duration_since(since));
         }
         if let Stage::WebSocket(upgraded) = &mut self.stage {
-            upgraded.conversation.note_flushed(context.now);
+            upgraded.handler.note_flushed(context.now);
         }
     }
 
@@ -335,7 +335,7 @@ impl<S: Service> Connection<S> {
     }
 
     fn has_mail(&self) -> bool {
-        matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.conversation.has_mail())
+        matches!(&self.stage, Stage::WebSocket(upgraded) if upgraded.handler.has_mail())
     }
 
     fn has_room(&self, context: &Context<'_, S>) -> bool {
@@ -397,7 +397,7 @@ impl<S: Service> Connection<S> {
         let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(context.out.len());
         if let Stage::WebSocket(upgraded) = &mut self.stage
             && room > 0
-            && let Err(reason) = upgraded.conversation.deliver(room, context)
+            && let Err(reason) = upgraded.handler.deliver(room, context)
         {
             self.close(reason, context);
         }
@@ -434,15 +434,15 @@ impl<S: Service> Connection<S> {
 
 fn advance_http<S: Service>(requests: &mut Requests<S>, rest: &mut &[u8], context: &mut Context<'_, S>) -> Advance<S> {
     match requests.advance(rest, context) {
-        Progress::NeedsInput | Progress::Waits => Advance::NeedsInput,
-        Progress::BudgetSpent => Advance::BudgetSpent,
-        Progress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
-        Progress::Upgrade(conversation) => Advance::Become(Stage::WebSocket(Upgraded::new(*conversation, context))),
+        RequestProgress::NeedsInput | RequestProgress::Waits => Advance::NeedsInput,
+        RequestProgress::BudgetSpent => Advance::BudgetSpent,
+        RequestProgress::Close(reason) => Advance::Become(Stage::Closing(Closing::after_output(reason))),
+        RequestProgress::Upgrade(handler) => Advance::Become(Stage::WebSocket(Upgraded::new(*handler, context))),
     }
 }
 
 fn advance_websocket<S: Service>(
-    upgraded: &mut Upgraded<S::Conversation>,
+    upgraded: &mut Upgraded<S::Handler>,
     rest: &mut &[u8],
     context: &mut Context<'_, S>,
 ) -> Advance<S> {

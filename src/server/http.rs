@@ -13,7 +13,7 @@ pub mod upgrade;
 
 mod fields;
 
-pub use body::{BodyDecoder, Decoded, Progress};
+pub use body::{BodyDecoder, BodyProgress, Decoded};
 pub use error::HttpError;
 pub use head::{HeadScanner, RequestHead};
 pub use message::{Framing, Method, Once};

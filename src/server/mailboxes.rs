@@ -24,10 +24,9 @@ use self::shard::Shard;
 pub use self::budget::{Budget, Charge};
 pub use self::deliveries::{Deliveries, Delivery};
 pub use self::sequence::Sequence;
-pub use self::terms::{Caps, Hold, PostError, Room, Stats, Taken, TooManySessions};
+pub use self::terms::{Caps, PostError, Retention, Room, Stats, Taken, TooManySessions};
 
 mod arena;
-mod audience;
 mod blocks;
 mod budget;
 mod deliveries;
@@ -42,6 +41,7 @@ mod segment;
 mod sequence;
 mod shard;
 mod slab;
+mod subscribers;
 mod table;
 mod terms;
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod warm;
 ///   [`REMOVALS_PER_LOCK`](crate::server::limits::REMOVALS_PER_LOCK) for each lock, and return when all of it is gone.
 ///
 /// Two walks are longer. The last session that leaves passes over the mail that came since the first one of its
-/// audience attached, if some of that must not be stored: at most [`Caps::mailbox_messages`], each once in its life.
+/// subscribers attached, if some of that must not be stored: at most [`Caps::mailbox_messages`], each once in its life.
 /// And a table that is full doubles, and one that is nearly empty shrinks, without a look at any id.
 pub struct Mailboxes {
     shards: Box<[Padded<Mutex<Shard>>]>,
@@ -115,7 +115,7 @@ pub struct Mailboxes {
 impl Mailboxes {
     /// No mailboxes, in `shards` shards, rounded up to a power of two from 1 to [`SHARDS_MAX`].
     ///
-    /// `keys` are secret and random; `budget` is charged for all that they hold, by the segment; deadlines count from
+    /// `keys` are secret and random; `budget` is charged for all that they retention, by the segment; deadlines count from
     /// `epoch`, which no `now` comes before.
     #[must_use]
     pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {
@@ -144,12 +144,12 @@ impl Mailboxes {
         &self,
         id: &RecipientId,
         body: &[u8],
-        hold: Hold,
+        retention: Retention,
         now: Instant,
         wake: &mut Vec<SessionAddress>,
     ) -> Result<(), PostError> {
         let (shard, key) = self.locate(id);
-        self.lock(shard).post(&key, body, hold, self.millis(now), wake)
+        self.lock(shard).post(&key, body, retention, self.millis(now), wake)
     }
 
     /// Adds a live session to the mailbox of `id`, made if there is none. It takes its mail at once, unwoken.

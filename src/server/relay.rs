@@ -6,30 +6,31 @@ use crate::protocol::id::RecipientId;
 use crate::protocol::login::SUBPROTOCOL;
 use crate::server::context::Context;
 use crate::server::http::{Framing, Reply};
+use crate::server::mailboxes::Retention;
 use crate::server::refusal::Refusal;
 use crate::server::routes::{Request, Resource};
 use crate::server::service::{Posted, Service};
 use crate::server::session::Session;
-use crate::server::store::{Store, Wish};
+use crate::server::store::Store;
 
 /// The relay of PROTOCOL.md.
 #[derive(Debug, Clone, Copy)]
 pub struct Relay;
 
-/// Where a message goes, and for how long.
+/// A message for a mailbox, as its head announces it.
 #[derive(Debug, Clone, Copy)]
-pub struct Posting {
+pub struct MailboxPost {
     /// Whose mailbox.
     pub id: RecipientId,
-    /// For how long, as asked for.
-    pub wish: Wish,
+    /// What is asked for; `None`: the relay's default.
+    pub retention: Option<Retention>,
 }
 
 impl Service for Relay {
-    type Post = Posting;
-    type Conversation = Session;
+    type Post = MailboxPost;
+    type Handler = Session;
 
-    fn admit(&self, request: &Request<'_>) -> Result<Posting, Refusal> {
+    fn admit(&self, request: &Request<'_>) -> Result<MailboxPost, Refusal> {
         let (id, live_only) = match request.resource {
             Resource::Mailbox { id, live_only } => (id, live_only),
             Resource::Page(_) | Resource::Asterisk | Resource::BadId => return Err(Refusal::BadId),
@@ -37,18 +38,18 @@ impl Service for Relay {
         if request.head.framing == Framing::None {
             return Err(Refusal::LengthRequired);
         }
-        let wish = match request.ttl_seconds {
-            _ if live_only => Wish::LiveOnly,
-            Some(seconds) => Wish::Seconds(seconds),
-            None => Wish::Default,
+        let retention = match request.ttl_seconds {
+            _ if live_only => Some(Retention::LiveOnly),
+            Some(seconds) => Some(Retention::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX))),
+            None => None,
         };
-        Ok(Posting { id, wish })
+        Ok(MailboxPost { id, retention })
     }
 
-    fn post(&self, post: &Posting, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
+    fn post(&self, post: &MailboxPost, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
         let stored = context
             .store
-            .post(&post.id, body, post.wish, context.mail_now, context.wake);
+            .post(&post.id, body, post.retention, context.mail_now, context.wake);
         match stored {
             Ok(ttl_seconds) => {
                 self.write_stored(ttl_seconds, reply, context);

@@ -18,14 +18,14 @@ use crate::server::limits::{CERTIFICATE_LOOK_SECONDS, CERTIFICATE_THREAD_END_MIL
 /// The thread that looks at the files. It ends when this is dropped, unless a file server that doesn't answer holds it.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    words: Sender<Word>,
+    orders: Sender<Order>,
     /// Disconnected at the end of the thread.
     ended: Mutex<Receiver<()>>,
 }
 
 /// What the thread is told.
 #[derive(Debug)]
-enum Word {
+enum Order {
     Renew,
     End,
 }
@@ -63,32 +63,32 @@ impl Renewal {
             validity,
             announced: Remaining::Enough,
         };
-        Self::spawn(|heard| watch.run(&heard))
+        Self::spawn(|received| watch.run(&received))
     }
 
-    fn spawn(work: impl FnOnce(Receiver<Word>) + Send + 'static) -> io::Result<Self> {
-        let (words, heard) = mpsc::channel();
+    fn spawn(work: impl FnOnce(Receiver<Order>) + Send + 'static) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
         thread::Builder::new().name("certificate".to_owned()).spawn(move || {
-            work(heard);
+            work(received);
             drop(alive);
         })?;
         let ended = Mutex::new(ended);
-        Ok(Self { words, ended })
+        Ok(Self { orders, ended })
     }
 
     /// What makes the thread load the files at once, for whoever gets the order to.
     pub(super) fn order(&self) -> impl Fn() + Send + 'static + use<> {
-        let words = self.words.clone();
+        let orders = self.orders.clone();
         // The one way for this to fail is a server that has stopped.
-        move || drop(words.send(Word::Renew))
+        move || drop(orders.send(Order::Renew))
     }
 }
 
 impl Drop for Renewal {
     fn drop(&mut self) {
         // It is told, or it has panicked and is gone.
-        let _ = self.words.send(Word::End);
+        let _ = self.orders.send(Order::End);
         let patience = Duration::from_millis(CERTIFICATE_THREAD_END_MILLIS);
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
@@ -113,18 +113,18 @@ struct Watch {
 }
 
 impl Watch {
-    fn run(mut self, heard: &Receiver<Word>) {
+    fn run(mut self, received: &Receiver<Order>) {
         self.announce_start(SystemTime::now());
         loop {
             self.announce_end(SystemTime::now());
-            match heard.recv_timeout(Duration::from_secs(CERTIFICATE_LOOK_SECONDS)) {
-                Ok(Word::Renew) => {
+            match received.recv_timeout(Duration::from_secs(CERTIFICATE_LOOK_SECONDS)) {
+                Ok(Order::Renew) => {
                     // Whoever asks is answered.
                     self.failure = None;
                     self.renew(SystemTime::now());
                 }
                 Err(RecvTimeoutError::Timeout) => self.look(SystemTime::now()),
-                Ok(Word::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }

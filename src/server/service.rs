@@ -23,7 +23,7 @@ pub trait Service: Debug + Sized + Send + Sync + 'static {
     /// What is known of a POST from its head.
     type Post: Debug + Send;
     /// The server's side of one WebSocket.
-    type Conversation: Conversation + Send;
+    type Handler: Handler + Send;
 
     /// Whether this POST, whose head has come, and whose path is no page's, is for this service.
     ///
@@ -46,7 +46,7 @@ pub trait Service: Debug + Sized + Send + Sync + 'static {
     }
 
     /// Whom a WebSocket that this request asks for talks to. `None`: there are no WebSockets.
-    fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Self::Conversation>;
+    fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Self::Handler>;
 }
 
 /// What became of a POST.
@@ -62,7 +62,7 @@ pub enum Posted {
 }
 
 /// The server's side of one WebSocket. Dropped when the connection closes, for whatever reason.
-pub trait Conversation: Debug {
+pub trait Handler: Debug {
     /// The subprotocol that was taken of those that the client offered.
     fn subprotocol(&self) -> Option<&'static str> {
         None
@@ -73,7 +73,7 @@ pub trait Conversation: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason>;
+    fn handle<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Handled, CloseReason>;
 
     /// Whether the client has proved who it is; until then the login's deadline runs.
     fn is_logged_in(&self) -> bool;
@@ -88,7 +88,7 @@ pub trait Conversation: Debug {
         }
     }
 
-    /// Whether [`Conversation::deliver`] has something to do. A conversation without mail leaves out this and what
+    /// Whether [`Handler::deliver`] has something to do. A handler without mail leaves out this and what
     /// follows.
     fn has_mail(&self) -> bool {
         false
@@ -110,7 +110,7 @@ pub trait Conversation: Debug {
         Ok(())
     }
 
-    /// When [`Conversation::reach_deadline`] has something to do. While the client isn't heard, nothing that it must
+    /// When [`Handler::reach_deadline`] has something to do. While the client isn't heard, nothing that it must
     /// say is too late.
     fn deadline(&self, _is_heard: bool, _timeouts: &Timeouts) -> Option<Instant> {
         None
@@ -130,7 +130,7 @@ pub trait Conversation: Debug {
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum Handled {
     /// It has been dealt with.
     Done,
     /// It has been dealt with, and was asked for: the client is free to send that often what it answers.

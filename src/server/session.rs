@@ -17,7 +17,7 @@ use crate::server::context::Context;
 use crate::server::limits::CHALLENGES_PER_CONNECTION;
 use crate::server::mailboxes::{Attachment, Room, Taken};
 use crate::server::refusal::CloseReason;
-use crate::server::service::{Conversation, Heard, Service};
+use crate::server::service::{Handled, Handler, Service};
 use crate::server::websocket::{Event, Opcode, write_frame};
 
 /// One WebSocket's side of the login and, after it, of the mail.
@@ -76,9 +76,9 @@ impl Session {
     }
 
     /// The upgrade: with npchat.2 the challenge comes without asking.
-    fn open<S>(&mut self, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+    fn open<S>(&mut self, context: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         if !self.is_npchat_2 {
-            return Ok(Heard::Done);
+            return Ok(Handled::Done);
         }
         // Told before a signature is made: no solution could be right.
         if self.host.is_none() {
@@ -91,23 +91,23 @@ impl Session {
     ///
     /// # Errors
     /// Why the connection is to be closed: before the login anything but a step of it, afterwards only a bad step.
-    fn hear_text<S>(&mut self, text: &str, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+    fn hear_text<S>(&mut self, text: &str, context: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         match login::parse(text.as_bytes()) {
             Ok(Some(Handshake::ChallengeRequest)) => self.issue_challenge(context),
             Ok(Some(Handshake::Solution(solution))) => self.check_solution(&solution, context),
             // A client may push what it likes up the socket once it is logged in; npchat-web does.
-            Ok(None) | Err(HandshakeError::Malformed) if self.is_logged_in() => Ok(Heard::Done),
+            Ok(None) | Err(HandshakeError::Malformed) if self.is_logged_in() => Ok(Handled::Done),
             Ok(None) => Err(CloseReason::BadHandshake),
             Err(error) => Err(reason_of(error)),
         }
     }
 
-    fn issue_challenge<S>(&mut self, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+    fn issue_challenge<S>(&mut self, context: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         if self.challenges_issued == CHALLENGES_PER_CONNECTION {
             return Err(CloseReason::TooManyChallenges);
         }
         if !context.take_login_step() {
-            return Ok(Heard::Postponed);
+            return Ok(Handled::Postponed);
         }
         self.challenges_issued += 1;
         let challenge = context.signer.issue().map_err(|_| CloseReason::Internal)?;
@@ -115,10 +115,10 @@ impl Session {
         login::write_challenge(&mut text, &challenge);
         write_frame(context.out, Opcode::Text, &text);
         self.challenge = Some(Box::new(challenge));
-        Ok(Heard::Done)
+        Ok(Handled::Done)
     }
 
-    fn check_solution<S>(&mut self, solution: &Solution, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+    fn check_solution<S>(&mut self, solution: &Solution, context: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         if self.challenge.as_deref() != Some(&solution.challenge) {
             return Err(CloseReason::UnknownChallenge);
         }
@@ -126,7 +126,7 @@ impl Session {
             return Err(CloseReason::WrongKey);
         }
         if !context.take_login_step() {
-            return Ok(Heard::Postponed);
+            return Ok(Handled::Postponed);
         }
         // No challenge can be answered twice.
         self.challenge = None;
@@ -140,7 +140,7 @@ impl Session {
         }
         context.counters.logins.add(1);
         self.welcome(context);
-        Ok(Heard::Done)
+        Ok(Handled::Done)
     }
 
     /// What the relay says of itself to who has logged in, before any mail. Part 1 has no word for what was lost, but a
@@ -165,26 +165,26 @@ impl Session {
     }
 }
 
-impl Conversation for Session {
+impl Handler for Session {
     fn subprotocol(&self) -> Option<&'static str> {
         self.is_npchat_2.then_some(SUBPROTOCOL)
     }
 
-    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+    fn handle<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         match event {
             Event::Open => self.open(context),
             Event::Text(text) => self.hear_text(text, context),
             Event::Binary(_) if !self.is_logged_in() => Err(CloseReason::UnexpectedBinary),
             Event::Pong(payload) => {
                 let Some(live) = &mut self.live else {
-                    return Ok(Heard::Done);
+                    return Ok(Handled::Done);
                 };
                 let heard = live.hear_pong(payload, context);
                 // What was held may follow now, or asks again.
                 self.is_held = false;
                 Ok(heard)
             }
-            Event::Binary(_) | Event::Ping | Event::Close => Ok(Heard::Done),
+            Event::Binary(_) | Event::Ping | Event::Close => Ok(Handled::Done),
         }
     }
 
@@ -271,10 +271,10 @@ impl Live {
         }
     }
 
-    fn hear_pong<S>(&mut self, payload: &[u8], context: &mut Context<'_, S>) -> Heard {
+    fn hear_pong<S>(&mut self, payload: &[u8], context: &mut Context<'_, S>) -> Handled {
         let pause = self.next_pause(context);
         let Some(confirmed) = self.window.pong(payload, context.now, pause) else {
-            return Heard::Done;
+            return Handled::Done;
         };
         if let Some(upto) = confirmed.upto {
             self.attachment.confirm(upto, context.wake);
@@ -282,7 +282,7 @@ impl Live {
         }
         // Much may have been sent behind the ping.
         self.ping_if_due(context);
-        Heard::AskedFor
+        Handled::AskedFor
     }
 
     fn next_pause<S>(&mut self, context: &Context<'_, S>) -> Duration {

@@ -13,7 +13,7 @@ use crate::protocol::host::Host;
 use crate::protocol::id::RecipientId;
 use crate::server::config::Config;
 use crate::server::limits::{MESSAGE_ROOM_BYTES, SESSIONS_PER_MAILBOX, SHARD_MIN_BYTES, SHARDS_MAX, SHARDS_PER_WORKER};
-use crate::server::mailboxes::{Attachment, Budget, Caps, Charge, Hold, Mailboxes, PostError, Stats};
+use crate::server::mailboxes::{Attachment, Budget, Caps, Charge, Mailboxes, PostError, Retention, Stats};
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::token::SessionAddress;
 
@@ -30,17 +30,6 @@ pub struct Store {
     info: String,
     hosts: Vec<Host>,
     draining: AtomicBool,
-}
-
-/// How long a sender wants its message kept (PROTOCOL.md part 1, Sending).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// As long as the relay keeps messages by default.
-    Default,
-    /// So many seconds, clamped to the relay's maximum; 0 is [`Wish::LiveOnly`].
-    Seconds(u64),
-    /// Not at all: for sessions that are live now.
-    LiveOnly,
 }
 
 impl Store {
@@ -73,7 +62,8 @@ impl Store {
 
     /// Takes a message: it is stored, or waits for the live sessions whose addresses are appended to `wake`.
     ///
-    /// Returns the time to live that it got, in seconds.
+    /// A retention that isn't asked for is the relay's default; more than its maximum is granted as the maximum.
+    /// Returns what is granted, in seconds; 0 is [`Retention::LiveOnly`].
     ///
     /// # Errors
     /// [`Refusal::MailboxFull`] or [`Refusal::RelayFull`]; the message is then nowhere.
@@ -81,7 +71,7 @@ impl Store {
         &self,
         id: &RecipientId,
         body: &[u8],
-        wish: Wish,
+        retention: Option<Retention>,
         now: Instant,
         wake: &mut Vec<SessionAddress>,
     ) -> Result<u32, Refusal> {
@@ -89,15 +79,17 @@ impl Store {
         if self.net.is_over() {
             return Err(Refusal::RelayFull);
         }
-        let ttl = match wish {
-            Wish::Default => self.message_ttl_seconds,
-            Wish::Seconds(seconds) => {
-                u32::try_from(seconds).map_or(self.max_ttl_seconds, |seconds| seconds.min(self.max_ttl_seconds))
-            }
-            Wish::LiveOnly => 0,
+        let ttl = match retention {
+            None => self.message_ttl_seconds,
+            Some(Retention::Seconds(seconds)) => seconds.min(self.max_ttl_seconds),
+            Some(Retention::LiveOnly) => 0,
         };
-        let hold = if ttl == 0 { Hold::LiveOnly } else { Hold::Store { ttl } };
-        match self.mailboxes.post(id, body, hold, now, wake) {
+        let retention = if ttl == 0 {
+            Retention::LiveOnly
+        } else {
+            Retention::Seconds(ttl)
+        };
+        match self.mailboxes.post(id, body, retention, now, wake) {
             Ok(()) => Ok(ttl),
             Err(PostError::MailboxFull) => Err(Refusal::MailboxFull),
             Err(PostError::BudgetSpent) => Err(Refusal::RelayFull),

@@ -58,7 +58,7 @@ pub struct WebSocket {
 
 /// What the caller lends for one [`WebSocket::receive`].
 #[derive(Debug)]
-pub struct Lent<'a> {
+pub struct FrameContext<'a> {
     /// The moment of this turn.
     pub now: Instant,
     /// Takes the answers to pings and Close frames.
@@ -113,23 +113,27 @@ impl WebSocket {
     ///
     /// # Errors
     /// Any [`WebSocketError`]. What is wrong has been taken off the front.
-    pub fn receive(&mut self, input: &mut &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, WebSocketError> {
-        while !input.is_empty() && *lent.frames_left > 0 {
+    pub fn receive(
+        &mut self,
+        input: &mut &[u8],
+        context: &mut FrameContext<'_>,
+    ) -> Result<Option<Event>, WebSocketError> {
+        while !input.is_empty() && *context.frames_left > 0 {
             let piece = self.meter.next_piece(input, self.message_max_bytes)?;
             let (bytes, rest) = input.split_at(piece.length);
             *input = rest;
             if piece.starts {
-                *lent.frames_left -= 1;
-                self.admit(&piece, lent)?;
+                *context.frames_left -= 1;
+                self.admit(&piece, context)?;
             }
             if !piece.is_control {
-                self.incoming(lent.now).pace.progress(bytes.len(), lent.now);
+                self.incoming(context.now).pace.progress(bytes.len(), context.now);
             }
             if self.skips && piece.is_payload() {
-                self.skip(lent.now);
+                self.skip(context.now);
                 continue;
             }
-            if let Some(event) = self.feed(bytes, lent)? {
+            if let Some(event) = self.feed(bytes, context)? {
                 return Ok(Some(event));
             }
         }
@@ -182,16 +186,16 @@ impl WebSocket {
     }
 
     /// Judges a frame that begins, before any memory is spent on its payload.
-    fn admit(&mut self, piece: &Piece, lent: &Lent<'_>) -> Result<(), WebSocketError> {
+    fn admit(&mut self, piece: &Piece, context: &FrameContext<'_>) -> Result<(), WebSocketError> {
         if piece.is_control {
             return self
                 .control
-                .spend(lent.now)
+                .spend(context.now)
                 .then_some(())
                 .ok_or(WebSocketError::FrameFlood);
         }
         let is_over = |max_bytes: usize| self.meter.message_bytes() > max_bytes as u64;
-        self.skips = match lent.wants {
+        self.skips = match context.wants {
             Wants::ShortTextOnly { .. } if self.meter.is_binary() => return Err(WebSocketError::UnexpectedBinary),
             Wants::ShortTextOnly { max_bytes } if is_over(max_bytes) => return Err(WebSocketError::TextTooLong),
             Wants::ShortTextOnly { .. } | Wants::Everything => false,
@@ -219,17 +223,17 @@ impl WebSocket {
     }
 
     /// Gives the context one frame or a piece of one. It can't want more than that to finish, nor leave any of it.
-    fn feed(&mut self, piece: &[u8], lent: &mut Lent<'_>) -> Result<Option<Event>, WebSocketError> {
+    fn feed(&mut self, piece: &[u8], context: &mut FrameContext<'_>) -> Result<Option<Event>, WebSocketError> {
         let close_code = self.meter.close_code();
         let max_bytes = self.message_max_bytes as usize;
-        let incoming = self.incoming(lent.now);
+        let incoming = self.incoming(context.now);
         let fresh = || WebSocketContext::new(Role::Server, Some(config(max_bytes)));
-        let context = incoming.context.get_or_insert_with(fresh);
+        let adapted = incoming.context.get_or_insert_with(fresh);
         let mut stream = Memory {
             input: piece,
-            out: lent.out,
+            out: context.out,
         };
-        let event = match context.read(&mut stream) {
+        let event = match adapted.read(&mut stream) {
             Ok(Message::Text(text)) => Event::Text(text),
             Ok(Message::Binary(bytes)) => Event::Binary(bytes),
             Ok(Message::Ping(_)) => Event::Ping,
@@ -246,10 +250,10 @@ impl WebSocket {
             Err(error) => return Err(error_of(&error)),
         };
         if let Event::Text(_) | Event::Binary(_) = event {
-            incoming.pace = Pace::starting(lent.now);
+            incoming.pace = Pace::starting(context.now);
         }
         // Its answer to a ping or a Close waits inside the context until the next call.
-        match context.flush(&mut stream) {
+        match adapted.flush(&mut stream) {
             Ok(()) | Err(Error::ConnectionClosed) => Ok(Some(event)),
             Err(error) => Err(error_of(&error)),
         }

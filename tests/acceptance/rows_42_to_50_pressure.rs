@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use npchat::protocol::id::RecipientId;
 use npchat::server::limits::{RESERVED_FILES, TURNED_AWAY_MAX};
-use npchat::server::mailboxes::{Budget, Caps, Hold, Mailboxes};
+use npchat::server::mailboxes::{Budget, Caps, Mailboxes, Retention};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use testkit::{Daemon, PATIENCE, RawClient, Wire, wait_until};
 
@@ -242,7 +242,7 @@ fn row_48_ids_that_share_their_first_bytes_spread_evenly_over_the_shards() {
         id[28..].copy_from_slice(&number.to_be_bytes());
         let id = RecipientId::from_bytes(id);
         mailboxes
-            .post(&id, b"x", Hold::Store { ttl: 60 }, now, &mut wake)
+            .post(&id, b"x", Retention::Seconds(60), now, &mut wake)
             .unwrap();
     }
     let share = u64::from(IDS) / SHARDS as u64;

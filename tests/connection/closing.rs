@@ -8,7 +8,6 @@ use npchat::server::connection::visit::Cause;
 use npchat::server::limits::{DRAIN_LINGER_SECONDS, FRAMES_PER_REQUEST, LAG_MAX_BYTES, REQUESTS_PER_VISIT};
 use npchat::server::mailboxes::{Deliveries, Room, Taken};
 use npchat::server::refusal::CloseReason;
-use npchat::server::store::Wish;
 use npchat::server::token::{SessionAddress, Token};
 use testkit::{Frame, Identity, Opcode};
 
@@ -104,9 +103,7 @@ fn a_close_that_had_come_when_a_delivery_ends_the_session_is_the_clients_last() 
     let (now, relay) = (endpoint.lent.now, &endpoint.lent.store);
     let quick = relay.attach(&id, address).unwrap();
     for _ in 0..LAG_MAX_BYTES / BYTES + 2 {
-        relay
-            .post(&id, &[0; BYTES], Wish::Default, now, &mut Vec::new())
-            .unwrap();
+        relay.post(&id, &[0; BYTES], None, now, &mut Vec::new()).unwrap();
     }
     let mut given = Deliveries::new();
     while quick.take(now, Room::of_bytes(usize::MAX), true, &mut given) != Taken::All {}

@@ -14,7 +14,6 @@ use npchat::server::limits::{PING_SPACING_MILLIS, READ_SCRATCH_BYTES};
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::CloseReason;
-use npchat::server::store::Wish;
 use testkit::{Challenge, Frame, Identity, Lent, Opcode, Pipe, Piped, upgrade_request};
 
 /// More visits than any test needs: a connection that wants more is spinning.
@@ -182,7 +181,7 @@ impl Endpoint {
         let id = RecipientId::parse(id.as_bytes()).unwrap();
         let mail_now = self.lent.now + self.lent.asleep;
         let Lent { store, wake, .. } = &mut self.lent;
-        store.post(&id, body, Wish::Default, mail_now, wake).unwrap();
+        store.post(&id, body, None, mail_now, wake).unwrap();
         if !mem::take(wake).is_empty() {
             self.note_mail();
         }

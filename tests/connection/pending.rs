@@ -12,7 +12,7 @@ use npchat::server::http::Reply;
 use npchat::server::limits::PENDING_POST_SECONDS;
 use npchat::server::metrics::Totals;
 use npchat::server::refusal::CloseReason;
-use npchat::server::relay::{Posting, Relay};
+use npchat::server::relay::{MailboxPost, Relay};
 use npchat::server::routes::Request;
 use npchat::server::service::{Posted, Service};
 use npchat::server::session::Session;
@@ -30,14 +30,14 @@ const DEADLINE: Duration = Duration::from_secs(PENDING_POST_SECONDS);
 struct Later(Mutex<Vec<(Ticket, Vec<u8>)>>);
 
 impl Service for Later {
-    type Post = Posting;
-    type Conversation = Session;
+    type Post = MailboxPost;
+    type Handler = Session;
 
-    fn admit(&self, request: &Request<'_>) -> Result<Posting, Refusal> {
+    fn admit(&self, request: &Request<'_>) -> Result<MailboxPost, Refusal> {
         Relay.admit(request)
     }
 
-    fn post(&self, _: &Posting, body: &[u8], _: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
+    fn post(&self, _: &MailboxPost, body: &[u8], _: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
         let ticket = context.take_ticket();
         self.0.lock().unwrap().push((ticket, body.to_vec()));
         Posted::Pending(ticket)

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use npchat::server::limits::{LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES};
-use npchat::server::mailboxes::{Caps, Hold};
+use npchat::server::mailboxes::{Caps, Retention};
 
 use crate::pair::{MAILBOXES, Pair};
 
@@ -45,7 +45,7 @@ enum Op {
     Post {
         mailbox: u8,
         extra: usize,
-        hold: Hold,
+        retention: Retention,
     },
     /// One after the other, the first of them for a short time: they leave many places before the others.
     PostMany {
@@ -82,15 +82,15 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let hold = prop_oneof![
-        5 => (1..6_u32).prop_map(|ttl| Hold::Store { ttl }),
-        2 => Just(Hold::Store { ttl: LONGEST_TTL_SECONDS }),
-        1 => Just(Hold::Store { ttl: 0 }),
-        1 => Just(Hold::LiveOnly),
+    let retention = prop_oneof![
+        5 => (1..6_u32).prop_map(Retention::Seconds),
+        2 => Just(Retention::Seconds(LONGEST_TTL_SECONDS)),
+        1 => Just(Retention::Seconds(0)),
+        1 => Just(Retention::LiveOnly),
     ];
     let index = any::<Index>;
     prop_oneof![
-        8 => (0..MAILBOXES, 0..30_usize, hold).prop_map(|(mailbox, extra, hold)| Op::Post { mailbox, extra, hold }),
+        8 => (0..MAILBOXES, 0..30_usize, retention).prop_map(|(mailbox, extra, retention)| Op::Post { mailbox, extra, retention }),
         3 => (0..MAILBOXES).prop_map(|mailbox| Op::Attach { mailbox }),
         2 => index().prop_map(Op::Detach),
         6 => (index(), 0..60_usize, any::<bool>()).prop_map(|(session, max_bytes, is_all_acknowledged)| Op::Take {
@@ -120,7 +120,11 @@ fn moving_op() -> impl Strategy<Value = Op> {
 fn apply(pair: &mut Pair, op: &Op) {
     let pick = |index: &Index| index.index(pair.sessions().max(1));
     match op {
-        Op::Post { mailbox, extra, hold } => pair.post(*mailbox, *extra, *hold),
+        Op::Post {
+            mailbox,
+            extra,
+            retention,
+        } => pair.post(*mailbox, *extra, *retention),
         Op::PostMany {
             mailbox,
             extra,
@@ -128,7 +132,7 @@ fn apply(pair: &mut Pair, op: &Op) {
             long,
         } => {
             for (count, ttl) in [(*short, 1), (*long, LONGEST_TTL_SECONDS)] {
-                (0..count).for_each(|_| pair.post(*mailbox, *extra, Hold::Store { ttl }));
+                (0..count).for_each(|_| pair.post(*mailbox, *extra, Retention::Seconds(ttl)));
             }
         }
         Op::Attach { mailbox } => pair.attach(*mailbox),

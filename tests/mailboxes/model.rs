@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use npchat::server::limits::{
     LIVE_ONLY_HOLD_SECONDS, SEGMENT_MIN_BYTES, SUSPECT_FAILURES, SUSPECTS_PER_ATTACH, WINDOW_MAX_MESSAGES,
 };
-use npchat::server::mailboxes::{Caps, Hold, PostError, Taken};
+use npchat::server::mailboxes::{Caps, PostError, Retention, Taken};
 
 pub(crate) struct Message {
     pub(crate) serial: u32,
@@ -160,14 +160,21 @@ impl Model {
     }
 
     /// Checks a post's outcome; the sessions that it must wake, and those it may.
-    pub(crate) fn post(&mut self, serial: u32, mailbox: u8, len: usize, hold: Hold, outcome: Outcome) -> Wake {
+    pub(crate) fn post(
+        &mut self,
+        serial: u32,
+        mailbox: u8,
+        len: usize,
+        retention: Retention,
+        outcome: Outcome,
+    ) -> Wake {
         let Outcome { used, is_held, got } = outcome;
-        let (ttl, live_only) = match hold {
-            Hold::LiveOnly | Hold::Store { ttl: 0 } => (LIVE_ONLY_HOLD_SECONDS, true),
-            Hold::Store { ttl } => (ttl, false),
+        let (ttl, live_only) = match retention {
+            Retention::LiveOnly | Retention::Seconds(0) => (LIVE_ONLY_HOLD_SECONDS, true),
+            Retention::Seconds(ttl) => (ttl, false),
         };
         let mut wake = Wake::default();
-        if live_only && self.audience(mailbox).is_empty() {
+        if live_only && self.subscribers(mailbox).is_empty() {
             assert_eq!(got, Ok(()));
             return wake;
         }
@@ -197,7 +204,7 @@ impl Model {
             mailbox,
             deadline_millis: self.now_millis + u64::from(ttl) * 1000,
             live_only,
-            meant_for: self.audience(mailbox),
+            meant_for: self.subscribers(mailbox),
             given: BTreeSet::new(),
             had: BTreeSet::new(),
             gone: false,
@@ -216,10 +223,10 @@ impl Model {
 
     /// Whether there was room for another session.
     pub(crate) fn attach(&mut self, serial: u32, mailbox: u8) -> bool {
-        if self.audience(mailbox).len() == self.caps.sessions {
+        if self.subscribers(mailbox).len() == self.caps.sessions {
             return false;
         }
-        if self.audience(mailbox).is_empty() {
+        if self.subscribers(mailbox).is_empty() {
             self.put_suspects_last(mailbox);
         }
         let waiting = self
@@ -354,7 +361,7 @@ impl Model {
         self.drop_had(mailbox);
     }
 
-    /// Whether the mailbox may hold a message whose time is over.
+    /// Whether the mailbox may retention a message whose time is over.
     pub(crate) fn has_overdue(&self, mailbox: u8) -> bool {
         let mut held = self.messages.iter().filter(|message| message.mailbox == mailbox);
         held.any(|message| {
@@ -406,14 +413,14 @@ impl Model {
     }
 
     fn drop_had(&mut self, mailbox: u8) {
-        let audience = self.audience(mailbox);
+        let subscribers = self.subscribers(mailbox);
         for message in self.messages.iter_mut().filter(|message| message.mailbox == mailbox) {
             let is_awaited = message
                 .meant_for
                 .iter()
-                .any(|one| audience.contains(one) && !message.had.contains(one));
+                .any(|one| subscribers.contains(one) && !message.had.contains(one));
             message.gone |= if message.live_only {
-                audience.is_empty()
+                subscribers.is_empty()
             } else {
                 !message.had.is_empty() && !is_awaited
             };
@@ -425,7 +432,7 @@ impl Model {
         sessions.any(|session| message.meant_for.contains(&session) && !message.had.contains(&session))
     }
 
-    fn audience(&self, mailbox: u8) -> BTreeSet<u32> {
+    fn subscribers(&self, mailbox: u8) -> BTreeSet<u32> {
         let sessions = self.sessions.iter().filter(|session| session.mailbox == mailbox);
         sessions.map(|session| session.serial).collect()
     }

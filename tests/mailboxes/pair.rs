@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use npchat::protocol::id::RecipientId;
 use npchat::server::limits::SEGMENT_MIN_BYTES;
-use npchat::server::mailboxes::{Attachment, Budget, Caps, Deliveries, Hold, Mailboxes, Room, Sequence, Stats};
+use npchat::server::mailboxes::{Attachment, Budget, Caps, Deliveries, Mailboxes, Retention, Room, Sequence, Stats};
 use npchat::server::token::{SessionAddress, Token};
 
 use crate::model::{Model, Outcome};
@@ -16,7 +16,7 @@ pub(crate) const MAILBOXES: u8 = 3;
 /// What a session was given, by the serial in its body.
 type Given = (u32, Sequence);
 
-/// The mailboxes, the model, and what the sessions hold.
+/// The mailboxes, the model, and what the sessions retention.
 pub(crate) struct Pair {
     mailboxes: Arc<Mailboxes>,
     model: Model,
@@ -48,11 +48,11 @@ impl Pair {
         self.model.advance(millis);
     }
 
-    pub(crate) fn post(&mut self, mailbox: u8, extra: usize, hold: Hold) {
+    pub(crate) fn post(&mut self, mailbox: u8, extra: usize, retention: Retention) {
         let serial = self.serial();
         let mut body = serial.to_be_bytes().to_vec();
         body.resize(4 + extra, 0);
-        if matches!(hold, Hold::LiveOnly | Hold::Store { ttl: 0 }) {
+        if matches!(retention, Retention::LiveOnly | Retention::Seconds(0)) {
             // So that whether it is held shows in the count, which nothing else may change.
             self.settle();
             if self.model.has_overdue(mailbox) {
@@ -62,11 +62,13 @@ impl Pair {
         let (len, used) = (body.len(), self.mailboxes.budget().used());
         let before = self.mailboxes.stats().messages;
         let mut woken = Vec::new();
-        let got = self.mailboxes.post(&id(mailbox), &body, hold, self.now(), &mut woken);
+        let got = self
+            .mailboxes
+            .post(&id(mailbox), &body, retention, self.now(), &mut woken);
         let is_held = self.mailboxes.stats().messages > before;
         let wake = self
             .model
-            .post(serial, mailbox, len, hold, Outcome { used, is_held, got });
+            .post(serial, mailbox, len, retention, Outcome { used, is_held, got });
         let woken: Vec<u32> = woken.iter().map(|address| address.token.index).collect();
         assert!(
             wake.must.iter().all(|session| woken.contains(session)),

@@ -13,7 +13,7 @@ use npchat::server::http::Reply;
 use npchat::server::limits::EVENTS_PER_POLL;
 use npchat::server::refusal::{CloseReason, Refusal};
 use npchat::server::routes::Request;
-use npchat::server::service::{Conversation, Heard, Posted, Service};
+use npchat::server::service::{Handled, Handler, Posted, Service};
 use npchat::server::store::Store;
 use npchat::server::websocket::Event;
 use testkit::{PATIENCE, RawClient, address, patient_timeouts, post_request, wait_until};
@@ -30,7 +30,7 @@ static GATE: Condvar = Condvar::new();
 
 impl Service for Gated {
     type Post = ();
-    type Conversation = Self;
+    type Handler = Self;
 
     fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
@@ -53,9 +53,9 @@ impl Service for Gated {
     }
 }
 
-impl Conversation for Gated {
-    fn hear<S: Service>(&mut self, _: &Event, _: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
-        Ok(Heard::Done)
+impl Handler for Gated {
+    fn handle<S: Service>(&mut self, _: &Event, _: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
+        Ok(Handled::Done)
     }
 
     fn is_logged_in(&self) -> bool {

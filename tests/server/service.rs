@@ -14,7 +14,7 @@ use npchat::server::context::Context;
 use npchat::server::http::Reply;
 use npchat::server::refusal::{CloseReason, Refusal};
 use npchat::server::routes::Request;
-use npchat::server::service::{Conversation, Heard, Posted, Service};
+use npchat::server::service::{Handled, Handler, Posted, Service};
 use npchat::server::store::Store;
 use npchat::server::token::Ticket;
 use npchat::server::websocket::{Event, Opcode, Wants, write_frame};
@@ -27,7 +27,7 @@ struct Fragile;
 
 impl Service for Fragile {
     type Post = ();
-    type Conversation = Self;
+    type Handler = Self;
 
     fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
@@ -44,13 +44,13 @@ impl Service for Fragile {
     }
 }
 
-impl Conversation for Fragile {
-    fn hear<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+impl Handler for Fragile {
+    fn handle<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         if let Event::Text(text) = event {
             write_frame(context.out, Opcode::Text, text.as_bytes());
             assert_ne!(text.as_str(), "panic");
         }
-        Ok(Heard::Done)
+        Ok(Handled::Done)
     }
 
     fn wants(&self) -> Wants {
@@ -81,7 +81,7 @@ impl Later {
 
 impl Service for Later {
     type Post = ();
-    type Conversation = Fragile;
+    type Handler = Fragile;
 
     fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())

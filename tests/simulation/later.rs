@@ -6,12 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use npchat::protocol::id::RecipientId;
 use npchat::server::context::Context;
 use npchat::server::http::Reply;
+use npchat::server::mailboxes::Retention;
 use npchat::server::refusal::Refusal;
-use npchat::server::relay::{Posting, Relay};
+use npchat::server::relay::{MailboxPost, Relay};
 use npchat::server::routes::Request;
 use npchat::server::service::{Posted, Service};
 use npchat::server::session::Session;
-use npchat::server::store::{Store, Wish};
+use npchat::server::store::Store;
 use npchat::server::token::Ticket;
 use testkit::Random;
 
@@ -33,7 +34,7 @@ struct Taken {
 pub(crate) struct Deferred {
     pub(crate) ticket: Ticket,
     pub(crate) id: RecipientId,
-    pub(crate) wish: Wish,
+    pub(crate) retention: Option<Retention>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -57,14 +58,14 @@ impl Later {
 }
 
 impl Service for Later {
-    type Post = Posting;
-    type Conversation = Session;
+    type Post = MailboxPost;
+    type Handler = Session;
 
-    fn admit(&self, request: &Request<'_>) -> Result<Posting, Refusal> {
+    fn admit(&self, request: &Request<'_>) -> Result<MailboxPost, Refusal> {
         Relay.admit(request)
     }
 
-    fn post(&self, post: &Posting, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
+    fn post(&self, post: &MailboxPost, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
         let mut taken = self.lock();
         let one_in = taken.one_in;
         if one_in > 0 && taken.random.once_in(one_in) {
@@ -72,7 +73,7 @@ impl Service for Later {
             taken.posts.push(Deferred {
                 ticket,
                 id: post.id,
-                wish: post.wish,
+                retention: post.retention,
                 body: body.to_vec(),
             });
             return Posted::Pending(ticket);
@@ -80,7 +81,7 @@ impl Service for Later {
         drop(taken);
         let stored = context
             .store
-            .post(&post.id, body, post.wish, context.mail_now, context.wake);
+            .post(&post.id, body, post.retention, context.mail_now, context.wake);
         match stored {
             Ok(ttl_seconds) => {
                 self.write_stored(ttl_seconds, reply, context);

@@ -13,7 +13,6 @@ use npchat::server::limits::{
 };
 use npchat::server::mailboxes::Stats;
 use npchat::server::refusal::CloseReason;
-use npchat::server::store::Wish;
 use npchat_fuzz::Cuts;
 use testkit::{Challenge, Frame, Identity, Lent, OFFER, Opcode, Piped, upgrade_request_with, write_masked};
 
@@ -230,7 +229,7 @@ impl Driver {
         let body = vec![byte; length.min(MESSAGE_MAX_BYTES as usize)];
         let Lent { store, now, wake, .. } = &mut self.lent;
         // It may be refused, and that is no business of this connection.
-        let _ = store.post(&ID, &body, Wish::Default, *now, wake);
+        let _ = store.post(&ID, &body, None, *now, wake);
         if !mem::take(wake).is_empty() {
             if let Some(wired) = &mut self.wired {
                 wired.note_mail();

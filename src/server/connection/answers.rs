@@ -28,7 +28,7 @@ pub(super) struct Fault {
 
 /// How the client wants to be answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct ResponseOptions {
     pub(super) keep_alive: bool,
     pub(super) head_only: bool,
 }
@@ -40,7 +40,7 @@ const WELCOME: &str = concat!(
     "POST a message to /{id}; the owner of the id receives it over a WebSocket at the same path.\n"
 );
 
-impl Manner {
+impl ResponseOptions {
     pub(super) fn of(head: &RequestHead<'_>) -> Self {
         Self {
             keep_alive: head.keep_alive,
@@ -67,8 +67,8 @@ impl Manner {
 }
 
 impl Answer {
-    pub(super) fn write<S>(self, manner: Manner, context: &mut Context<'_, S>) {
-        let reply = manner.reply(context);
+    pub(super) fn write<S>(self, options: ResponseOptions, context: &mut Context<'_, S>) {
+        let reply = options.reply(context);
         let out = &mut *context.out;
         match self {
             Self::Page(page) => {
@@ -120,8 +120,8 @@ impl Fault {
         }
     }
 
-    pub(super) fn of_body(error: HttpError, max_bytes: u64, manner: Manner) -> Self {
-        let fault = Self::new(error, manner.head_only);
+    pub(super) fn of_body(error: HttpError, max_bytes: u64, options: ResponseOptions) -> Self {
+        let fault = Self::new(error, options.head_only);
         match error {
             HttpError::MessageTooLarge => Self {
                 detail: Detail::MaxBytes(max_bytes),
@@ -134,11 +134,11 @@ impl Fault {
     /// Writes the refusal, which says that the connection ends.
     pub(super) fn write<S>(self, context: &mut Context<'_, S>) {
         note_refusal(self.refusal, context);
-        let manner = Manner {
+        let options = ResponseOptions {
             keep_alive: false,
             head_only: self.head_only,
         };
-        answers::refused(&manner.reply(context), context.out, self.refusal, self.detail);
+        answers::refused(&options.reply(context), context.out, self.refusal, self.detail);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::answers::{Answer, Fault, Manner, is_head, is_probe};
+use super::answers::{Answer, Fault, ResponseOptions, is_head, is_probe};
 use super::gathered::Gathered;
 use super::waiting::Waiting;
 use crate::server::answers::Detail;
@@ -17,13 +17,13 @@ use crate::server::mailboxes::Charge;
 use crate::server::pace::Pace;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::routes::{Answerer, Request, Resource, ttl_seconds};
-use crate::server::service::{Conversation, Posted, Service};
+use crate::server::service::{Handler, Posted, Service};
 use crate::server::token::Ticket;
 
 /// The requests of a connection that hasn't been upgraded.
 #[derive(Debug)]
 pub(super) struct Requests<S: Service> {
-    phase: Phase<S>,
+    phase: RequestPhase<S>,
     /// When the phase is too late; a body's deadline follows from its pace instead.
     deadline: Instant,
     has_answered: bool,
@@ -33,7 +33,7 @@ pub(super) struct Requests<S: Service> {
 
 /// How far the stage has come with its input.
 #[derive(Debug)]
-pub(super) enum Progress<C> {
+pub(super) enum RequestProgress<C> {
     /// All input is understood, or the rest is a part of a head.
     NeedsInput,
     /// This turn's budget is spent.
@@ -48,7 +48,7 @@ pub(super) enum Progress<C> {
 }
 
 #[derive(Debug)]
-enum Phase<S: Service> {
+enum RequestPhase<S: Service> {
     /// Accepted, and nothing has come: the time for the first head runs already.
     Fresh,
     /// Between two requests.
@@ -77,7 +77,7 @@ struct Receiving<S: Service> {
     /// No body is longer, or it would have been refused.
     max_bytes: u64,
     purpose: Purpose<S>,
-    manner: Manner,
+    options: ResponseOptions,
     pace: Pace,
     /// The memory that the body may take, until it is a message with a charge of its own.
     charge: Option<Charge>,
@@ -94,7 +94,7 @@ enum Purpose<S: Service> {
 impl<S: Service> Requests<S> {
     pub(super) fn new(now: Instant, timeouts: &Timeouts) -> Self {
         Self {
-            phase: Phase::Fresh,
+            phase: RequestPhase::Fresh,
             deadline: now + timeouts.head,
             has_answered: false,
             is_turned_away: false,
@@ -113,74 +113,76 @@ impl<S: Service> Requests<S> {
 
     /// Whether no request is under way.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle)
+        matches!(self.phase, RequestPhase::Fresh | RequestPhase::Idle)
     }
 
     /// Bytes held of a body's request; its body is charged elsewhere.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.phase {
-            Phase::Body(_) => size_of::<Receiving<S>>(),
+            RequestPhase::Body(_) => size_of::<Receiving<S>>(),
             // What it waits with lies in the connection itself.
-            Phase::Fresh | Phase::Idle | Phase::Head(_) | Phase::Waiting(_) => 0,
+            RequestPhase::Fresh | RequestPhase::Idle | RequestPhase::Head(_) | RequestPhase::Waiting(_) => 0,
         }
     }
 
     /// Whether the service hasn't reported yet what became of the request.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(&self.phase, Phase::Waiting(waiting) if waiting.result.is_none())
+        matches!(&self.phase, RequestPhase::Waiting(waiting) if waiting.result.is_none())
     }
 
     /// The service has reported what became of the POST with this ticket. Returns whether that is what is waited for.
     pub(super) fn note_posted(&mut self, ticket: u64, result: Result<u32, Refusal>) -> bool {
         match &mut self.phase {
-            Phase::Waiting(waiting) => waiting.note_posted(ticket, result),
+            RequestPhase::Waiting(waiting) => waiting.note_posted(ticket, result),
             _ => false,
         }
     }
 
     /// The service has taken too long.
     pub(super) fn give_up_waiting(&mut self) {
-        if let Phase::Waiting(waiting) = &mut self.phase {
+        if let RequestPhase::Waiting(waiting) = &mut self.phase {
             waiting.give_up();
         }
     }
 
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Instant {
         match &self.phase {
-            Phase::Fresh | Phase::Idle | Phase::Head(_) | Phase::Waiting(_) => self.deadline,
-            Phase::Body(receiving) => receiving.pace.deadline(timeouts.body_grace),
+            RequestPhase::Fresh | RequestPhase::Idle | RequestPhase::Head(_) | RequestPhase::Waiting(_) => {
+                self.deadline
+            }
+            RequestPhase::Body(receiving) => receiving.pace.deadline(timeouts.body_grace),
         }
     }
 
     /// The client was not read for so long.
     pub(super) fn postpone(&mut self, pause: Duration) {
         match &mut self.phase {
-            Phase::Fresh | Phase::Idle | Phase::Head(_) => self.deadline += pause,
-            Phase::Body(receiving) => receiving.pace.postpone(pause),
+            RequestPhase::Fresh | RequestPhase::Idle | RequestPhase::Head(_) => self.deadline += pause,
+            RequestPhase::Body(receiving) => receiving.pace.postpone(pause),
             // That is the service's time, not the client's.
-            Phase::Waiting(_) => {}
+            RequestPhase::Waiting(_) => {}
         }
     }
 
     /// Takes requests off the front of `rest` and answers them, until input or budget ends.
-    pub(super) fn advance(&mut self, rest: &mut &[u8], context: &mut Context<'_, S>) -> Progress<S::Conversation> {
+    pub(super) fn advance(&mut self, rest: &mut &[u8], context: &mut Context<'_, S>) -> RequestProgress<S::Handler> {
         for _ in 0..context.requests {
             if context.out.len() >= OUTBOUND_HIGH_WATER_BYTES {
-                return Progress::BudgetSpent;
+                return RequestProgress::BudgetSpent;
             }
             match self.next_request(rest, context) {
                 Ok(None) => {}
                 Ok(Some(progress)) => return progress,
                 Err(fault) => {
                     fault.write(context);
-                    return Progress::Close(CloseReason::Answered);
+                    return RequestProgress::Close(CloseReason::Answered);
                 }
             }
         }
         if rest.is_empty() {
-            Progress::NeedsInput
+            RequestProgress::NeedsInput
         } else {
-            Progress::BudgetSpent
+            RequestProgress::BudgetSpent
         }
     }
 
@@ -198,13 +200,13 @@ impl<S: Service> Requests<S> {
     /// handshake could never be sent, and the connection ends for the reason `idle`.
     fn give_up(&self, idle: CloseReason, unread: &[u8], context: &mut Context<'_, S>) -> CloseReason {
         // One that waits for its answer has come whole.
-        if self.is_idle() || matches!(self.phase, Phase::Waiting(_)) {
+        if self.is_idle() || matches!(self.phase, RequestPhase::Waiting(_)) {
             return idle;
         }
         let head_only = match &self.phase {
-            Phase::Body(receiving) => receiving.manner.head_only,
-            Phase::Head(scanner) => scanner.is_head(unread),
-            Phase::Fresh | Phase::Idle | Phase::Waiting(_) => false,
+            RequestPhase::Body(receiving) => receiving.options.head_only,
+            RequestPhase::Head(scanner) => scanner.is_head(unread),
+            RequestPhase::Fresh | RequestPhase::Idle | RequestPhase::Waiting(_) => false,
         };
         let refusal = if self.is_turned_away {
             Refusal::Unavailable
@@ -220,8 +222,8 @@ impl<S: Service> Requests<S> {
         &mut self,
         rest: &mut &[u8],
         context: &mut Context<'_, S>,
-    ) -> Result<Option<Progress<S::Conversation>>, Fault> {
-        if let Phase::Body(receiving) = &mut self.phase {
+    ) -> Result<Option<RequestProgress<S::Handler>>, Fault> {
+        if let RequestPhase::Body(receiving) = &mut self.phase {
             receiving.make_room(rest.len());
             let (body, keeps) = (&mut receiving.body, matches!(receiving.purpose, Purpose::Post(_)));
             let keep = |piece: &[u8]| {
@@ -232,27 +234,27 @@ impl<S: Service> Requests<S> {
             let progress = receiving
                 .decoder
                 .read(rest, keep)
-                .map_err(|error| Fault::of_body(error, receiving.max_bytes, receiving.manner))?;
+                .map_err(|error| Fault::of_body(error, receiving.max_bytes, receiving.options))?;
             receiving.pace.progress(progress.consumed, context.now);
             *rest = &rest[progress.consumed..];
             if !progress.is_done {
-                return Ok(Some(Progress::NeedsInput));
+                return Ok(Some(RequestProgress::NeedsInput));
             }
             // The message is charged anew, so the two must not overlap.
             receiving.charge = None;
-            let manner = receiving.manner.in_drain(context);
-            let finished = finish(&receiving.purpose, manner, &receiving.body.whole(), context);
+            let options = receiving.options.in_drain(context);
+            let finished = finish(&receiving.purpose, options, &receiving.body.whole(), context);
             return Ok(match finished {
                 Finished::Answered { is_kept } => self.after_answer(is_kept, context),
-                Finished::Pending(ticket) => Some(self.wait_for(ticket, manner, context)),
+                Finished::Pending(ticket) => Some(self.wait_for(ticket, options, context)),
             });
         }
-        if let Phase::Waiting(waiting) = &self.phase {
+        if let RequestPhase::Waiting(waiting) = &self.phase {
             let Some(result) = waiting.result else {
-                return Ok(Some(Progress::Waits));
+                return Ok(Some(RequestProgress::Waits));
             };
-            let manner = waiting.manner.in_drain(context);
-            let is_kept = write_result(result, manner, context);
+            let options = waiting.options.in_drain(context);
+            let is_kept = write_result(result, options, context);
             return Ok(self.after_answer(is_kept, context));
         }
         if self.is_idle() {
@@ -262,7 +264,7 @@ impl<S: Service> Requests<S> {
             }
         }
         let Some(length) = self.scan_head(rest, context)? else {
-            return Ok(Some(Progress::NeedsInput));
+            return Ok(Some(RequestProgress::NeedsInput));
         };
         let (bytes, after) = rest.split_at(length);
         *rest = after;
@@ -278,27 +280,27 @@ impl<S: Service> Requests<S> {
             resource: Resource::of(head.target),
             ttl_seconds,
         };
-        let manner = Manner {
+        let options = ResponseOptions {
             keep_alive: head.keep_alive && !self.is_turned_away,
-            ..Manner::of(head)
+            ..ResponseOptions::of(head)
         };
-        let fault = |refusal: Refusal| Fault::new(refusal, manner.head_only);
+        let fault = |refusal: Refusal| Fault::new(refusal, options.head_only);
         if self.is_turned_away && !is_probe(&request) {
             return Err(fault(Refusal::Unavailable));
         }
         if let Some(upgrade) = &head.upgrade
-            && let Some(conversation) = context.service.open(&request, context.store)
+            && let Some(handler) = context.service.open(&request, context.store)
         {
             let accept_key = upgrade.accept_key().map_err(|error| fault(error.into()))?;
             if context.store.is_draining() {
                 return Err(fault(Refusal::Unavailable));
             }
-            let subprotocol = conversation.subprotocol();
-            manner.reply(context).switching(context.out, &accept_key, subprotocol);
-            return Ok(Some(Progress::Upgrade(Box::new(conversation))));
+            let subprotocol = handler.subprotocol();
+            options.reply(context).switching(context.out, &accept_key, subprotocol);
+            return Ok(Some(RequestProgress::Upgrade(Box::new(handler))));
         }
         let purpose = purpose_of(&request, context.service).map_err(fault)?;
-        self.take_body(head, purpose, manner, rest, context)
+        self.take_body(head, purpose, options, rest, context)
     }
 
     fn scan_head(&mut self, rest: &[u8], context: &Context<'_, S>) -> Result<Option<usize>, Fault> {
@@ -306,18 +308,20 @@ impl<S: Service> Requests<S> {
             return Ok(None);
         }
         let mut scanner = match &self.phase {
-            Phase::Head(scanner) => scanner.clone(),
-            Phase::Fresh | Phase::Idle | Phase::Body(_) | Phase::Waiting(_) => HeadScanner::default(),
+            RequestPhase::Head(scanner) => scanner.clone(),
+            RequestPhase::Fresh | RequestPhase::Idle | RequestPhase::Body(_) | RequestPhase::Waiting(_) => {
+                HeadScanner::default()
+            }
         };
         let end = scanner.scan(rest);
         let end = end.map_err(|error| Fault::new(error, scanner.is_head(rest)))?;
         if end.is_none() {
-            if let Phase::Idle = self.phase {
+            if let RequestPhase::Idle = self.phase {
                 // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle
                 // time.
                 self.deadline = context.now + context.timeouts.head;
             }
-            self.phase = Phase::Head(scanner);
+            self.phase = RequestPhase::Head(scanner);
         }
         Ok(end)
     }
@@ -326,23 +330,23 @@ impl<S: Service> Requests<S> {
         &mut self,
         head: &RequestHead<'_>,
         purpose: Purpose<S>,
-        manner: Manner,
+        options: ResponseOptions,
         rest: &mut &[u8],
         context: &mut Context<'_, S>,
-    ) -> Result<Option<Progress<S::Conversation>>, Fault> {
+    ) -> Result<Option<RequestProgress<S::Handler>>, Fault> {
         let max_bytes = match purpose {
             Purpose::Post(_) => u64::from(context.store.max_message_bytes()),
             Purpose::Answer(_) => DISCARDED_BODY_MAX_BYTES,
         };
-        let fault = |error: HttpError| Fault::of_body(error, max_bytes, manner);
+        let fault = |error: HttpError| Fault::of_body(error, max_bytes, options);
         let mut decoder = BodyDecoder::new(head.framing, max_bytes).map_err(fault)?;
         let piece = decoder.decode(rest).map_err(fault)?;
         if piece.is_done {
             *rest = &rest[piece.consumed..];
-            let manner = manner.in_drain(context);
-            return Ok(match finish(&purpose, manner, piece.data, context) {
+            let options = options.in_drain(context);
+            return Ok(match finish(&purpose, options, piece.data, context) {
                 Finished::Answered { is_kept } => self.after_answer(is_kept, context),
-                Finished::Pending(ticket) => Some(self.wait_for(ticket, manner, context)),
+                Finished::Pending(ticket) => Some(self.wait_for(ticket, options, context)),
             });
         }
         let max_bytes = head.framing.length().unwrap_or(max_bytes);
@@ -351,13 +355,13 @@ impl<S: Service> Requests<S> {
             // Who waits for a 100 and isn't going to get one need not send its body at all.
             if let Purpose::Answer(answer) = purpose {
                 answer.write(
-                    Manner {
+                    ResponseOptions {
                         keep_alive: false,
-                        ..manner
+                        ..options
                     },
                     context,
                 );
-                return Ok(Some(Progress::Close(CloseReason::Answered)));
+                return Ok(Some(RequestProgress::Close(CloseReason::Answered)));
             }
             continue_100(context.out);
         }
@@ -369,12 +373,12 @@ impl<S: Service> Requests<S> {
         let mut pace = Pace::starting(context.now);
         pace.progress(consumed, context.now);
         *rest = &rest[consumed..];
-        self.phase = Phase::Body(Box::new(Receiving {
+        self.phase = RequestPhase::Body(Box::new(Receiving {
             decoder,
             body,
             max_bytes,
             purpose,
-            manner,
+            options,
             pace,
             charge,
         }));
@@ -382,19 +386,24 @@ impl<S: Service> Requests<S> {
     }
 
     /// Goes on after a request that is answered.
-    fn after_answer(&mut self, keep_alive: bool, context: &Context<'_, S>) -> Option<Progress<S::Conversation>> {
-        self.phase = Phase::Idle;
+    fn after_answer(&mut self, keep_alive: bool, context: &Context<'_, S>) -> Option<RequestProgress<S::Handler>> {
+        self.phase = RequestPhase::Idle;
         self.has_answered = true;
         self.deadline = context.now + context.timeouts.keep_alive;
-        (!keep_alive).then_some(Progress::Close(CloseReason::Answered))
+        (!keep_alive).then_some(RequestProgress::Close(CloseReason::Answered))
     }
 
     /// Goes on after a POST whose answer is pending.
-    fn wait_for(&mut self, ticket: Ticket, manner: Manner, context: &Context<'_, S>) -> Progress<S::Conversation> {
+    fn wait_for(
+        &mut self,
+        ticket: Ticket,
+        options: ResponseOptions,
+        context: &Context<'_, S>,
+    ) -> RequestProgress<S::Handler> {
         debug_assert_eq!(ticket.address, context.address, "a ticket of another connection");
-        self.phase = Phase::Waiting(Waiting::new(ticket, manner));
+        self.phase = RequestPhase::Waiting(Waiting::new(ticket, options));
         self.deadline = context.now + context.timeouts.post;
-        Progress::Waits
+        RequestProgress::Waits
     }
 }
 
@@ -456,15 +465,20 @@ fn whole_blocks(bytes: u64) -> u64 {
 }
 
 /// Answers a request that has come whole, unless the service does that later.
-fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context: &mut Context<'_, S>) -> Finished {
+fn finish<S: Service>(
+    purpose: &Purpose<S>,
+    options: ResponseOptions,
+    body: &[u8],
+    context: &mut Context<'_, S>,
+) -> Finished {
     let is_kept = match purpose {
         Purpose::Answer(answer) => {
-            answer.write(manner, context);
-            manner.keep_alive
+            answer.write(options, context);
+            options.keep_alive
         }
-        Purpose::Post(post) => match context.service.post(post, body, &manner.reply(context), context) {
-            Posted::Stored => manner.keep_alive,
-            Posted::Refused(refusal) => refuse_post(refusal, manner, context),
+        Purpose::Post(post) => match context.service.post(post, body, &options.reply(context), context) {
+            Posted::Stored => options.keep_alive,
+            Posted::Refused(refusal) => refuse_post(refusal, options, context),
             Posted::Pending(ticket) => return Finished::Pending(ticket),
         },
     };
@@ -472,19 +486,23 @@ fn finish<S: Service>(purpose: &Purpose<S>, manner: Manner, body: &[u8], context
 }
 
 /// Answers a POST by what the service has reported of it. Returns whether the connection is kept.
-fn write_result<S: Service>(result: Result<u32, Refusal>, manner: Manner, context: &mut Context<'_, S>) -> bool {
+fn write_result<S: Service>(
+    result: Result<u32, Refusal>,
+    options: ResponseOptions,
+    context: &mut Context<'_, S>,
+) -> bool {
     match result {
         Ok(ttl_seconds) => {
-            let reply = manner.reply(context);
+            let reply = options.reply(context);
             context.service.write_stored(ttl_seconds, &reply, context);
-            manner.keep_alive
+            options.keep_alive
         }
-        Err(refusal) => refuse_post(refusal, manner, context),
+        Err(refusal) => refuse_post(refusal, options, context),
     }
 }
 
 /// Returns whether the connection is kept.
-fn refuse_post<S>(refusal: Refusal, manner: Manner, context: &mut Context<'_, S>) -> bool {
-    Answer::Refused(refusal, Detail::None).write(manner, context);
-    manner.keep_alive && !refusal.closes()
+fn refuse_post<S>(refusal: Refusal, options: ResponseOptions, context: &mut Context<'_, S>) -> bool {
+    Answer::Refused(refusal, Detail::None).write(options, context);
+    options.keep_alive && !refusal.closes()
 }

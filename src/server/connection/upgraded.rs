@@ -9,20 +9,20 @@ use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::limits::{FRAMES_PER_REQUEST, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::refusal::CloseReason;
-use crate::server::service::{Conversation, Heard, Service};
-use crate::server::websocket::{Event, Lent, WebSocket};
+use crate::server::service::{Handled, Handler, Service};
+use crate::server::websocket::{Event, FrameContext, WebSocket};
 
 /// One client's WebSocket.
 #[derive(Debug)]
 pub(super) struct Upgraded<C> {
     pub(super) socket: WebSocket,
-    pub(super) conversation: C,
-    /// What the conversation hears next: the upgrade, or what takes a step of a login until there is one for it.
+    pub(super) handler: C,
+    /// What the handler hears next: the upgrade, or what takes a step of a login until there is one for it.
     postponed: Option<Box<Event>>,
     login_deadline: Instant,
 }
 
-/// How a conversation goes on.
+/// How a handler goes on.
 #[derive(Debug)]
 pub(super) enum Hearing {
     /// What was heard is dealt with.
@@ -35,15 +35,15 @@ pub(super) enum Hearing {
     Ends,
 }
 
-impl<C: Conversation> Upgraded<C> {
+impl<C: Handler> Upgraded<C> {
     /// A WebSocket whose handshake has just been answered.
-    pub(super) fn new<S>(conversation: C, context: &Context<'_, S>) -> Self {
+    pub(super) fn new<S>(handler: C, context: &Context<'_, S>) -> Self {
         // A login answer must fit even where messages are kept very small.
         let smallest_cap = u32::try_from(2 * HANDSHAKE_MAX_BYTES).unwrap_or(u32::MAX);
         Self {
             socket: WebSocket::new(context.store.max_message_bytes().max(smallest_cap), context.now),
-            conversation,
-            // What the conversation says first goes with the answer to the upgrade.
+            handler,
+            // What the handler says first goes with the answer to the upgrade.
             postponed: Some(Box::new(Event::Open)),
             login_deadline: context.now + context.timeouts.login,
         }
@@ -103,26 +103,26 @@ impl<C: Conversation> Upgraded<C> {
         let event = if let Some(event) = self.postponed.take() {
             *event
         } else {
-            let mut lent = Lent {
+            let mut frame_context = FrameContext {
                 now: context.now,
                 out: context.out,
                 frames_left,
-                wants: self.conversation.wants(),
+                wants: self.handler.wants(),
             };
-            match self.socket.receive(rest, &mut lent)? {
+            match self.socket.receive(rest, &mut frame_context)? {
                 Some(event) => event,
                 None if rest.is_empty() => return Ok(Hearing::NeedsInput),
                 None => return Ok(Hearing::Pauses),
             }
         };
-        match self.conversation.hear(&event, context)? {
-            Heard::Done if event == Event::Close => Ok(Hearing::Ends),
-            Heard::Done => Ok(Hearing::Goes),
-            Heard::AskedFor => {
+        match self.handler.handle(&event, context)? {
+            Handled::Done if event == Event::Close => Ok(Hearing::Ends),
+            Handled::Done => Ok(Hearing::Goes),
+            Handled::AskedFor => {
                 self.socket.forgive_control_frame();
                 Ok(Hearing::Goes)
             }
-            Heard::Postponed => {
+            Handled::Postponed => {
                 self.postponed = Some(Box::new(event));
                 Ok(Hearing::Pauses)
             }
@@ -131,10 +131,10 @@ impl<C: Conversation> Upgraded<C> {
 
     /// When something must have happened, if anything must.
     pub(super) fn deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
-        let login = (!self.conversation.is_logged_in()).then_some(self.login_deadline);
+        let login = (!self.handler.is_logged_in()).then_some(self.login_deadline);
         let message = self.message_deadline(wants_input, timeouts);
-        let conversation = self.conversation.deadline(wants_input, timeouts);
-        [login, message, conversation].into_iter().flatten().min()
+        let handler = self.handler.deadline(wants_input, timeouts);
+        [login, message, handler].into_iter().flatten().min()
     }
 
     /// Who is not listened to is not too slow.
@@ -152,13 +152,13 @@ impl<C: Conversation> Upgraded<C> {
         wants_input: bool,
         context: &mut Context<'_, S>,
     ) -> Result<(), CloseReason> {
-        if !self.conversation.is_logged_in() && context.now >= self.login_deadline {
+        if !self.handler.is_logged_in() && context.now >= self.login_deadline {
             return Err(CloseReason::LoginTimeout);
         }
         let message = self.message_deadline(wants_input, context.timeouts);
         if message.is_some_and(|deadline| context.now >= deadline) {
             return Err(CloseReason::MessageTimeout);
         }
-        self.conversation.reach_deadline(wants_input, context)
+        self.handler.reach_deadline(wants_input, context)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It lies in the connection itself, and holds no memory beside it.
 
-use super::answers::Manner;
+use super::answers::ResponseOptions;
 use crate::server::refusal::Refusal;
 use crate::server::token::Ticket;
 
@@ -11,16 +11,16 @@ use crate::server::token::Ticket;
 pub(super) struct Waiting {
     /// The number of its ticket.
     ticket: u64,
-    pub(super) manner: Manner,
+    pub(super) options: ResponseOptions,
     /// What became of it, if that is known: for how many seconds it is stored.
     pub(super) result: Option<Result<u32, Refusal>>,
 }
 
 impl Waiting {
-    pub(super) fn new(ticket: Ticket, manner: Manner) -> Self {
+    pub(super) fn new(ticket: Ticket, options: ResponseOptions) -> Self {
         Self {
             ticket: ticket.number,
-            manner,
+            options,
             result: None,
         }
     }

@@ -29,7 +29,7 @@ pub struct Decoded<'i> {
 
 /// How far [`BodyDecoder::append`] has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct BodyProgress {
     /// How much of the input has been read, in bytes: all of it, unless the body is done.
     pub consumed: usize,
     /// Whether the body has ended.
@@ -73,14 +73,14 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// Those of [`BodyDecoder::decode`].
-    pub fn read(&mut self, input: &[u8], mut keep: impl FnMut(&[u8])) -> Result<Progress, HttpError> {
+    pub fn read(&mut self, input: &[u8], mut keep: impl FnMut(&[u8])) -> Result<BodyProgress, HttpError> {
         let mut rest = input;
         loop {
             let piece = self.decode(rest)?;
             keep(piece.data);
             rest = rest.get(piece.consumed..).unwrap_or_default();
             if piece.is_done || rest.is_empty() {
-                return Ok(Progress {
+                return Ok(BodyProgress {
                     consumed: input.len() - rest.len(),
                     is_done: piece.is_done,
                 });
@@ -92,7 +92,7 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// Those of [`BodyDecoder::decode`].
-    pub fn append(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<Progress, HttpError> {
+    pub fn append(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<BodyProgress, HttpError> {
         self.read(input, |piece| body.extend_from_slice(piece))
     }
 }

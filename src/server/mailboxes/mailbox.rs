@@ -1,6 +1,6 @@
 //! One mailbox and the messages in its queue: their order, and what they weigh.
 //!
-//! The links lead through the shard's messages. Who is given what is [`super::audience`]'s, where bodies lie is
+//! The links lead through the shard's messages. Who is given what is [`super::subscribers`]'s, where bodies lie is
 //! [`super::blocks`]'.
 
 use bytemuck::{Pod, Zeroable};
@@ -26,11 +26,11 @@ pub(super) struct Mailbox {
     pub(super) count: u32,
     /// Sum of the bodies.
     pub(super) bytes: u32,
-    /// Index of its sessions among the shard's audiences, or [`NONE`].
-    pub(super) audience: u32,
+    /// Index of its sessions among the shard's subscribers, or [`NONE`].
+    pub(super) subscribers: u32,
     /// Messages that expired unseen and aren't in the shard's table of such counts yet.
     pub(super) missed: u16,
-    /// Not zero: messages that must not be stored may be among the queue. Never without an audience.
+    /// Not zero: messages that must not be stored may be among the queue. Never without an subscribers.
     pub(super) holds_live_only: u8,
     unused: u8,
 }
@@ -45,7 +45,7 @@ impl Mailbox {
             next_sequence: Sequence::FIRST,
             count: 0,
             bytes: 0,
-            audience: NONE,
+            subscribers: NONE,
             missed: 0,
             holds_live_only: 0,
             unused: 0,
@@ -65,7 +65,7 @@ impl Mailbox {
 
     /// Nothing is lost when it is freed.
     pub(super) const fn is_idle(&self) -> bool {
-        self.count == 0 && self.audience == NONE
+        self.count == 0 && self.subscribers == NONE
     }
 
     /// Where the message at `cursor` stands; for [`NONE`], where the next one will.

@@ -15,7 +15,6 @@ use crate::server::timer_wheel::{Wheel, WheelStep};
 use crate::server::token::SessionAddress;
 
 use super::arena::NONE;
-use super::audience::Audience;
 use super::blocks::Blocks;
 use super::budget::Budget;
 use super::dense::Dense;
@@ -25,8 +24,9 @@ use super::mailbox::Mailbox;
 use super::message::{Deadline, LEAD_BYTES, Message};
 use super::pool::Pool;
 use super::slab::Slab;
+use super::subscribers::Subscribers;
 use super::table::Table;
-use super::terms::{Caps, Hold, PostError, Room, Stats};
+use super::terms::{Caps, PostError, Retention, Room, Stats};
 use super::warm;
 
 /// Mailboxes by id, their messages, and when those expire.
@@ -37,7 +37,7 @@ pub(super) struct Shard {
     mailboxes: Dense<Mailbox>,
     messages: Dense<Message>,
     blocks: Blocks,
-    audiences: Slab<Audience>,
+    subscribers: Slab<Subscribers>,
     wheel: Wheel,
     lost: Lost,
     /// Messages that have expired unseen, of all mailboxes that there have been.
@@ -60,7 +60,7 @@ impl Shard {
             mailboxes: Dense::new(Arc::clone(pool)),
             messages: Dense::new(Arc::clone(pool)),
             blocks: Blocks::new(Arc::clone(pool)),
-            audiences: Slab::new(),
+            subscribers: Slab::new(),
             wheel: Wheel::new(0),
             lost: Lost::new(lost_records),
             expired: 0,
@@ -77,19 +77,19 @@ impl Shard {
         &mut self,
         key: &Key,
         body: &[u8],
-        hold: Hold,
+        retention: Retention,
         now_millis: u64,
         wake: &mut Vec<SessionAddress>,
     ) -> Result<(), PostError> {
         let found = self.find(key);
-        let (ttl, live_only) = match hold {
-            Hold::LiveOnly | Hold::Store { ttl: 0 } => {
-                if found.is_none_or(|index| self.mailboxes[index].audience == NONE) {
+        let (ttl, live_only) = match retention {
+            Retention::LiveOnly | Retention::Seconds(0) => {
+                if found.is_none_or(|index| self.mailboxes[index].subscribers == NONE) {
                     return Ok(());
                 }
                 (LIVE_ONLY_HOLD_SECONDS, true)
             }
-            Hold::Store { ttl } => (ttl, false),
+            Retention::Seconds(ttl) => (ttl, false),
         };
         let admitted = self.admit(found, body.len(), now_millis);
         if admitted.is_ok() {
@@ -237,8 +237,8 @@ impl Shard {
         let Some(mailbox) = index.and_then(|index| self.mailboxes.get(index)) else {
             return len <= self.caps.mailbox_bytes as usize && self.caps.mailbox_messages > 0;
         };
-        let audience = self.audiences.get(mailbox.audience);
-        let kept = audience.map_or(Room::NONE, Audience::kept);
+        let subscribers = self.subscribers.get(mailbox.subscribers);
+        let kept = subscribers.map_or(Room::NONE, Subscribers::kept);
         mailbox.count as usize - kept.messages < self.caps.mailbox_messages as usize
             && mailbox.bytes as usize - kept.bytes + len <= self.caps.mailbox_bytes as usize
             // What no cap counts is counted too, and the highest cap leaves no room for it.
@@ -258,8 +258,8 @@ impl Shard {
         let mailbox = &mut self.mailboxes[index];
         mailbox.append(at, &mut self.messages);
         self.wheel.insert(&mut self.messages, at, deadline.tick);
-        if let Some(audience) = self.audiences.get_mut(mailbox.audience) {
-            audience.announce(at, wake);
+        if let Some(subscribers) = self.subscribers.get_mut(mailbox.subscribers) {
+            subscribers.announce(at, wake);
         }
     }
 
@@ -287,8 +287,8 @@ impl Shard {
         } = self.messages[to];
         let mailbox = &mut self.mailboxes[mailbox];
         mailbox.note_move(from, to, &mut self.messages);
-        if let Some(audience) = self.audiences.get_mut(mailbox.audience) {
-            audience.note_move(from, to);
+        if let Some(subscribers) = self.subscribers.get_mut(mailbox.subscribers) {
+            subscribers.note_move(from, to);
         }
         self.blocks.set_owner(first_block, to);
         true
@@ -309,8 +309,8 @@ impl Shard {
     fn make_room(&mut self, index: u32, len: usize, now_millis: u64) {
         for _ in 0..EXPIRIES_PER_LOCK {
             let mailbox = &self.mailboxes[index];
-            let audience = self.audiences.get(mailbox.audience);
-            let first = audience.map_or(mailbox.head, Audience::had_cursor);
+            let subscribers = self.subscribers.get(mailbox.subscribers);
+            let first = subscribers.map_or(mailbox.head, Subscribers::had_cursor);
             let is_expired = self
                 .messages
                 .get(first)
@@ -359,8 +359,9 @@ impl Shard {
         let message = &self.messages[index];
         let mailbox = &self.mailboxes[message.mailbox];
         let oldest = mailbox.oldest(&self.messages);
-        let audience = self.audiences.get(mailbox.audience);
-        message.live_only == 0 && audience.is_none_or(|audience| audience.has_missed(message, oldest, &self.messages))
+        let subscribers = self.subscribers.get(mailbox.subscribers);
+        message.live_only == 0
+            && subscribers.is_none_or(|subscribers| subscribers.has_missed(message, oldest, &self.messages))
     }
 
     /// Ends a message, whatever the reason. Its mailbox stays, even if it's idle now.
@@ -368,13 +369,13 @@ impl Shard {
         self.wheel.cancel(&mut self.messages, index);
         let message = self.messages[index];
         let mailbox = &mut self.mailboxes[message.mailbox];
-        if let Some(audience) = self.audiences.get_mut(mailbox.audience) {
+        if let Some(subscribers) = self.subscribers.get_mut(mailbox.subscribers) {
             let oldest = mailbox.oldest(&self.messages);
             mailbox.unlink(index, &mut self.messages);
-            audience.pass_over(index, &message, oldest);
+            subscribers.pass_over(index, &message, oldest);
             let new_oldest = mailbox.oldest(&self.messages);
             if new_oldest != oldest {
-                audience.move_up(oldest, new_oldest);
+                subscribers.move_up(oldest, new_oldest);
             }
         } else {
             mailbox.unlink(index, &mut self.messages);

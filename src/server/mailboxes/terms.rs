@@ -34,14 +34,12 @@ impl Room {
     }
 }
 
-/// How long a message may wait (PROTOCOL.md part 1, Sending).
+/// How long a message is kept, as asked for and as granted (PROTOCOL.md part 1, Sending).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// It is kept until it is acknowledged, for at most `ttl` seconds. Zero is the same as [`Hold::LiveOnly`].
-    Store {
-        /// Seconds from now. Counts as less where the deadline would be more than 136 years after the epoch.
-        ttl: u32,
-    },
+pub enum Retention {
+    /// Until it is acknowledged, for at most so many seconds from now. Zero is the same as [`Retention::LiveOnly`].
+    /// Counts as less where the deadline would be more than 136 years after the epoch.
+    Seconds(u32),
     /// It isn't stored: only sessions that are attached now are given it, within
     /// [`LIVE_ONLY_HOLD_SECONDS`](crate::server::limits::LIVE_ONLY_HOLD_SECONDS).
     LiveOnly,

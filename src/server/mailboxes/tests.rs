@@ -18,7 +18,7 @@ mod memory;
 mod suspects;
 mod walks;
 
-const STORE: Hold = Hold::Store { ttl: 60 };
+const STORE: Retention = Retention::Seconds(60);
 /// What a mailbox with one small message is charged where segments are as small as they get: one for each.
 const ONE_SMALL_MESSAGE: u64 = 2 * SEGMENT_MIN_BYTES as u64;
 
@@ -61,9 +61,9 @@ impl World {
         self.now = self.epoch + Duration::from_millis(millis);
     }
 
-    fn try_post(&mut self, body: &str, hold: Hold) -> Result<(), PostError> {
+    fn try_post(&mut self, body: &str, retention: Retention) -> Result<(), PostError> {
         self.mailboxes
-            .post(&id(1), body.as_bytes(), hold, self.now, &mut self.woken)
+            .post(&id(1), body.as_bytes(), retention, self.now, &mut self.woken)
     }
 
     fn post(&mut self, bodies: &[&str]) {
@@ -317,8 +317,8 @@ fn a_bogus_confirmation_is_ignored() {
 fn nothing_is_given_at_its_deadline() {
     let mut world = World::new();
     world.at_millis(250);
-    world.try_post("a", Hold::Store { ttl: 1 }).unwrap();
-    world.try_post("b", Hold::Store { ttl: 2 }).unwrap();
+    world.try_post("a", Retention::Seconds(1)).unwrap();
+    world.try_post("b", Retention::Seconds(2)).unwrap();
     let session = world.attach(1);
     world.at_millis(1249);
     assert_eq!(world.take(&session), ["a", "b"]);
@@ -337,12 +337,12 @@ fn nothing_is_given_at_its_deadline() {
 fn positions_at_an_expired_message_move_on() {
     let mut world = World::new();
     let session = world.attach(1);
-    world.try_post("short", Hold::Store { ttl: 1 }).unwrap();
+    world.try_post("short", Retention::Seconds(1)).unwrap();
     world.at_millis(1000);
     world.expire();
     assert_eq!(world.messages(), 0);
     world.post(&["a"]);
-    world.try_post("short", Hold::Store { ttl: 1 }).unwrap();
+    world.try_post("short", Retention::Seconds(1)).unwrap();
     world.post(&["b"]);
     assert_eq!(world.have(&session, 1), ["a", "short", "b"]);
     world.at_millis(2000);
@@ -355,7 +355,7 @@ fn a_session_that_never_confirms_is_not_confused_by_sequences_that_pass_it() {
     let mut world = World::new();
     let session = world.attach(1);
     for second in 1..40 {
-        world.try_post("short", Hold::Store { ttl: 1 }).unwrap();
+        world.try_post("short", Retention::Seconds(1)).unwrap();
         assert_eq!(world.take(&session), ["short"]);
         world.at_millis(second * 1000);
         world.expire();
@@ -368,10 +368,10 @@ fn a_session_that_never_confirms_is_not_confused_by_sequences_that_pass_it() {
 #[test]
 fn live_only_mail_is_given_to_those_who_are_there_and_to_no_one_else() {
     let mut world = World::new();
-    world.try_post("nobody", Hold::LiveOnly).unwrap();
+    world.try_post("nobody", Retention::LiveOnly).unwrap();
     world.assert_empty();
     let one = world.attach(1);
-    world.try_post("live", Hold::Store { ttl: 0 }).unwrap();
+    world.try_post("live", Retention::Seconds(0)).unwrap();
     world.post(&["stored"]);
     let two = world.attach(2);
     assert_eq!(world.take(&two), ["stored"]);
@@ -384,7 +384,7 @@ fn live_only_mail_goes_with_the_last_session() {
     world.post(&["a"]);
     let (one, two) = (world.attach(1), world.attach(2));
     for body in ["x", "y"] {
-        world.try_post(body, Hold::LiveOnly).unwrap();
+        world.try_post(body, Retention::LiveOnly).unwrap();
         world.post(&[body]);
     }
     drop(one);
@@ -398,7 +398,7 @@ fn live_only_mail_goes_with_the_last_session() {
 fn live_only_mail_waits_for_a_slow_session_only_so_long() {
     let mut world = World::new();
     let session = world.attach(1);
-    world.try_post("live", Hold::LiveOnly).unwrap();
+    world.try_post("live", Retention::LiveOnly).unwrap();
     world.at_millis(u64::from(LIVE_ONLY_HOLD_SECONDS) * 1000);
     assert_eq!(world.take(&session), [""; 0]);
     assert_eq!(world.messages(), 0);
@@ -432,7 +432,7 @@ fn sessions_are_capped() {
 fn expiring_keeps_to_its_budget_and_to_one_locks_share() {
     let mut world = World::with(1 << 20, 2000);
     for _ in 0..EXPIRIES_PER_LOCK * 2 {
-        world.try_post("", Hold::Store { ttl: 1 }).unwrap();
+        world.try_post("", Retention::Seconds(1)).unwrap();
     }
     world.at_millis(1000);
     let shard = world.mailboxes.locate(&id(1)).0 as usize;

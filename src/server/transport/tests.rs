@@ -23,7 +23,7 @@ use crate::server::mailboxes::Deliveries;
 use crate::server::metrics::Counters;
 use crate::server::refusal::{CloseReason, Refusal};
 use crate::server::routes::Request;
-use crate::server::service::{Conversation, Heard, Posted, Service};
+use crate::server::service::{Handled, Handler, Posted, Service};
 use crate::server::signer::ChallengeSigner;
 use crate::server::store::Store;
 use crate::server::token::{SessionAddress, Tickets, Token};
@@ -45,7 +45,7 @@ struct Guest {
 
 impl Service for Anything {
     type Post = ();
-    type Conversation = Guest;
+    type Handler = Guest;
 
     fn admit(&self, _: &Request<'_>) -> Result<(), Refusal> {
         Ok(())
@@ -61,10 +61,10 @@ impl Service for Anything {
     }
 }
 
-impl Conversation for Guest {
-    fn hear<S: Service>(&mut self, event: &Said, _: &mut Context<'_, S>) -> Result<Heard, CloseReason> {
+impl Handler for Guest {
+    fn handle<S: Service>(&mut self, event: &Said, _: &mut Context<'_, S>) -> Result<Handled, CloseReason> {
         self.has_spoken |= matches!(event, Said::Text(_));
-        Ok(Heard::Done)
+        Ok(Handled::Done)
     }
 
     fn is_logged_in(&self) -> bool {

@@ -28,13 +28,13 @@ fn receive(
     out: &mut Vec<u8>,
     now: Instant,
 ) -> Result<Option<Event>, WebSocketError> {
-    let mut lent = Lent {
+    let mut context = FrameContext {
         now,
         out,
         frames_left: &mut usize::MAX.clone(),
         wants: Wants::Everything,
     };
-    socket.receive(input, &mut lent)
+    socket.receive(input, &mut context)
 }
 
 /// Everything that comes of an input given in pieces of `step` bytes, and what is answered.
@@ -207,13 +207,13 @@ fn a_flood_of_fragments_is_heard_a_share_in_each_turn() {
     let heard = loop {
         turns += 1;
         let mut frames_left = 5;
-        let mut lent = Lent {
+        let mut context = FrameContext {
             now,
             out: &mut out,
             frames_left: &mut frames_left,
             wants: Wants::Everything,
         };
-        match socket.receive(&mut input, &mut lent).unwrap() {
+        match socket.receive(&mut input, &mut context).unwrap() {
             Some(event) => break event,
             None => assert_eq!(frames_left, 0, "it stops for its budget alone"),
         }
@@ -228,13 +228,13 @@ fn drive_wanting(wants: Wants, bytes: &[u8], step: usize) -> (Vec<Event>, Option
     let (mut socket, mut events, mut most) = (WebSocket::new(20_000, now), Vec::new(), 0);
     for mut input in bytes.chunks(step) {
         loop {
-            let mut lent = Lent {
+            let mut context = FrameContext {
                 now,
                 out: &mut Vec::new(),
                 frames_left: &mut usize::MAX.clone(),
                 wants,
             };
-            match socket.receive(&mut input, &mut lent) {
+            match socket.receive(&mut input, &mut context) {
                 Ok(Some(event)) => events.push(event),
                 Ok(None) => break,
                 Err(reason) => return (events, Some(reason), most),

@@ -17,15 +17,15 @@ impl World {
         let now = self.mail_now();
         let (count, mut wake) = (self.stage.random.within(1, most), Vec::new());
         for _ in 0..count {
-            let wish = if self.stage.random.once_in(10) {
-                Wish::LiveOnly
+            let retention = if self.stage.random.once_in(10) {
+                Some(Retention::LiveOnly)
             } else {
-                Wish::Seconds(seconds)
+                Some(Retention::Seconds(u32::try_from(seconds).unwrap_or(u32::MAX)))
             };
             let length = self.stage.random.below(longest + 1);
             let message = self.stage.model.write(identity, length, &mut self.stage.random);
             let body = self.stage.model.body(message);
-            match self.shared.store.post(&id, body, wish, now, &mut wake) {
+            match self.shared.store.post(&id, body, retention, now, &mut wake) {
                 Ok(ttl_seconds) => {
                     self.shared.counters[0].posted.add(1);
                     self.stage.model.accept(message, ttl_seconds.into(), self.stage.now);

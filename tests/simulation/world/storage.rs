@@ -97,7 +97,10 @@ impl World {
 
     fn store(&mut self, post: &Deferred, message: usize) -> Result<u32, Refusal> {
         let (now, mut wake) = (self.mail_now(), Vec::new());
-        let stored = self.shared.store.post(&post.id, &post.body, post.wish, now, &mut wake);
+        let stored = self
+            .shared
+            .store
+            .post(&post.id, &post.body, post.retention, now, &mut wake);
         match stored {
             Ok(ttl_seconds) => self.stage.model.store(message, ttl_seconds.into(), self.stage.now),
             Err(Refusal::MailboxFull) => self

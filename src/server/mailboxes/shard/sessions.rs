@@ -12,11 +12,11 @@ use crate::server::token::SessionAddress;
 
 use super::{Shard, whole_seconds};
 use crate::server::mailboxes::arena::NONE;
-use crate::server::mailboxes::audience::Audience;
 use crate::server::mailboxes::deliveries::Deliveries;
 use crate::server::mailboxes::key::Key;
 use crate::server::mailboxes::message::LEAD_BYTES;
 use crate::server::mailboxes::sequence::Sequence;
+use crate::server::mailboxes::subscribers::Subscribers;
 use crate::server::mailboxes::terms::{Room, Taken, TooManySessions};
 
 /// What one call of [`Shard::take`] has given so far.
@@ -37,8 +37,8 @@ impl Shard {
         address: SessionAddress,
     ) -> Result<(u32, u32), TooManySessions> {
         let found = self.find(key);
-        let sessions = found.and_then(|index| self.audiences.get(self.mailboxes[index].audience));
-        if sessions.map_or(0, Audience::len) >= self.caps.sessions {
+        let sessions = found.and_then(|index| self.subscribers.get(self.mailboxes[index].subscribers));
+        if sessions.map_or(0, Subscribers::len) >= self.caps.sessions {
             return Err(TooManySessions);
         }
         // A login has to be possible when no memory is left.
@@ -46,39 +46,39 @@ impl Shard {
             return Err(TooManySessions);
         }
         let index = found.unwrap_or_else(|| self.create(key));
-        if self.mailboxes[index].audience == NONE {
+        if self.mailboxes[index].subscribers == NONE {
             self.put_suspects_last(index);
             let mailbox = &mut self.mailboxes[index];
             let (oldest, next) = (mailbox.oldest(&self.messages), mailbox.next_sequence);
-            mailbox.audience = self.audiences.insert(Audience::new(mailbox.head, oldest, next));
+            mailbox.subscribers = self.subscribers.insert(Subscribers::new(mailbox.head, oldest, next));
         }
         let mailbox = &self.mailboxes[index];
-        let audience = &mut self.audiences[mailbox.audience];
-        let confirmed = mailbox.sequence_at(audience.had_cursor(), &self.messages);
+        let subscribers = &mut self.subscribers[mailbox.subscribers];
+        let confirmed = mailbox.sequence_at(subscribers.had_cursor(), &self.messages);
         self.sessions += 1;
-        Ok((index, audience.attach(address, confirmed, mailbox.next_sequence)))
+        Ok((index, subscribers.attach(address, confirmed, mailbox.next_sequence)))
     }
 
     /// [`super::super::Attachment`] dropped; whether to call this again, the session being attached until then.
     pub(in crate::server::mailboxes) fn detach(&mut self, index: u32, key: u32) -> bool {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        if let Some(audience) = self.audiences.get_mut(mailbox.audience) {
-            audience.give_up(key, oldest);
+        if let Some(subscribers) = self.subscribers.get_mut(mailbox.subscribers) {
+            subscribers.give_up(key, oldest);
         }
         if self.drop_had(index) {
             self.settle();
             return true;
         }
         self.note_failure(index, key);
-        let number = self.mailboxes[index].audience;
-        if let Some(audience) = self.audiences.get_mut(number) {
-            audience.detach(key);
+        let number = self.mailboxes[index].subscribers;
+        if let Some(subscribers) = self.subscribers.get_mut(number) {
+            subscribers.detach(key);
             self.sessions -= 1;
-            if audience.is_empty() {
+            if subscribers.is_empty() {
                 self.drop_live_only(index);
-                self.audiences.remove(number);
-                self.mailboxes[index].audience = NONE;
+                self.subscribers.remove(number);
+                self.mailboxes[index].subscribers = NONE;
                 self.free_if_idle(index);
             }
         }
@@ -140,16 +140,16 @@ impl Shard {
         let message = &self.messages[next];
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        let audience = &mut self.audiences[mailbox.audience];
+        let subscribers = &mut self.subscribers[mailbox.subscribers];
         // What another session has acknowledged ends none, and this one must not be held up until it is behind.
-        let is_proven = audience.has_had(message, oldest);
-        let Some(listener) = audience.listener(key) else {
+        let is_proven = subscribers.has_had(message, oldest);
+        let Some(subscriber) = subscribers.subscriber(key) else {
             return ControlFlow::Break(Taken::All);
         };
-        if listener.is_given(message, oldest) {
+        if subscriber.is_given(message, oldest) {
             let len = message.len as usize;
             // A suspect goes alone: what ended a session may have been any of what it was sent.
-            let waits = listener.awaits_acknowledgement()
+            let waits = subscriber.awaits_acknowledgement()
                 || message.is_suspect() && !(batch.is_empty && batch.is_all_acknowledged);
             if waits && !is_proven {
                 return ControlFlow::Break(Taken::AwaitsAcknowledgement);
@@ -158,7 +158,7 @@ impl Shard {
                 return ControlFlow::Break(Taken::More);
             }
             if !is_proven {
-                listener.note_given(message.is_suspect());
+                subscriber.note_given(message.is_suspect());
             }
             batch.is_empty = false;
             batch.bytes_left = batch.bytes_left.saturating_sub(len);
@@ -168,7 +168,7 @@ impl Shard {
                     .copy(message.first_block, len.saturating_sub(LEAD_BYTES), bytes);
             });
         }
-        listener.cursor = message.next;
+        subscriber.cursor = message.next;
         ControlFlow::Continue(())
     }
 
@@ -182,17 +182,17 @@ impl Shard {
     ) -> bool {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        let Some(audience) = self.audiences.get_mut(mailbox.audience) else {
+        let Some(subscribers) = self.subscribers.get_mut(mailbox.subscribers) else {
             return false;
         };
-        let Some(listener) = audience.listener(key) else {
+        let Some(subscriber) = subscribers.subscriber(key) else {
             return false;
         };
-        let given = mailbox.sequence_at(listener.cursor, &self.messages);
+        let given = mailbox.sequence_at(subscriber.cursor, &self.messages);
         if !upto.is_before(given, oldest) {
             return false;
         }
-        audience.confirm(key, upto.next(), oldest);
+        subscribers.confirm(key, upto.next(), oldest);
         // What goes takes the other walk's place: a session that is alone has nothing left to pass over.
         let goes_on = self.drop_had(index) || self.move_up_had(index, key) || self.end_lag(index, wake);
         self.settle();
@@ -201,9 +201,9 @@ impl Shard {
 
     /// [`super::super::Attachment::is_lagging`].
     pub(in crate::server::mailboxes) fn is_lagging(&mut self, index: u32, key: u32) -> bool {
-        let audience = self.audiences.get_mut(self.mailboxes[index].audience);
-        let listener = audience.and_then(|audience| audience.listener(key));
-        listener.is_some_and(|listener| listener.lags)
+        let subscribers = self.subscribers.get_mut(self.mailboxes[index].subscribers);
+        let subscriber = subscribers.and_then(|subscribers| subscribers.subscriber(key));
+        subscriber.is_some_and(|subscriber| subscriber.lags)
     }
 
     /// [`super::super::Attachment::take_lost`].
@@ -234,7 +234,7 @@ impl Shard {
     fn note_failure(&mut self, index: u32, key: u32) {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        let Some(audience) = self.audiences.get(mailbox.audience) else {
+        let Some(subscribers) = self.subscribers.get(mailbox.subscribers) else {
             return;
         };
         let mut first = mailbox.head;
@@ -247,25 +247,25 @@ impl Shard {
         let Some(message) = self.messages.get(first) else {
             return;
         };
-        if message.live_only == 0 && audience.ends_at(key, message, oldest, &self.messages) {
+        if message.live_only == 0 && subscribers.ends_at(key, message, oldest, &self.messages) {
             let message = &mut self.messages[first];
             message.failures = message.failures.saturating_add(1);
         }
     }
 
     fn begin_batch(&mut self, index: u32, key: u32) {
-        let audience = self.audiences.get_mut(self.mailboxes[index].audience);
-        if let Some(listener) = audience.and_then(|audience| audience.listener(key)) {
-            listener.begin_batch();
+        let subscribers = self.subscribers.get_mut(self.mailboxes[index].subscribers);
+        if let Some(subscriber) = subscribers.and_then(|subscribers| subscribers.subscriber(key)) {
+            subscriber.begin_batch();
         }
     }
 
     /// The message at the session's cursor. If there is none, the session will have to be woken for the next one.
     fn next_for(&mut self, index: u32, key: u32) -> Option<u32> {
-        let audience = self.audiences.get_mut(self.mailboxes[index].audience)?;
-        let listener = audience.listener(key).filter(|listener| !listener.lags)?;
-        listener.notified = listener.cursor != NONE;
-        listener.notified.then_some(listener.cursor)
+        let subscribers = self.subscribers.get_mut(self.mailboxes[index].subscribers)?;
+        let subscriber = subscribers.subscriber(key).filter(|subscriber| !subscriber.lags)?;
+        subscriber.notified = subscriber.cursor != NONE;
+        subscriber.notified.then_some(subscriber.cursor)
     }
 
     /// What a session has that is given nothing more.
@@ -282,10 +282,10 @@ impl Shard {
     fn drop_had(&mut self, index: u32) -> bool {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        let Some(audience) = self.audiences.get(mailbox.audience) else {
+        let Some(subscribers) = self.subscribers.get(mailbox.subscribers) else {
             return false;
         };
-        let needed_from = audience.needed_from(oldest);
+        let needed_from = subscribers.needed_from(oldest);
         self.drop_head_while(index, REMOVALS_PER_LOCK, |message| {
             message.sequence.is_before(needed_from, oldest)
         })
@@ -294,24 +294,24 @@ impl Shard {
     fn move_up_had(&mut self, index: u32, key: u32) -> bool {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        let audience = self.audiences.get_mut(mailbox.audience);
-        audience.is_some_and(|audience| audience.move_up_had(key, oldest, &self.messages))
+        let subscribers = self.subscribers.get_mut(mailbox.subscribers);
+        subscribers.is_some_and(|subscribers| subscribers.move_up_had(key, oldest, &self.messages))
     }
 
     fn end_lag(&mut self, index: u32, wake: &mut Vec<SessionAddress>) -> bool {
         let mailbox = &self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        let audience = self.audiences.get_mut(mailbox.audience);
-        let Some(audience) = audience.filter(|audience| audience.kept() != Room::NONE) else {
+        let subscribers = self.subscribers.get_mut(mailbox.subscribers);
+        let Some(subscribers) = subscribers.filter(|subscribers| subscribers.kept() != Room::NONE) else {
             return false;
         };
         // The last message kept stands before the first that no session has had.
-        let last = match self.messages.get(audience.had_cursor()) {
+        let last = match self.messages.get(subscribers.had_cursor()) {
             Some(message) => message.prev,
             None => mailbox.tail,
         };
         let last_bytes = self.messages[last].len as usize;
-        audience.end_lag(last_bytes, oldest, wake)
+        subscribers.end_lag(last_bytes, oldest, wake)
     }
 
     /// Drops what must not be stored, now that the last session has gone.
@@ -321,11 +321,11 @@ impl Shard {
     fn drop_live_only(&mut self, index: u32) {
         let mailbox = &mut self.mailboxes[index];
         let oldest = mailbox.oldest(&self.messages);
-        let audience = self.audiences.get(mailbox.audience);
-        let Some(audience) = audience.filter(|_| mailbox.holds_live_only != 0) else {
+        let subscribers = self.subscribers.get(mailbox.subscribers);
+        let Some(subscribers) = subscribers.filter(|_| mailbox.holds_live_only != 0) else {
             return;
         };
-        let opened_at = audience.opened_at();
+        let opened_at = subscribers.opened_at();
         mailbox.holds_live_only = 0;
         let mut cursor = mailbox.tail;
         while let Some(message) = self.messages.get(cursor)

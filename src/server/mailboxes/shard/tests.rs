@@ -20,7 +20,7 @@ fn shard() -> Shard {
 
 /// Posts an empty message to the one mailbox, at the start of time.
 fn post(shard: &mut Shard, ttl: u32) -> Result<(), PostError> {
-    shard.post(&key(), &[], Hold::Store { ttl }, 0, &mut Vec::new())
+    shard.post(&key(), &[], Retention::Seconds(ttl), 0, &mut Vec::new())
 }
 
 fn key() -> Key {
@@ -71,8 +71,8 @@ fn a_queue_never_has_more_bytes_than_can_be_counted_with_those_that_no_cap_count
     let (index, ahead) = shard.attach(&key(), address()).unwrap();
     shard.attach(&key(), address()).unwrap();
     let post = |shard: &mut Shard| {
-        let hold = Hold::Store { ttl: 1 };
-        shard.post(&key(), &[0; 8], hold, 0, &mut Vec::new())
+        let retention = Retention::Seconds(1);
+        shard.post(&key(), &[0; 8], retention, 0, &mut Vec::new())
     };
     assert_eq!(post(&mut shard), Ok(()));
     let (mut deliveries, room) = (Deliveries::new(), Room::of_bytes(8));
@@ -91,8 +91,8 @@ fn what_one_lock_moves_does_not_grow_with_what_it_frees_and_the_rest_follows() {
     let body = vec![0; LEN];
     for _ in 0..EXPIRIES_PER_LOCK {
         for ttl in [1, 100] {
-            let hold = Hold::Store { ttl };
-            assert_eq!(shard.post(&key(), &body, hold, 0, &mut Vec::new()), Ok(()));
+            let retention = Retention::Seconds(ttl);
+            assert_eq!(shard.post(&key(), &body, retention, 0, &mut Vec::new()), Ok(()));
         }
     }
     let places = |shard: &Shard| {
@@ -152,8 +152,8 @@ fn what_one_lock_frees_for_a_session_does_not_grow_with_the_bodies_and_the_rest_
     let mut shard = shard_of_large_mailboxes();
     let body = vec![0; LEN];
     for ttl in [[1; 50], [100; 50]].concat() {
-        let hold = Hold::Store { ttl };
-        assert_eq!(shard.post(&key(), &body, hold, 0, &mut Vec::new()), Ok(()));
+        let retention = Retention::Seconds(ttl);
+        assert_eq!(shard.post(&key(), &body, retention, 0, &mut Vec::new()), Ok(()));
     }
     let (index, session) = shard.attach(&key(), address()).unwrap();
     let room = Room::of_bytes(0);

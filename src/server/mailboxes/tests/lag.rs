@@ -90,7 +90,7 @@ fn what_expires_is_no_longer_kept_for_a_session_that_is_behind() {
     let (quick, slow) = (world.attach(1), world.attach(2));
     for second in 1..5 {
         for _ in 0..LAG_MAX_MESSAGES / 2 {
-            world.try_post("x", Hold::Store { ttl: 1 }).unwrap();
+            world.try_post("x", Retention::Seconds(1)).unwrap();
             world.have(&quick, 1);
         }
         world.at_millis(second * 2000);
@@ -121,7 +121,7 @@ fn what_expires_is_not_on_its_way_to_a_session_that_is_to_go() {
     assert_eq!(world.take(&slow).len(), LAG_MAX_MESSAGES + 1);
     world.have(&quick, 1);
     assert!(slow.is_lagging());
-    world.try_post("late", Hold::Store { ttl: 1 }).unwrap();
+    world.try_post("late", Retention::Seconds(1)).unwrap();
     world.at_millis(2000);
     world.expire();
     assert_eq!((world.messages(), world.mailboxes.expired()), (0, 1));

@@ -9,7 +9,7 @@ impl World {
     /// Posts a message for each of these that is over after so many seconds.
     fn post_for_seconds(&mut self, seconds: &[u32]) {
         for ttl in seconds {
-            self.try_post("short", Hold::Store { ttl: *ttl }).unwrap();
+            self.try_post("short", Retention::Seconds(*ttl)).unwrap();
         }
     }
 
@@ -50,8 +50,8 @@ fn each_mailbox_is_told_of_its_own() {
     let mut world = World::new();
     for n in 1..=3 {
         for _ in 0..n {
-            let (hold, now) = (Hold::Store { ttl: 1 }, world.now);
-            let posted = world.mailboxes.post(&id(n), &[], hold, now, &mut world.woken);
+            let (retention, now) = (Retention::Seconds(1), world.now);
+            let posted = world.mailboxes.post(&id(n), &[], retention, now, &mut world.woken);
             posted.unwrap();
         }
     }
@@ -146,13 +146,13 @@ fn what_expired_and_made_room_for_another_message_is_unseen() {
 fn what_must_not_be_stored_is_not_missed() {
     let mut world = World::new();
     let session = world.attach(1);
-    world.try_post("taken", Hold::LiveOnly).unwrap();
+    world.try_post("taken", Retention::LiveOnly).unwrap();
     world.take(&session);
-    world.try_post("not taken", Hold::LiveOnly).unwrap();
+    world.try_post("not taken", Retention::LiveOnly).unwrap();
     world.expire_at_second(LIVE_ONLY_HOLD_SECONDS);
-    world.try_post("left", Hold::LiveOnly).unwrap();
+    world.try_post("left", Retention::LiveOnly).unwrap();
     drop(session);
-    world.try_post("nobody", Hold::LiveOnly).unwrap();
+    world.try_post("nobody", Retention::LiveOnly).unwrap();
     world.assert_empty();
     assert_eq!((world.lost(), world.mailboxes.expired()), (0, 0));
 }

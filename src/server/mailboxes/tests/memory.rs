@@ -22,7 +22,7 @@ fn fill(world: &mut World, len: usize, nth: usize) -> usize {
     let body = "x".repeat(len);
     for count in 0.. {
         let ttl = if count % nth == 0 { 1_000_000 } else { 1 };
-        if world.try_post(&body, Hold::Store { ttl }).is_err() {
+        if world.try_post(&body, Retention::Seconds(ttl)).is_err() {
             return count;
         }
     }
@@ -79,8 +79,8 @@ fn tables_and_mailboxes_shrink_when_their_ids_are_gone() {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&n.to_be_bytes());
         let id = RecipientId::from_bytes(bytes);
-        let hold = Hold::Store { ttl };
-        world.mailboxes.post(&id, b"x", hold, world.now, &mut Vec::new())
+        let retention = Retention::Seconds(ttl);
+        world.mailboxes.post(&id, b"x", retention, world.now, &mut Vec::new())
     };
     let count = (0..u32::MAX).take_while(|n| post(&world, *n, 1).is_ok()).count();
     assert!(count > 50_000, "{count}");
@@ -99,7 +99,7 @@ fn bodies_of_every_length_come_out_as_they_went_in_however_often_they_have_moved
     for n in 0..6000 {
         let stays = n % 11 == 0;
         let ttl = if stays { 1_000_000 } else { 1 };
-        world.try_post(&body(n), Hold::Store { ttl }).unwrap();
+        world.try_post(&body(n), Retention::Seconds(ttl)).unwrap();
         if stays {
             kept.push_back(body(n));
         }
@@ -131,7 +131,7 @@ fn a_spent_budget_refuses_and_leaves_no_mailbox_behind() {
 #[test]
 fn a_mailbox_emptied_to_make_room_is_freed_when_the_budget_refuses() {
     let mut world = World::with(ONE_SMALL_MESSAGE, 1);
-    world.try_post("a", Hold::Store { ttl: 1 }).unwrap();
+    world.try_post("a", Retention::Seconds(1)).unwrap();
     world.at_millis(1000);
     assert_eq!(world.try_post(&"x".repeat(25), STORE), Err(PostError::BudgetSpent));
     world.assert_empty();
@@ -156,8 +156,8 @@ fn what_must_not_be_stored_gets_the_same_answer_whether_it_fits_or_not() {
     for mut world in [full, spent] {
         for session in [None, Some(world.attach(1))] {
             let messages = world.messages();
-            assert_eq!(world.try_post("live", Hold::LiveOnly), Ok(()));
-            assert_eq!(world.try_post("live", Hold::Store { ttl: 0 }), Ok(()));
+            assert_eq!(world.try_post("live", Retention::LiveOnly), Ok(()));
+            assert_eq!(world.try_post("live", Retention::Seconds(0)), Ok(()));
             assert_eq!(world.messages(), messages, "it doesn't fit");
             drop(session);
         }

@@ -47,7 +47,7 @@ fn after_three_sessions_in_a_row_the_later_messages_come_first() {
 #[test]
 fn it_keeps_its_deadline() {
     let mut world = World::new();
-    world.try_post("poison", Hold::Store { ttl: 5 }).unwrap();
+    world.try_post("poison", Retention::Seconds(5)).unwrap();
     world.post(&["a"]);
     for _ in 0..SUSPECT_FAILURES {
         world.visit("poison");
@@ -168,7 +168,7 @@ fn what_stands_before_the_message_is_acknowledged_in_a_few_sessions_however_much
     let mut world = World::with(1 << 20, 1000);
     for before in [1, 50, 400] {
         world.post(&vec!["x"; before]);
-        world.try_post("poison", Hold::Store { ttl: 10 }).unwrap();
+        world.try_post("poison", Retention::Seconds(10)).unwrap();
         world.post(&["last"]);
         let had: Vec<_> = (0..15).map(|_| world.visit_with_pings("poison")).collect();
         assert_eq!(had.iter().sum::<usize>(), before + 1, "{had:?}");

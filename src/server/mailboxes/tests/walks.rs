@@ -33,7 +33,7 @@ impl World {
 fn a_full_mailbox_makes_as_much_room_from_what_has_expired_as_it_needs() {
     let mut world = World::new();
     for _ in 0..8 {
-        world.try_post("x", Hold::Store { ttl: 1 }).unwrap();
+        world.try_post("x", Retention::Seconds(1)).unwrap();
     }
     world.at_millis(1000);
     world.post(&["y"]);
@@ -45,7 +45,7 @@ fn a_full_mailbox_makes_as_much_room_from_what_has_expired_as_it_needs() {
 fn a_message_that_needs_more_room_than_one_lock_makes_is_refused_until_there_is_room() {
     let mut world = World::with(1 << 20, 2000);
     for _ in 0..1000 {
-        world.try_post("x", Hold::Store { ttl: 1 }).unwrap();
+        world.try_post("x", Retention::Seconds(1)).unwrap();
     }
     world.at_millis(1000);
     let body = "y".repeat(EXPIRIES_PER_LOCK + 1);

@@ -13,11 +13,11 @@ use super::terms::Room;
 
 /// What a mailbox keeps while at least one session is attached to it.
 ///
-/// No position in here lies before the oldest message held ([`Audience::move_up`]), so positions compare by their
+/// No position in here lies before the oldest message held ([`Subscribers::move_up`]), so positions compare by their
 /// distance from that one, and wrapping does no harm.
 #[derive(Debug)]
-pub(super) struct Audience {
-    listeners: Vec<Listener>,
+pub(super) struct Subscribers {
+    all: Vec<Subscriber>,
     /// Everything before this has been had by a session, one that has gone perhaps.
     had: Sequence,
     /// The first message that isn't before `had`, or [`NONE`].
@@ -31,7 +31,7 @@ pub(super) struct Audience {
 
 /// How far one session has been given its mail, and how far it has confirmed it.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct Subscriber {
     address: SessionAddress,
     /// The next message to give it, or [`NONE`] when it has been given everything.
     pub(super) cursor: u32,
@@ -59,11 +59,11 @@ struct Care {
     left: usize,
 }
 
-impl Audience {
-    /// An empty audience of a mailbox that holds `head` and the messages after it, and will give `next` to the next.
+impl Subscribers {
+    /// An empty subscribers of a mailbox that holds `head` and the messages after it, and will give `next` to the next.
     pub(super) fn new(head: u32, oldest: Sequence, next: Sequence) -> Self {
         Self {
-            listeners: Vec::with_capacity(1),
+            all: Vec::with_capacity(1),
             had: oldest,
             had_cursor: head,
             kept: Room::NONE,
@@ -73,11 +73,11 @@ impl Audience {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.listeners.len()
+        self.all.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.listeners.is_empty()
+        self.all.is_empty()
     }
 
     pub(super) fn opened_at(&self) -> Sequence {
@@ -89,16 +89,16 @@ impl Audience {
         self.had_cursor
     }
 
-    /// Adds a session, which begins at [`Audience::had_cursor`], and names it by a key.
+    /// Adds a session, which begins at [`Subscribers::had_cursor`], and names it by a key.
     ///
     /// `confirmed` is where that is, `next` what the mailbox will give to its next message.
     pub(super) fn attach(&mut self, address: SessionAddress, confirmed: Sequence, next: Sequence) -> u32 {
-        while self.listeners.iter().any(|listener| listener.key == self.next_key) {
+        while self.all.iter().any(|subscriber| subscriber.key == self.next_key) {
             self.next_key = self.next_key.wrapping_add(1);
         }
         let key = self.next_key;
         self.next_key = key.wrapping_add(1);
-        self.listeners.push(Listener {
+        self.all.push(Subscriber {
             address,
             cursor: self.had_cursor,
             confirmed,
@@ -112,11 +112,11 @@ impl Audience {
     }
 
     pub(super) fn detach(&mut self, key: u32) {
-        self.listeners.retain(|listener| listener.key != key);
+        self.all.retain(|subscriber| subscriber.key != key);
     }
 
-    pub(super) fn listener(&mut self, key: u32) -> Option<&mut Listener> {
-        self.listeners.iter_mut().find(|listener| listener.key == key)
+    pub(super) fn subscriber(&mut self, key: u32) -> Option<&mut Subscriber> {
+        self.all.iter_mut().find(|subscriber| subscriber.key == key)
     }
 
     /// Has every session be given the message at `index`, which is the newest, and wakes those that don't know of mail.
@@ -124,31 +124,31 @@ impl Audience {
         if self.had_cursor == NONE {
             self.had_cursor = index;
         }
-        for listener in &mut self.listeners {
+        for subscriber in &mut self.all {
             // Of one that lags too: it isn't on its way to that one.
-            if listener.cursor == NONE {
-                listener.cursor = index;
+            if subscriber.cursor == NONE {
+                subscriber.cursor = index;
             }
-            if !listener.notified && !listener.lags {
-                listener.notified = true;
-                wake.push(listener.address);
+            if !subscriber.notified && !subscriber.lags {
+                subscriber.notified = true;
+                wake.push(subscriber.address);
             }
         }
     }
 
     /// The session `key` has had everything before `position`, which lies between `oldest` and its cursor.
     ///
-    /// A session to come still begins where it did, until [`Audience::move_up_had`].
+    /// A session to come still begins where it did, until [`Subscribers::move_up_had`].
     pub(super) fn confirm(&mut self, key: u32, position: Sequence, oldest: Sequence) {
-        if let Some(listener) = self.listener(key) {
-            listener.confirmed = listener.confirmed.max_from(position, oldest);
+        if let Some(subscriber) = self.subscriber(key) {
+            subscriber.confirmed = subscriber.confirmed.max_from(position, oldest);
         }
     }
 
     /// Brings what any session has had up to what the session `key` has confirmed, past [`REMOVALS_PER_LOCK`] messages
     /// at most; whether to go on.
     pub(super) fn move_up_had(&mut self, key: u32, oldest: Sequence, messages: &Dense<Message>) -> bool {
-        let Some(confirmed) = self.listener(key).map(|listener| listener.confirmed) else {
+        let Some(confirmed) = self.subscriber(key).map(|subscriber| subscriber.confirmed) else {
             return false;
         };
         let mut left = REMOVALS_PER_LOCK;
@@ -176,8 +176,8 @@ impl Audience {
         if messages <= LAG_MAX_MESSAGES && bytes.saturating_sub(last_bytes) <= LAG_MAX_BYTES {
             return false;
         }
-        let followed = self.listeners.iter_mut().filter(|listener| !listener.lags);
-        let Some(last) = followed.min_by_key(|listener| listener.confirmed.since(oldest)) else {
+        let followed = self.all.iter_mut().filter(|subscriber| !subscriber.lags);
+        let Some(last) = followed.min_by_key(|subscriber| subscriber.confirmed.since(oldest)) else {
             return false;
         };
         last.lags = true;
@@ -197,9 +197,9 @@ impl Audience {
 
     /// Everything before this is needed by no session, nor by one to come.
     pub(super) fn needed_from(&self, oldest: Sequence) -> Sequence {
-        let followed = self.listeners.iter().filter(|listener| !listener.lags);
+        let followed = self.all.iter().filter(|subscriber| !subscriber.lags);
         followed
-            .map(|listener| listener.confirmed)
+            .map(|subscriber| subscriber.confirmed)
             .min_by_key(|position| position.since(oldest))
             .unwrap_or(self.had)
     }
@@ -211,23 +211,23 @@ impl Audience {
 
     /// Whether no session has confirmed the message, nor is it on its way to one that is there.
     pub(super) fn has_missed(&self, message: &Message, oldest: Sequence, messages: &Dense<Message>) -> bool {
-        let is_ahead = |listener: &Listener| {
+        let is_ahead = |subscriber: &Subscriber| {
             messages
-                .get(listener.cursor)
+                .get(subscriber.cursor)
                 .is_some_and(|next| !message.sequence.is_before(next.sequence, oldest))
         };
-        !self.has_had(message, oldest) && self.listeners.iter().all(is_ahead)
+        !self.has_had(message, oldest) && self.all.iter().all(is_ahead)
     }
 
     /// Whether the session `key` has been given `message` and has acknowledged all before it, but not it.
     pub(super) fn ends_at(&self, key: u32, message: &Message, oldest: Sequence, messages: &Dense<Message>) -> bool {
         let position = message.sequence;
-        let mut listeners = self.listeners.iter();
-        listeners.any(|listener| {
-            let next = messages.get(listener.cursor);
-            listener.key == key
-                && !listener.lags
-                && listener.confirmed.since(oldest) <= position.since(oldest)
+        let mut subscribers = self.all.iter();
+        subscribers.any(|subscriber| {
+            let next = messages.get(subscriber.cursor);
+            subscriber.key == key
+                && !subscriber.lags
+                && subscriber.confirmed.since(oldest) <= position.since(oldest)
                 && next.is_none_or(|next| position.is_before(next.sequence, oldest))
                 && !position.is_before(self.had, oldest)
         })
@@ -235,7 +235,7 @@ impl Audience {
 
     /// The message that was at `from` is at `to` now.
     pub(super) fn note_move(&mut self, from: u32, to: u32) {
-        let cursors = self.listeners.iter_mut().map(|listener| &mut listener.cursor);
+        let cursors = self.all.iter_mut().map(|subscriber| &mut subscriber.cursor);
         for cursor in cursors.chain([&mut self.had_cursor]) {
             if *cursor == from {
                 *cursor = to;
@@ -250,7 +250,7 @@ impl Audience {
             self.kept.bytes -= message.len as usize;
         }
         let successor = message.next;
-        let cursors = self.listeners.iter_mut().map(|listener| &mut listener.cursor);
+        let cursors = self.all.iter_mut().map(|subscriber| &mut subscriber.cursor);
         for cursor in cursors.chain([&mut self.had_cursor]) {
             if *cursor == index {
                 *cursor = successor;
@@ -261,16 +261,16 @@ impl Audience {
     /// The oldest message held is no more at `oldest`, but at `new_oldest`.
     pub(super) fn move_up(&mut self, oldest: Sequence, new_oldest: Sequence) {
         let positions = self
-            .listeners
+            .all
             .iter_mut()
-            .flat_map(|listener| [&mut listener.confirmed, &mut listener.attached_at]);
+            .flat_map(|subscriber| [&mut subscriber.confirmed, &mut subscriber.attached_at]);
         for position in positions.chain([&mut self.had, &mut self.opened_at]) {
             *position = position.max_from(new_oldest, oldest);
         }
     }
 }
 
-impl Listener {
+impl Subscriber {
     /// It has acknowledged all that it was given.
     pub(super) fn begin_batch(&mut self) {
         let Some(Care { batch, left }) = self.care else { return };
