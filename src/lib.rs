@@ -76,7 +76,7 @@
 //! | [`server::websocket`] | adapter over tungstenite's `WebSocketContext`, judgement of frame headers. Nothing of npchat |
 //! | [`server::routes`] | one table: which method of which path is answered by whom |
 //! | [`server::answers`] | what npchat answers, in its own words |
-//! | [`server::service`] | the seam between connections and what they are for: posts, at once or later; conversations |
+//! | [`server::service`] | the seam between connections and what they are for: posts, at once or later; WebSockets |
 //! | [`server::relay`] | the service of this crate: what a POST and a WebSocket mean |
 //! | [`server::session`] | npchat over a WebSocket: challenge, login, delivery, acknowledgement |
 //! | [`server::signer`] | what makes and signs challenges |

@@ -288,13 +288,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.halt();
-        // There is nobody left to tell how it ended.
+        // No caller is left that could learn how it ended.
         let _ = self.join();
     }
 }
 
 /// Stops all workers when one fails or panics: the others would go on without its listeners and its share of the
-/// expiry, and nobody would know.
+/// expiry, unnoticed.
 struct Alarm(Arc<Shared>);
 
 impl Alarm {
@@ -346,7 +346,7 @@ fn secure(config: &Config) -> Result<Option<(TlsAcceptor, Renewal)>, StartError>
 }
 
 /// Runs a server until SIGTERM or SIGINT, then drains it. A second one of them ends the process at once, as does the
-/// first one while the server hasn't started. SIGHUP has it load its certificate again, SIGUSR1 tell in the log what it
+/// first one while the server hasn't started. SIGHUP has it load its certificate again, SIGUSR1 log what it
 /// has counted. Where [`log::start`] has been called, none of them waits for stderr.
 ///
 /// # Errors
@@ -374,7 +374,7 @@ pub fn run(config: &Config) -> Result<(), StartError> {
     });
     drop(announce);
     handle.close();
-    // It only waits for signals, and has just been told to end.
+    // It only waits for signals, and has just been asked to end.
     let _ = watcher.join();
     let (result, shared) = result?;
     tracing::info!("stopped: {}", shared.totals());
@@ -412,7 +412,7 @@ fn watch(signals: &mut Signals, started: &Receiver<Started<impl Fn()>>) {
                 log::flush_within(Duration::from_millis(LOG_LAST_FLUSH_MILLIS));
                 std::process::exit(128 + signal);
             }
-            // Of a server that hasn't started there is nothing to tell, nor to load again.
+            // Of a server that hasn't started there is nothing to report, nor to load again.
             _ => {}
         }
     }

@@ -16,8 +16,8 @@ const DEFAULT_PORTS: [u32; 2] = [80, 443];
 ///
 /// Both default ports are left out: behind a proxy that ends TLS the server can't tell which scheme the client used,
 /// and some clients and proxies write the port into `Host` all the same. That accepts no solution made for another
-/// place, since a client whose port isn't its scheme's default signs the port, which then matches nothing: nobody logs
-/// in with npchat.2 to `wss` at port 80 or to `ws` at port 443.
+/// place, since a client whose port isn't its scheme's default signs the port, which then matches nothing: no client
+/// logs in with npchat.2 to `wss` at port 80 or to `ws` at port 443.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(Box<str>);
 

@@ -1,4 +1,4 @@
-//! Who a message is for: the id of a recipient and the public key that it is the hash of, parsed strictly.
+//! The id of a recipient and the public key that it is the hash of, parsed strictly.
 //!
 //! Nothing here verifies a signature; that is [`crate::protocol::signature`].
 
@@ -15,7 +15,7 @@ pub const PUBLIC_KEY_BYTES: usize = 65;
 
 /// The id of a recipient: SHA-256 of its public key (PROTOCOL.md, introduction).
 ///
-/// Its `Debug` form tells nothing of the id, so that none gets into a log by accident.
+/// Its `Debug` form shows nothing of the id, so that none gets into a log by accident.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecipientId([u8; 32]);
 

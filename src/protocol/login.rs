@@ -24,7 +24,7 @@ pub const SIGNATURE_BYTES: usize = 64;
 pub const HANDSHAKE_MAX_BYTES: usize = 2 * 1024;
 /// The text that asks for a challenge.
 pub const CHALLENGE_REQUEST: &[u8] = br#"{"get":"challenge"}"#;
-/// The text that tells a client that it is logged in.
+/// The text that reports a login that has succeeded.
 pub const DONE: &[u8] = br#"{"message":"handshake done"}"#;
 
 /// What a client has to sign to log in, and the server's signature over it (PROTOCOL.md part 1, Receiving).
@@ -48,7 +48,7 @@ pub enum Handshake {
 /// The answer to a challenge, each member decoded and of the right form, and none of them believed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Solution {
-    /// Who wants to log in.
+    /// The key that is to log in.
     pub public_key: PublicKey,
     /// The challenge that this says it answers.
     pub challenge: Challenge,
@@ -63,7 +63,7 @@ pub enum Announcement {
     Challenge(Box<Challenge>),
     /// The client is logged in: [`DONE`].
     Done,
-    /// So many messages expired unseen (PROTOCOL.md part 2).
+    /// So many messages expired (PROTOCOL.md part 2).
     Lost {
         /// How many.
         expired: u64,
@@ -128,7 +128,7 @@ pub fn write_challenge(out: &mut Vec<u8>, challenge: &Challenge) {
     out.push(b'}');
 }
 
-/// Appends `{"lost":{"expired":n}}`: so many messages expired unseen (PROTOCOL.md part 2).
+/// Appends `{"lost":{"expired":n}}`: so many messages expired (PROTOCOL.md part 2).
 pub fn write_lost(out: &mut Vec<u8>, expired: u64) {
     out.extend_from_slice(br#"{"lost":{"expired":"#);
     out.extend_from_slice(expired.to_string().as_bytes());

@@ -27,7 +27,7 @@ use crate::server::config::CertificateFiles;
 /// A longer file is neither a chain nor a key.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
-/// A certificate with its key, as new handshakes show it. Whoever renews it disturbs no connection that there is.
+/// A certificate with its key, as new handshakes show it. A renewal disturbs no open connection.
 #[derive(Debug)]
 pub struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
 
@@ -78,7 +78,7 @@ pub fn load(files: &CertificateFiles, now: SystemTime) -> Result<Loaded, Certifi
         private_key,
     } = files;
     let wrong = |problem| CertificateError::new(certificate, problem);
-    // rustls can't tell a time before that, and how long this certificate is still valid can't be said either.
+    // rustls can't represent a time before that, and how long this certificate is still valid can't be said either.
     if now < SystemTime::UNIX_EPOCH {
         return Err(wrong(Problem::ClockBefore1970));
     }
@@ -265,7 +265,7 @@ impl error::Error for CertificateError {
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let fail = |problem| CertificateError::new(path, problem);
     let unreadable = |error: io::Error| fail(Problem::Unreadable(error));
-    // A named pipe would be waited for until somebody writes to it.
+    // A named pipe would be waited for until another process writes to it.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = retry_on_intr(|| open(path, flags, Mode::empty())).map_err(|error| unreadable(error.into()))?;
     let file = File::from(file);

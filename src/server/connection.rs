@@ -5,6 +5,7 @@
 mod answers;
 mod closing;
 mod gathered;
+mod purpose;
 mod requests;
 mod step;
 mod upgraded;
@@ -34,7 +35,7 @@ use crate::server::service::{Handler, Service};
 ///    [`Connection::abort`]. Before all of them [`Connection::turn_away`] may be called once. Before
 ///    [`Connection::reach_deadline`], input that is there has been given and output sent as far as it goes, so that
 ///    nothing ends for what waits in the kernel.
-/// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is told how much of it went.
+/// 2. Then what [`Connection::unsent`] gives is sent, and [`Connection::sent`] is given how much of it went.
 /// 3. Then [`Connection::next_step`] says what the socket needs, until it says [`Step::Wait`] or [`Step::Free`].
 /// 4. Input may be given only while [`Connection::wants_input`]; while [`Connection::wants_turn`],
 ///    [`Connection::resume`] is called again soon, without waiting for any event; while
@@ -45,7 +46,7 @@ use crate::server::service::{Handler, Service};
 pub struct Connection<S: Service = Relay> {
     stage: Stage<S>,
     outbound: Outbound,
-    /// Input that the stage has not understood yet: the start of a head, or what a budget left over.
+    /// Input that the stage has not understood yet: the start of a head, or what a budget left.
     unread: Vec<u8>,
     /// The stage can go on with `unread` as it is: it stopped for its budget, not for want of input.
     runnable: bool,
@@ -116,7 +117,7 @@ impl<S: Service> Connection<S> {
         self.forget_input();
     }
 
-    /// Goes on with what a budget or a full socket left over.
+    /// Resumes what a budget or a full socket left.
     pub fn resume(&mut self, context: &mut Context<'_, S>) {
         if self.runnable && self.has_room(context) && (context.login_steps > 0 || !self.has_postponed()) {
             self.advance_unread(context);
@@ -189,7 +190,7 @@ impl<S: Service> Connection<S> {
         let stage = match &self.stage {
             // What the service owes does not depend on the peer.
             Stage::Http(requests) if requests.is_waiting() => Some(requests.deadline(timeouts)),
-            // What is left over waits for us, or for the peer to take its answers, which has a deadline of its own.
+            // What is left waits for us, or for the peer to take its answers, which has a deadline of its own.
             Stage::Http(_) if self.runnable || !self.outbound.is_empty() => None,
             Stage::Http(requests) => Some(requests.deadline(timeouts)),
             Stage::WebSocket(upgraded) => upgraded.deadline(self.wants_input(), timeouts),
@@ -215,7 +216,7 @@ impl<S: Service> Connection<S> {
             .deadline(context.timeouts.write_stall)
             .is_some_and(|deadline| context.now >= deadline);
         match &mut self.stage {
-            // It takes nothing, so it can't be told either.
+            // It takes nothing, so nothing can be reported to it either.
             _ if stalled => self.stage = Stage::Closing(Closing::over(CloseReason::Stalled)),
             Stage::Http(requests) if requests.is_waiting() => {
                 requests.give_up_waiting();

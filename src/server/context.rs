@@ -15,7 +15,7 @@ use crate::server::token::{SessionAddress, Ticket, Tickets};
 /// What a connection is given for one turn.
 #[derive(Debug)]
 pub struct Context<'a, S> {
-    /// What requests and conversations are for.
+    /// What requests and WebSockets are for.
     pub service: &'a S,
     /// The moment of this turn. The time for which the worker was kept from running is left out.
     pub now: Instant,

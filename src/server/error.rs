@@ -16,7 +16,7 @@ pub enum StartError {
     Certificate(CertificateError),
     /// The system refuses what a server needs: a poller, a thread, random bytes.
     System(&'static str, io::Error),
-    /// A worker ended before it was told to.
+    /// A worker ended before it was asked to.
     WorkerFailed(String),
 }
 

@@ -162,7 +162,7 @@ fn socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
         socket.set_only_v6(families == Families::Ipv6Only || !address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit these. A session may be silent for days, so only the kernel can tell one whose peer is
+    // Accepted sockets inherit these. A session may be silent for days, so only the kernel can detect one whose peer is
     // gone.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive())?;

@@ -53,7 +53,8 @@ mod warm;
 /// They are split into shards by a keyed hash of the id, since ids are chosen by strangers. Each shard has a mutex,
 /// held for a map operation only, and no two are ever held at once.
 ///
-/// 1. [`Mailboxes::post`] names the sessions to wake: those that have been told of no mail since they had all of it.
+/// 1. [`Mailboxes::post`] names the sessions to wake: those that have been notified of no mail since they took all of
+///    it.
 /// 2. A session that has attached or was woken calls [`Attachment::take`] until nothing is left. Only then will a post
 ///    name it again.
 /// 3. What its client has proved to have read it confirms with [`Attachment::confirm`]. A message goes when every
@@ -62,17 +63,17 @@ mod warm;
 ///    holds up counts for none of the mailbox's caps.
 /// 4. Each shard is given to [`Mailboxes::expire`] about once a second.
 ///
-/// # What expires unseen
+/// # What expires
 /// A message that expires has been missed if no session has confirmed it and it is on its way to none that is there:
 /// one that was sent may still be confirmed, so it counts as seen when its time ends meanwhile. What must not be stored
-/// is never missed. [`Mailboxes::expired`] counts all of it, [`Attachment::take_lost`] tells the next session of its
-/// own.
+/// is never missed. [`Mailboxes::expired`] counts all of it, [`Attachment::take_lost`] reports to the next session what
+/// its own.
 ///
 /// The latter stands in the mailbox while it holds mail or a session. After that it is kept for [`LOST_RECORDS_MAX`]
 /// mailboxes, in memory that no budget is charged for, and for
 /// [`LOST_HOLD_SECONDS`](crate::server::limits::LOST_HOLD_SECONDS). Beyond that the count that was added to the longest
-/// ago is forgotten. So who posts short-lived messages to that many ids, which anybody can make up, has counts
-/// forgotten, and no mail.
+/// ago is forgotten. So a client that posts short-lived messages to that many ids, which anybody can make up, has
+/// counts forgotten, and no mail.
 ///
 /// # Memory
 /// Mailboxes and messages, a cache line each, and bodies, in blocks, lie in equal segments, which are charged to the
@@ -98,7 +99,7 @@ mod warm;
 ///   keeps to [`MESSAGES_PER_TAKE`](crate::server::limits::MESSAGES_PER_TAKE).
 /// - What moves because of what has gone does so by [`MOVES_PER_LOCK`](crate::server::limits::MOVES_PER_LOCK) for each
 ///   lock.
-/// - A confirmation, and a session that leaves, drop what nobody needs any more by
+/// - A confirmation, and a session that leaves, drop what no session needs any more by
 ///   [`REMOVALS_PER_LOCK`](crate::server::limits::REMOVALS_PER_LOCK) for each lock, and return when all of it is gone.
 ///
 /// Two walks are longer. The last session that leaves passes over the mail that came since the first one of its
@@ -115,8 +116,8 @@ pub struct Mailboxes {
 impl Mailboxes {
     /// No mailboxes, in `shards` shards, rounded up to a power of two from 1 to [`SHARDS_MAX`].
     ///
-    /// `keys` are secret and random; `budget` is charged for all that they retention, by the segment; deadlines count from
-    /// `epoch`, which no `now` comes before.
+    /// `keys` are secret and random; `budget` is charged for all that they retention, by the segment; deadlines count
+    /// from `epoch`, which no `now` comes before.
     #[must_use]
     pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {
         let hasher = SipHasher13::new_with_keys(keys[0], keys[1]);
@@ -211,7 +212,7 @@ impl Mailboxes {
         })
     }
 
-    /// How many messages have expired unseen since the beginning, those included whose mailbox has been told or
+    /// How many messages have expired since the beginning, those included whose mailbox has reported them or
     /// forgotten.
     ///
     /// Exact once what is due has been freed. Locks one shard after another.
@@ -241,7 +242,7 @@ impl Mailboxes {
     }
 }
 
-/// Tells of no mail, and of no key.
+/// Shows no mail, and no key.
 impl fmt::Debug for Mailboxes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailboxes").finish_non_exhaustive()
@@ -278,7 +279,7 @@ impl Attachment {
         self.mailboxes.lock(self.shard).is_lagging(self.mailbox, self.session)
     }
 
-    /// How many messages of this mailbox expired unseen since this was last asked, by whichever session: to be told at
+    /// How many messages of this mailbox expired since this was last asked, by whichever session: to be reported at
     /// a login.
     ///
     /// Frees first what is due in this mailbox's shard, within the share of one lock. What that doesn't get to, and

@@ -1,4 +1,4 @@
-//! Counters that each worker owns, and the sums for whoever asks. No message, id or peer is ever part of one.
+//! Counters that each worker owns, and their sums. No message, id or peer is ever part of one.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,7 +80,7 @@ pub struct Totals {
     pub delivered: u64,
     /// Logins that succeeded.
     pub logins: u64,
-    /// Messages that expired unseen by any session.
+    /// Messages that expired.
     pub expired: u64,
     /// How often resident memory has passed its bound, see
     /// [`Relay::times_over_bound`](crate::server::store::Store::times_over_bound).

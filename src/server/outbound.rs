@@ -51,7 +51,7 @@ impl Outbound {
         self.0.as_ref().map(|blocked| blocked.pace.deadline(stall))
     }
 
-    /// The bytes to send now, oldest first. Afterwards [`Outbound::taken`] must be told how many went.
+    /// The bytes to send now, oldest first. Afterwards [`Outbound::taken`] must be given how many went.
     pub fn unsent<'a>(&'a mut self, fresh: &'a mut Vec<u8>) -> &'a [u8] {
         match &mut self.0 {
             None => fresh,

@@ -13,7 +13,7 @@ pub(crate) enum Place {
     Kept(usize),
     /// To be served, at a place that is anybody's.
     Common,
-    /// To be told that there is no room.
+    /// To be answered that there is no room.
     TurnedAway,
 }
 
@@ -48,7 +48,7 @@ impl Places {
         self.kept.iter().chain([&self.common]).map(|count| count.most).sum()
     }
 
-    /// A place for a connection that was accepted at this listener: first one that nobody else could have.
+    /// A place for a connection that was accepted at this listener: first one that no other listener's could have.
     pub(super) fn enter(&self, listener: usize) -> Option<Place> {
         if self.kept.get(listener).is_some_and(Count::take) {
             Some(Place::Kept(listener))

@@ -30,7 +30,7 @@ enum Order {
     End,
 }
 
-/// What the files are by now, as far as can be told without reading them.
+/// What the files are by now, as far as can be known without reading them.
 pub(super) type Stamps = [Option<Stamp>; 2];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) struct Stamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
-    /// Of the mode and the owner too: who may read the file by now.
+    /// Of the mode and the owner too: which users may read the file by now.
     changed: (i64, i64),
 }
 
@@ -77,7 +77,7 @@ impl Renewal {
         Ok(Self { orders, ended })
     }
 
-    /// What makes the thread load the files at once, for whoever gets the order to.
+    /// What makes the thread load the files at once.
     pub(super) fn order(&self) -> impl Fn() + Send + 'static + use<> {
         let orders = self.orders.clone();
         // The one way for this to fail is a server that has stopped.
@@ -87,7 +87,7 @@ impl Renewal {
 
 impl Drop for Renewal {
     fn drop(&mut self) {
-        // It is told, or it has panicked and is gone.
+        // It takes the order, or it has panicked.
         let _ = self.orders.send(Order::End);
         let patience = Duration::from_millis(CERTIFICATE_THREAD_END_MILLIS);
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +119,7 @@ impl Watch {
             self.announce_end(SystemTime::now());
             match received.recv_timeout(Duration::from_secs(CERTIFICATE_LOOK_SECONDS)) {
                 Ok(Order::Renew) => {
-                    // Whoever asks is answered.
+                    // A renewal that was asked for is logged, whatever comes of it.
                     self.failure = None;
                     self.renew(SystemTime::now());
                 }
@@ -129,7 +129,7 @@ impl Watch {
         }
     }
 
-    /// A change that was there at the last look too is complete: whoever writes two files writes them one after the
+    /// A change that was there at the last look too is complete: two files are written one after the
     /// other. What has failed is tried again, for not all that stands in the way shows in the files.
     fn look(&mut self, now: SystemTime) {
         let found = stamps(&self.files);

@@ -18,7 +18,7 @@ use crate::server::store::Store;
 use crate::server::token::Ticket;
 use crate::server::websocket::{Event, Wants};
 
-/// A service: what a POST means, and who is on the other end of a WebSocket. All workers share one.
+/// A service: what a POST means, and what answers on a WebSocket. All workers share one.
 pub trait Service: Debug + Sized + Send + Sync + 'static {
     /// What is known of a POST from its head.
     type Post: Debug + Send;
@@ -75,7 +75,7 @@ pub trait Handler: Debug {
     /// Why the connection is to be closed.
     fn handle<S: Service>(&mut self, event: &Event, context: &mut Context<'_, S>) -> Result<Handled, CloseReason>;
 
-    /// Whether the client has proved who it is; until then the login's deadline runs.
+    /// Whether the client has proved its identity; until then the login's deadline runs.
     fn is_logged_in(&self) -> bool;
 
     /// Which messages the client may send now, and which are heard. Asked anew for each frame.

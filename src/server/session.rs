@@ -45,12 +45,12 @@ struct Live {
     /// Its mail stays in the mailbox until it is confirmed, so dropping it loses nothing.
     attachment: Attachment,
     window: Window,
-    /// Tells its pauses between pings from those of others.
+    /// The jitter of its pings.
     salt: u32,
 }
 
 impl Session {
-    /// Somebody who claims to be `id`, and speaks as part 1 has it.
+    /// A client that claims to be `id`, and speaks as part 1 has it.
     #[must_use]
     pub fn new(id: RecipientId) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    /// Somebody who claims to be `id`, and speaks npchat.2. `None`: by way of a host that isn't one of the relay's.
+    /// A client that claims to be `id`, and speaks npchat.2. `None`: by way of a host that isn't one of the relay's.
     #[must_use]
     pub fn bound_to_host(id: RecipientId, host: Option<Host>) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Session {
         if !self.is_npchat_2 {
             return Ok(Handled::Done);
         }
-        // Told before a signature is made: no solution could be right.
+        // Refused before a signature is made: no solution could be right.
         if self.host.is_none() {
             return Err(CloseReason::WrongHost);
         }
@@ -143,8 +143,8 @@ impl Session {
         Ok(Handled::Done)
     }
 
-    /// What the relay says of itself to who has logged in, before any mail. Part 1 has no word for what was lost, but a
-    /// login is a login: the next one is told of what has been lost since.
+    /// What the relay sends after a login, before any mail. Part 1 has no text for what expired, but a login is a
+    /// login: the next one gets what has expired since.
     fn welcome<S>(&self, context: &mut Context<'_, S>) {
         write_frame(context.out, Opcode::Text, login::DONE);
         let live = self.live.as_ref();
@@ -299,7 +299,7 @@ impl Live {
     }
 }
 
-/// Tells a failed login in a text frame, so that a browser, which doesn't see why, can say it.
+/// Reports a failed login in a text frame, so that a browser, which doesn't see why, can say it.
 pub fn write_failure(out: &mut Vec<u8>, reason: CloseReason) {
     let mut text = Vec::with_capacity(64);
     login::write_error(&mut text, reason.code());

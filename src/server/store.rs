@@ -1,4 +1,4 @@
-//! What a request means: post a message, attach a session, tell about the relay. The one door to the mailboxes.
+//! What a request means: post a message, attach a session, describe the relay. The one way to the mailboxes.
 //!
 //! It knows neither HTTP nor WebSocket: those say the answers in their own words.
 
@@ -33,7 +33,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty relay. `secret` keys the map's hash, `started` is what `/info` tells as startTime (RFC 3339).
+    /// An empty relay. `secret` keys the map's hash, `started` is what `/info` has as startTime (RFC 3339).
     #[must_use]
     pub fn new(config: &Config, secret: [u64; 2], epoch: Instant, started: &str) -> Self {
         let budget = Arc::new(Budget::new(config.memory));
@@ -75,7 +75,7 @@ impl Store {
         now: Instant,
         wake: &mut Vec<SessionAddress>,
     ) -> Result<u32, Refusal> {
-        // Before anything depends on whether there is a session: the answer must not tell.
+        // Before anything depends on whether there is a session: the answer must not show it.
         if self.net.is_over() {
             return Err(Refusal::RelayFull);
         }
@@ -132,7 +132,7 @@ impl Store {
         &self.connection_budget
     }
 
-    /// Has `resident_bytes` tell the resident memory of the process, once a second at most. While that is more than
+    /// Has `resident_bytes` read the resident memory of the process, once a second at most. While that is more than
     /// [`Config::memory_bound`], no mail is taken.
     pub fn look_at_resident(&self, now: Instant, resident_bytes: impl FnOnce() -> Option<u64>) {
         if self.net.look(now, resident_bytes) {
@@ -208,7 +208,7 @@ impl Store {
         self.mailboxes.stats()
     }
 
-    /// How many messages have expired unseen, see [`Mailboxes::expired`].
+    /// How many messages have expired, see [`Mailboxes::expired`].
     #[must_use]
     pub fn expired(&self) -> u64 {
         self.mailboxes.expired()

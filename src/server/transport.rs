@@ -142,7 +142,7 @@ impl Io for Transport {
         }
     }
 
-    /// Tells the peer, if it can be told at once.
+    /// Ends TLS in order, if that can be sent at once.
     fn close(&mut self) {
         if let Layer::Tls(secured) = &mut self.layer
             && secured.tls.unsent().is_empty()
@@ -181,7 +181,7 @@ impl Secured {
         Ok(Received::Input {
             bytes: &scratch.plaintext,
             received: count,
-            // The peer's end is the next thing to be received, and no event will tell of it.
+            // The peer's end is the next thing to be received, and no event will report it.
             drained: count < length && !self.tls.has_peer_ended(),
         })
     }
@@ -216,7 +216,7 @@ impl Secured {
         }
         if self.phase != TlsPhase::Ended {
             self.phase = TlsPhase::Ending;
-            // A peer that is gone already has nothing left to be told.
+            // A peer that is gone already gets nothing more.
             let _ = self.send(socket, &[]);
         }
     }
@@ -248,7 +248,7 @@ fn send_once(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 }
 
 fn end(socket: &TcpStream) {
-    // A peer that is gone already has nothing left to be told.
+    // A peer that is gone already gets nothing more.
     let _ = socket.shutdown(Shutdown::Write);
 }
 

@@ -90,7 +90,8 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     let index = any::<Index>;
     prop_oneof![
-        8 => (0..MAILBOXES, 0..30_usize, retention).prop_map(|(mailbox, extra, retention)| Op::Post { mailbox, extra, retention }),
+        8 => (0..MAILBOXES, 0..30_usize, retention)
+            .prop_map(|(mailbox, extra, retention)| Op::Post { mailbox, extra, retention }),
         3 => (0..MAILBOXES).prop_map(|mailbox| Op::Attach { mailbox }),
         2 => index().prop_map(Op::Detach),
         6 => (index(), 0..60_usize, any::<bool>()).prop_map(|(session, max_bytes, is_all_acknowledged)| Op::Take {

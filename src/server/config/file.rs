@@ -16,7 +16,7 @@ const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Reads the file's text.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    // To open a named pipe would wait until somebody writes to it.
+    // To open a named pipe would wait until another process writes to it.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use super::answers::{Answer, Fault, ResponseOptions, is_head, is_probe};
 use super::gathered::Gathered;
+use super::purpose::{Finished, Purpose, finish, purpose_of, set_memory_aside, whole_blocks, write_result};
 use super::waiting::Waiting;
 use crate::server::answers::Detail;
 use crate::server::config::Timeouts;
 use crate::server::context::Context;
 use crate::server::http::response::continue_100;
 use crate::server::http::{BodyDecoder, HeadScanner, HttpError, RequestHead};
-use crate::server::limits::{BODY_BLOCK_BYTES, DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
+use crate::server::limits::{DISCARDED_BODY_MAX_BYTES, OUTBOUND_HIGH_WATER_BYTES};
 use crate::server::mailboxes::Charge;
 use crate::server::pace::Pace;
 use crate::server::refusal::{CloseReason, Refusal};
-use crate::server::routes::{Answerer, Request, Resource, ttl_seconds};
-use crate::server::service::{Handler, Posted, Service};
+use crate::server::routes::{Request, Resource, ttl_seconds};
+use crate::server::service::{Handler, Service};
 use crate::server::token::Ticket;
 
 /// The requests of a connection that hasn't been upgraded.
@@ -59,15 +60,6 @@ enum RequestPhase<S: Service> {
     Waiting(Waiting),
 }
 
-/// How far a request that has come whole is answered.
-enum Finished {
-    Answered {
-        /// Whether the connection goes on.
-        is_kept: bool,
-    },
-    Pending(Ticket),
-}
-
 /// A request whose body hasn't come whole.
 #[derive(Debug)]
 struct Receiving<S: Service> {
@@ -81,14 +73,6 @@ struct Receiving<S: Service> {
     pace: Pace,
     /// The memory that the body may take, until it is a message with a charge of its own.
     charge: Option<Charge>,
-}
-
-/// What a request wants.
-#[derive(Debug)]
-enum Purpose<S: Service> {
-    Post(S::Post),
-    /// Its body, if any, is read and thrown away.
-    Answer(Answer),
 }
 
 impl<S: Service> Requests<S> {
@@ -352,7 +336,7 @@ impl<S: Service> Requests<S> {
         let max_bytes = head.framing.length().unwrap_or(max_bytes);
         let (purpose, charge) = set_memory_aside(purpose, piece.data.len(), max_bytes, context);
         if head.expects_continue && rest.is_empty() {
-            // Who waits for a 100 and isn't going to get one need not send its body at all.
+            // A client that waits for a 100 and isn't going to get one need not send its body at all.
             if let Purpose::Answer(answer) = purpose {
                 answer.write(
                     ResponseOptions {
@@ -419,90 +403,4 @@ impl<S: Service> Receiving<S> {
             self.body = Gathered::default();
         }
     }
-}
-
-/// What the request is for. Refusals that keep the connection are answers; the others are errors.
-fn purpose_of<S: Service>(request: &Request<'_>, service: &S) -> Result<Purpose<S>, Refusal> {
-    let route = request.resource.route();
-    let refusal = match route.answerer(request.head.method) {
-        Answerer::Page(page) => return Ok(Purpose::Answer(Answer::Page(page))),
-        Answerer::Methods => return Ok(Purpose::Answer(Answer::Preflight(route.allow))),
-        Answerer::Service => match service.admit(request) {
-            Ok(post) => return Ok(Purpose::Post(post)),
-            Err(refusal) => refusal,
-        },
-        Answerer::Refusal(refusal) => refusal,
-    };
-    let detail = match refusal {
-        refusal if refusal.closes() => return Err(refusal),
-        Refusal::MethodNotAllowed => Detail::Allow(route.allow),
-        _ => Detail::None,
-    };
-    Ok(Purpose::Answer(Answer::Refused(refusal, detail)))
-}
-
-/// Memory for a message that comes in pieces, charged before it is used; without it, the body is read for nothing.
-fn set_memory_aside<S: Service>(
-    purpose: Purpose<S>,
-    piece_bytes: usize,
-    max_bytes: u64,
-    context: &Context<'_, S>,
-) -> (Purpose<S>, Option<Charge>) {
-    let Purpose::Post(_) = purpose else {
-        return (purpose, None);
-    };
-    // What the client only says it will send is charged when it comes: a claim costs nothing.
-    let bytes = (piece_bytes as u64).clamp(1, max_bytes.max(1));
-    match context.store.reserve(whole_blocks(bytes)) {
-        Ok(charge) => (purpose, Some(charge)),
-        Err(refusal) => (Purpose::Answer(Answer::Refused(refusal, Detail::None)), None),
-    }
-}
-
-/// What blocks take that hold so many bytes.
-fn whole_blocks(bytes: u64) -> u64 {
-    bytes.next_multiple_of(BODY_BLOCK_BYTES as u64)
-}
-
-/// Answers a request that has come whole, unless the service does that later.
-fn finish<S: Service>(
-    purpose: &Purpose<S>,
-    options: ResponseOptions,
-    body: &[u8],
-    context: &mut Context<'_, S>,
-) -> Finished {
-    let is_kept = match purpose {
-        Purpose::Answer(answer) => {
-            answer.write(options, context);
-            options.keep_alive
-        }
-        Purpose::Post(post) => match context.service.post(post, body, &options.reply(context), context) {
-            Posted::Stored => options.keep_alive,
-            Posted::Refused(refusal) => refuse_post(refusal, options, context),
-            Posted::Pending(ticket) => return Finished::Pending(ticket),
-        },
-    };
-    Finished::Answered { is_kept }
-}
-
-/// Answers a POST by what the service has reported of it. Returns whether the connection is kept.
-fn write_result<S: Service>(
-    result: Result<u32, Refusal>,
-    options: ResponseOptions,
-    context: &mut Context<'_, S>,
-) -> bool {
-    match result {
-        Ok(ttl_seconds) => {
-            let reply = options.reply(context);
-            context.service.write_stored(ttl_seconds, &reply, context);
-            options.keep_alive
-        }
-        Err(refusal) => refuse_post(refusal, options, context),
-    }
-}
-
-/// Returns whether the connection is kept.
-fn refuse_post<S>(refusal: Refusal, options: ResponseOptions, context: &mut Context<'_, S>) -> bool {
-    Answer::Refused(refusal, Detail::None).write(options, context);
-    options.keep_alive && !refusal.closes()
 }

@@ -1,4 +1,4 @@
-//! What a connection asks of whoever holds its socket.
+//! What a connection asks of the holder of its socket.
 
 use crate::server::refusal::CloseReason;
 

@@ -137,7 +137,7 @@ impl<C: Handler> Upgraded<C> {
         [login, message, handler].into_iter().flatten().min()
     }
 
-    /// Who is not listened to is not too slow.
+    /// A client whose input isn't read is not too slow.
     fn message_deadline(&self, wants_input: bool, timeouts: &Timeouts) -> Option<Instant> {
         let deadline = wants_input.then(|| self.socket.deadline(timeouts.message_grace));
         deadline.flatten()

@@ -142,7 +142,7 @@ pub struct Edges {
 /// Why a connection is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// An event, mail, the answer to a POST, a step of a login or handshake, or what a budget left over.
+    /// An event, mail, the answer to a POST, a step of a login or handshake, or what a budget left.
     Ordinary,
     /// A deadline may have come.
     Deadline,
@@ -217,10 +217,10 @@ impl<I: Io, S: Service> Wired<I, S> {
     }
 
     /// Events have reported this.
-    pub fn note_edges(&mut self, news: Edges) {
-        self.edges.readable |= news.readable;
-        self.edges.read_closed |= news.read_closed;
-        self.edges.writable |= news.writable;
+    pub fn note_edges(&mut self, reported: Edges) {
+        self.edges.readable |= reported.readable;
+        self.edges.read_closed |= reported.read_closed;
+        self.edges.writable |= reported.writable;
     }
 
     /// The mailbox has reported mail.
@@ -326,7 +326,7 @@ impl<I: Io, S: Service> Wired<I, S> {
         Ok(self.take_next_steps(context))
     }
 
-    /// Takes input, or goes on with what is left over.
+    /// Takes input, or resumes what is left.
     fn hear(
         &mut self,
         cause: Cause,

@@ -27,7 +27,8 @@ impl Waiting {
 
     /// The service has reported what became of the POST with this ticket. Returns whether that was waited for.
     pub(super) fn note_posted(&mut self, ticket: u64, result: Result<u32, Refusal>) -> bool {
-        // What comes too late is still the truth, if the client has not been told otherwise: its output may be blocked.
+        // What comes too late is still the truth, if the client has not been answered otherwise: its output may be
+        // blocked.
         let is_open = self.result.is_none_or(|result| result == Err(Refusal::StorageTimeout));
         let is_awaited = self.ticket == ticket && is_open;
         if is_awaited {

@@ -40,7 +40,7 @@ impl BodyDecoder {
     /// A decoder for a body of at most `max_bytes`. [`Framing::None`] is a body of no bytes.
     ///
     /// # Errors
-    /// [`HttpError::MessageTooLarge`] when the length alone tells it.
+    /// [`HttpError::MessageTooLarge`] when the length alone shows it.
     pub fn new(framing: Framing, max_bytes: u64) -> Result<Self, HttpError> {
         match framing {
             Framing::None => Ok(Self(Kind::Length { remaining: 0 })),

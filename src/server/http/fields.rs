@@ -25,7 +25,7 @@ pub(super) struct Fields<'b> {
 
 impl<'b> Fields<'b> {
     pub(super) fn add(&mut self, name: &[u8], value: &'b [u8]) {
-        // Most fields of a request are none of these: the length tells them apart without a comparison.
+        // Most fields of a request are none of these: the length distinguishes them without a comparison.
         match name.len() {
             3 if is_named(name, b"TTL") => self.ttl.add(value),
             4 if is_named(name, b"Host") => self.host.add(value),

@@ -18,7 +18,7 @@ use super::upgrade::Upgrade;
 /// Finds the end of a head in input that comes in pieces, looking at each byte once.
 ///
 /// 1. Call [`HeadScanner::scan`] with all that has come of this head: the same first bytes each time, and more of them.
-/// 2. When it tells a length, give just so many bytes to [`RequestHead::parse`].
+/// 2. When it finds a length, give just so many bytes to [`RequestHead::parse`].
 /// 3. Begin the next head with a new scanner.
 #[derive(Debug, Clone, Default)]
 pub struct HeadScanner {
@@ -218,7 +218,7 @@ impl<'b> RequestHead<'b> {
     }
 }
 
-/// httparse tells any wrong version from the right ones, but not a real version from garbage.
+/// httparse distinguishes any wrong version from the right ones, but not a real version from garbage.
 fn check_version(request_line: &[u8]) -> Result<(), HttpError> {
     match request_line.last_chunk() {
         Some(b" HTTP/1.1" | b" HTTP/1.0" | [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9']) => Ok(()),

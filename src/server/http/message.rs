@@ -44,7 +44,7 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// The body's length in bytes, if the head tells it.
+    /// The body's length in bytes, if the head states it.
     #[must_use]
     pub const fn length(self) -> Option<u64> {
         match self {

@@ -90,19 +90,19 @@ impl Reply<'_> {
     }
 }
 
-/// Tells the client to go on with the body (RFC 9110 §15.2.1). An interim answer: the real one follows.
+/// Asks the client to go on with the body (RFC 9110 §15.2.1). An interim answer: the real one follows.
 pub fn continue_100(out: &mut Vec<u8>) {
     put(out, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/// A time as `Date` tells it (RFC 9110 §5.6.7), made once for all the answers of a second.
+/// A time as `Date` states it (RFC 9110 §5.6.7), made once for all the answers of a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpDate {
     text: [u8; 29],
 }
 
 impl HttpDate {
-    /// The date at `time`; one before 1970 or after 9999, which only a broken clock tells, becomes the nearest.
+    /// The date at `time`; one before 1970 or after 9999, which only a broken clock shows, becomes the nearest.
     #[must_use]
     pub fn at(time: SystemTime) -> Self {
         const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);

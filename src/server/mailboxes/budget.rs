@@ -47,7 +47,7 @@ impl Budget {
             .is_ok()
     }
 
-    /// Charges `bytes` that are held already, whether they are left or not: [`Budget::is_over`] tells then.
+    /// Charges `bytes` that are held already, whether they are left or not: [`Budget::is_over`] reports it then.
     pub fn charge(&self, bytes: u64) {
         self.used.0.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! How many messages of each mailbox expired unseen, kept for the next login: the mailbox itself goes with its last
+//! How many messages of each mailbox expired, kept for the next login: the mailbox itself goes with its last
 //! message.
 //!
 //! Counts, and no mail: what doesn't fit in here is a number that nobody is told.
@@ -43,7 +43,7 @@ impl Lost {
         }
     }
 
-    /// So many more messages of this mailbox have expired unseen.
+    /// So many more messages of this mailbox have expired.
     pub(super) fn add(&mut self, key: Key, messages: NonZeroU64, now_seconds: u32) {
         if let Some(index) = self.find(&key) {
             self.unlink(index);
@@ -63,7 +63,7 @@ impl Lost {
         self.push(key, messages, now_seconds);
     }
 
-    /// How many messages of this mailbox have expired unseen since this was last asked, and forgets it.
+    /// How many messages of this mailbox have expired since this was last asked, and forgets it.
     pub(super) fn take(&mut self, key: &Key, now_seconds: u32) -> u64 {
         let record = self.find(key).and_then(|index| self.remove(index));
         record
@@ -71,7 +71,7 @@ impl Lost {
             .map_or(0, |record| record.messages.get())
     }
 
-    /// Forgets what nobody has asked for in time, at most [`LOST_RECORDS_PER_LOCK`] counts.
+    /// Forgets what no login has asked for in time, at most [`LOST_RECORDS_PER_LOCK`] counts.
     pub(super) fn forget_stale(&mut self, now_seconds: u32) {
         for _ in 0..LOST_RECORDS_PER_LOCK {
             let oldest = self.records.get(self.oldest);

@@ -1,7 +1,7 @@
 //! One mailbox and the messages in its queue: their order, and what they weigh.
 //!
-//! The links lead through the shard's messages. Who is given what is [`super::subscribers`]'s, where bodies lie is
-//! [`super::blocks`]'.
+//! The links lead through the shard's messages. Which session is given what is [`super::subscribers`]'s, where bodies
+//! lie is [`super::blocks`]'.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -28,7 +28,7 @@ pub(super) struct Mailbox {
     pub(super) bytes: u32,
     /// Index of its sessions among the shard's subscribers, or [`NONE`].
     pub(super) subscribers: u32,
-    /// Messages that expired unseen and aren't in the shard's table of such counts yet.
+    /// Messages that expired and aren't in the shard's table of such counts yet.
     pub(super) missed: u16,
     /// Not zero: messages that must not be stored may be among the queue. Never without an subscribers.
     pub(super) holds_live_only: u8,
@@ -75,12 +75,12 @@ impl Mailbox {
             .map_or(self.next_sequence, |message| message.sequence)
     }
 
-    /// From where positions in this mailbox are told apart.
+    /// From where positions in this mailbox are distinguished.
     pub(super) fn oldest(&self, messages: &Dense<Message>) -> Sequence {
         self.sequence_at(self.head, messages)
     }
 
-    /// Whether the queue may soon span so many sequences that its end couldn't be told from its beginning.
+    /// Whether the queue may soon span so many sequences that its end couldn't be distinguished from its beginning.
     ///
     /// Looks at the first message, which is cold, only once in as many posts as there is reserve.
     pub(super) fn spans_too_much(&self, messages: &Dense<Message>) -> bool {

@@ -88,7 +88,7 @@ pub(super) struct Deadline {
 impl Deadline {
     const LAST_MILLIS: u64 = u32::MAX as u64 * 1000;
 
-    /// The deadline `ttl_seconds` after `now_millis`, or the last one that the wheel can tell, 136 years in.
+    /// The deadline `ttl_seconds` after `now_millis`, or the last one that the wheel can represent, 136 years in.
     pub(super) fn after(now_millis: u64, ttl_seconds: u32) -> Self {
         let millis = now_millis
             .saturating_add(u64::from(ttl_seconds) * 1000)

@@ -40,7 +40,7 @@ pub(super) struct Shard {
     subscribers: Slab<Subscribers>,
     wheel: Wheel,
     lost: Lost,
-    /// Messages that have expired unseen, of all mailboxes that there have been.
+    /// Messages that have expired, of all mailboxes that there have been.
     expired: u64,
     /// When [`Shard::expire`] was last called.
     swept_at_second: u32,
@@ -52,7 +52,7 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// `lost_records`: mailboxes for which it is known how many messages expired unseen.
+    /// `lost_records`: mailboxes for which it is known how many messages expired.
     pub(super) fn new(caps: Caps, lost_records: usize, pool: &Arc<Pool>, budget: Arc<Budget>) -> Self {
         Self {
             table: Table::new(),
@@ -100,7 +100,7 @@ impl Shard {
             self.free_if_idle(index);
         }
         self.settle();
-        // With any other answer the sender would learn that somebody is there.
+        // With any other answer the sender would learn that a session is there.
         if live_only { Ok(()) } else { admitted }
     }
 
@@ -152,7 +152,7 @@ impl Shard {
         }
     }
 
-    /// Messages that have expired unseen, of all mailboxes that there have been.
+    /// Messages that have expired, of all mailboxes that there have been.
     pub(super) fn expired(&self) -> u64 {
         self.expired
     }
@@ -339,8 +339,8 @@ impl Shard {
         true
     }
 
-    /// Ends a message whose time is over, and counts it if nobody has seen it. Its mailbox stays, even if it's idle
-    /// now.
+    /// Ends a message whose time is over, and counts it if no session has acknowledged it. Its mailbox stays, even if
+    /// it's idle now.
     fn end_expired(&mut self, index: u32) {
         if self.is_unseen(index) {
             self.expired += 1;

@@ -18,7 +18,7 @@ use super::terms::Room;
 #[derive(Debug)]
 pub(super) struct Subscribers {
     all: Vec<Subscriber>,
-    /// Everything before this has been had by a session, one that has gone perhaps.
+    /// Everything before this has been acknowledged by a session, perhaps by one that has ended.
     had: Sequence,
     /// The first message that isn't before `had`, or [`NONE`].
     had_cursor: u32,
@@ -40,7 +40,7 @@ pub(super) struct Subscriber {
     /// The first message that came while it was there.
     attached_at: Sequence,
     key: u32,
-    /// It has been told of mail and hasn't yet taken the last of it.
+    /// It has been notified of mail and hasn't yet taken the last of it.
     pub(super) notified: bool,
     /// It is too far behind another one: nothing is kept for it any more, and it is to be closed.
     pub(super) lags: bool,
@@ -84,7 +84,7 @@ impl Subscribers {
         self.opened_at
     }
 
-    /// The first message that no session has had, or [`NONE`]: where a new session begins.
+    /// The first message that no session has acknowledged, or [`NONE`]: where a new session begins.
     pub(super) fn had_cursor(&self) -> u32 {
         self.had_cursor
     }
@@ -136,7 +136,7 @@ impl Subscribers {
         }
     }
 
-    /// The session `key` has had everything before `position`, which lies between `oldest` and its cursor.
+    /// The session `key` has acknowledged everything before `position`, which lies between `oldest` and its cursor.
     ///
     /// A session to come still begins where it did, until [`Subscribers::move_up_had`].
     pub(super) fn confirm(&mut self, key: u32, position: Sequence, oldest: Sequence) {
@@ -145,7 +145,7 @@ impl Subscribers {
         }
     }
 
-    /// Brings what any session has had up to what the session `key` has confirmed, past [`REMOVALS_PER_LOCK`] messages
+    /// Brings what any session has acknowledged up to what the session `key` has, past [`REMOVALS_PER_LOCK`] messages
     /// at most; whether to go on.
     pub(super) fn move_up_had(&mut self, key: u32, oldest: Sequence, messages: &Dense<Message>) -> bool {
         let Some(confirmed) = self.subscriber(key).map(|subscriber| subscriber.confirmed) else {
@@ -190,7 +190,7 @@ impl Subscribers {
         self.kept
     }
 
-    /// The session `key`, which is leaving, needs nothing that another has had.
+    /// The session `key`, which is leaving, needs nothing that another has acknowledged.
     pub(super) fn give_up(&mut self, key: u32, oldest: Sequence) {
         self.confirm(key, self.had, oldest);
     }
@@ -295,7 +295,7 @@ impl Subscriber {
         }
     }
 
-    /// Whether the message is for this session: one that must not be stored is only for those who were there.
+    /// Whether the message is for this session: one that must not be stored is only for those that were attached.
     pub(super) fn is_given(&self, message: &Message, oldest: Sequence) -> bool {
         message.live_only == 0 || !message.sequence.is_before(self.attached_at, oldest)
     }

@@ -68,7 +68,7 @@ impl Table {
 /// A table of so many bytes is charged for nothing: a shard's part of what the process takes at its start.
 const UNCHARGED_BYTES: usize = 512;
 
-/// The table picks a bucket by the lowest bits and tells apart what is in it by the highest seven.
+/// The table picks a bucket by the lowest bits and distinguishes what is in it by the highest seven.
 const fn spread(hash: u32) -> u64 {
     let hash = hash as u64;
     hash << 32 | hash

@@ -73,7 +73,7 @@ fn hash_bytes(suite: &SupportedCipherSuite) -> usize {
 /// 1. [`Tls::receive`] is given what [`Tls::partial`] has and what came after it, until it fails or
 ///    [`Tls::has_peer_ended`]. After a failure only [`Tls::unsent`] and [`Tls::sent`] are called.
 /// 2. [`Tls::seal`] is given plaintext that is to be sent: each time all that [`Tls::sent`] has not counted yet, in the
-///    same order, with anything new at its end. Then what [`Tls::unsent`] gives is sent, and [`Tls::sent`] told how
+///    same order, with anything new at its end. Then what [`Tls::unsent`] gives is sent, and [`Tls::sent`] given how
 ///    much went.
 /// 3. So it is after [`Tls::end`].
 pub struct Tls {
@@ -141,7 +141,7 @@ impl Tls {
     /// be answered is [`Tls::unsent`].
     ///
     /// # Errors
-    /// The connection is over. The alert that tells the peer, if there is one for it, is [`Tls::unsent`].
+    /// The connection is over. The alert for the peer, if there is one, is [`Tls::unsent`].
     pub fn receive(&mut self, ciphertext: &mut [u8], plaintext: &mut Vec<u8>) -> Result<(), TlsError> {
         self.partial = Vec::new();
         let understood = self.open(ciphertext, plaintext).inspect_err(|_| self.fail())?;
@@ -178,7 +178,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Says that no more will be sent, if there is somebody to tell: a handshake that isn't over just ends.
+    /// Announces that no more will be sent; a handshake that isn't over just ends.
     pub fn end(&mut self) {
         if !self.is_handshaking() {
             // With nothing more to send, there is nothing to be done about it either.
@@ -319,7 +319,7 @@ impl Tls {
 
 fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, sealed: &mut Vec<u8>) -> Result<(), TlsError> {
     let start = sealed.len();
-    // It tells how much room it needs when it has none.
+    // It reports how much room it needs when it has none.
     let needed = match data.encode(&mut []) {
         Err(EncodeError::InsufficientSize(needed)) => needed.required_size,
         _ => return Err(TlsError(rustls::Error::EncryptError)),

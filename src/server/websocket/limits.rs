@@ -2,7 +2,7 @@
 
 /// Fragments that one WebSocket message may come in, whatever its size.
 pub const FRAGMENTS_PER_MESSAGE: u32 = 1024;
-/// A message may come in one fragment more for each so many bytes: who sends much in small pieces is no flood.
+/// A message may come in one fragment more for each so many bytes: much in small pieces is no flood.
 pub const FRAGMENT_EARNED_EACH_BYTES: u64 = 64;
 /// Control frames that a connection may send in a burst, and how many it earns back each second.
 pub const CONTROL_FRAMES_BURST: u32 = 64;

@@ -37,7 +37,7 @@ pub(super) struct Acceptor {
     /// Where their connections are watched.
     registry: Registry,
     listeners: Vec<WatchedListener>,
-    /// The listener whose turn it is, so that a storm at one doesn't shut out who waits at another.
+    /// The listener whose turn it is, so that a storm at one doesn't shut out connections at another.
     at: usize,
     /// Accepting goes on then.
     paused_until: Option<Instant>,
@@ -48,7 +48,7 @@ struct WatchedListener {
     socket: TcpListener,
     /// If TLS is spoken there.
     acceptor: Option<TlsAcceptor>,
-    /// Connections may wait that no further edge will tell of.
+    /// Connections may wait that no further edge will report.
     pending: bool,
 }
 

@@ -85,8 +85,8 @@ impl<W: Wake> Inbox<W> {
 
     /// Takes all notices so far; `into` is empty. The worker is awake.
     pub(super) fn take(&self, into: &mut Vec<Notice>) {
-        // Not a plain store, which could hide from the next look what was set before a wake-up. And who wasn't asleep
-        // has nothing to take back.
+        // Not a plain store, which could hide from the next look what was set before a wake-up. And a worker that
+        // wasn't asleep has nothing to take back.
         if self.asleep.load(Ordering::Relaxed) {
             self.asleep.swap(false, Ordering::AcqRel);
         }

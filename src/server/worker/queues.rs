@@ -139,7 +139,7 @@ impl Queues {
         }
     }
 
-    /// The same, but it is the next: what it has had was for nothing if it waits for too long.
+    /// The same, but it is the next: the steps that it has taken were for nothing if it waits for too long.
     pub(super) fn join_in_front(&mut self, class: Class, token: Token, queued: &mut Queued) {
         if queued.join(class) {
             self.at(class).waiting.push_front(token);

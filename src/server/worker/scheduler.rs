@@ -158,7 +158,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         self.queues.len(Class::Ready)
     }
 
-    /// How long there is nothing to do unless somebody wakes this worker, which from now on they know how to do.
+    /// How long there is nothing to do unless another thread wakes this worker, which it can from now on.
     pub fn sleep(&mut self, environment: &impl Environment<Io = I>) -> Duration {
         let timeout = self.timeout(environment);
         if timeout.is_zero() {
@@ -359,7 +359,7 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         }
     }
 
-    /// No accept any more; every connection is told. Idle ones get a last look at what has come for them.
+    /// Nothing is accepted any more, and every connection drains. Idle ones get a last look at what has come for them.
     fn begin_drain(&mut self, environment: &mut impl Environment<Io = I>) {
         self.drain_until = Some(self.time.now + self.shared.drain);
         // Closing a listener resets what waits in it.

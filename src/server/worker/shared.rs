@@ -89,7 +89,7 @@ impl<W: Wake> Shared<W> {
     }
 
     /// A place for one more connection, accepted at this listener, to be given back by [`Shared::leave`]. `None`: it
-    /// can't even be turned away politely.
+    /// can't even be refused with an answer.
     pub(crate) fn enter(&self, listener: usize) -> Option<Place> {
         self.places.enter(listener)
     }

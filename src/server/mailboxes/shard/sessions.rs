@@ -277,7 +277,7 @@ impl Shard {
         }
     }
 
-    /// Drops what every session has confirmed, or, when the only one gives up, what any has had: at most
+    /// Drops what every session has confirmed, or, when the only one gives up, what any has acknowledged: at most
     /// [`REMOVALS_PER_LOCK`] messages; whether more are to go.
     fn drop_had(&mut self, index: u32) -> bool {
         let mailbox = &self.mailboxes[index];
@@ -305,7 +305,7 @@ impl Shard {
         let Some(subscribers) = subscribers.filter(|subscribers| subscribers.kept() != Room::NONE) else {
             return false;
         };
-        // The last message kept stands before the first that no session has had.
+        // The last message kept stands before the first that no session has acknowledged.
         let last = match self.messages.get(subscribers.had_cursor()) {
             Some(message) => message.prev,
             None => mailbox.tail,
