@@ -48,6 +48,7 @@
 //! |---|---|
 //! | [`protocol::id`] | ids of recipients and public keys |
 //! | [`protocol::login`] | the texts of the login, read and written in both directions |
+//! | `protocol/json` | as much of JSON as the protocol asks for, read strictly |
 //! | [`protocol::signature`] | what a signature proves, by itself or bound to a host |
 //! | [`protocol::host`] | the host that a login is bound to, in its one spelling |
 //! | [`protocol::authority`] | the grammar of an authority: a host and perhaps a port |

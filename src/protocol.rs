@@ -6,5 +6,6 @@ pub mod authority;
 pub mod error;
 pub mod host;
 pub mod id;
+pub(crate) mod json;
 pub mod login;
 pub mod signature;

@@ -3,15 +3,13 @@
 //!
 //! No signature is made or checked here, and no challenge remembered.
 
-mod json;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::protocol::id::{PUBLIC_KEY_BYTES, PublicKey};
-use crate::protocol::login::json::Json;
+use crate::protocol::json::Json;
 
-pub use crate::protocol::login::json::JSON_MAX_DEPTH;
+pub use crate::protocol::json::JSON_MAX_DEPTH;
 
 /// The one subprotocol spoken here (PROTOCOL.md part 2). Its case counts, as that of every subprotocol's name does.
 pub const SUBPROTOCOL: &str = "npchat.2";
@@ -116,7 +114,7 @@ pub fn parse(text: &[u8]) -> Result<Option<Handshake>, HandshakeError> {
     let solution = Solution {
         public_key: public_key.and_then(read_key).ok_or(HandshakeError::BadKey)?,
         challenge: challenge.and_then(read_challenge).ok_or(HandshakeError::BadChallenge)?,
-        solution: solution.and_then(decode).ok_or(HandshakeError::BadSolution)?,
+        solution: solution.and_then(Json::as_bytes).ok_or(HandshakeError::BadSolution)?,
     };
     Ok(Some(Handshake::Solution(Box::new(solution))))
 }
@@ -194,21 +192,14 @@ fn write_challenge_member(out: &mut Vec<u8>, challenge: &Challenge) {
 }
 
 fn read_key(value: &Json) -> Option<PublicKey> {
-    PublicKey::from_sec1(&decode::<PUBLIC_KEY_BYTES>(value)?)
+    PublicKey::from_sec1(&value.as_bytes::<PUBLIC_KEY_BYTES>()?)
 }
 
 fn read_challenge(value: &Json) -> Option<Challenge> {
     Some(Challenge {
-        text: decode::<CHALLENGE_BYTES>(value.member("txt")?)?,
-        signature: decode::<SIGNATURE_BYTES>(value.member("sig")?)?,
+        text: value.member("txt")?.as_bytes::<CHALLENGE_BYTES>()?,
+        signature: value.member("sig")?.as_bytes::<SIGNATURE_BYTES>()?,
     })
-}
-
-/// A string of canonical base64url without padding for exactly `N` bytes.
-fn decode<const N: usize>(value: &Json) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let length = URL_SAFE_NO_PAD.decode_slice(value.as_text()?, &mut bytes).ok()?;
-    (length == N).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! As much of a JSON document as a handshake asks for: objects, strings and counts. Everything else is checked and
+//! As much of a JSON document as the protocol asks for: objects, strings and counts. Everything else is checked and
 //! dropped.
 //!
 //! Stricter than `serde_json` alone, which lets the last of two equal members win and nests 128 deep. No limit
@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Objects and arrays may stand in each other this deep, the outermost counted.
@@ -15,7 +17,7 @@ pub const JSON_MAX_DEPTH: u8 = 32;
 
 /// A JSON value.
 #[derive(Debug)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Object(BTreeMap<String, Self>),
     Text(String),
     /// A number that isn't negative, has no fraction and fits.
@@ -26,7 +28,7 @@ pub(super) enum Json {
 
 impl Json {
     /// Reads a whole text: one value, white space around it, nothing else.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let depth_left = JSON_MAX_DEPTH;
         let value = Strict { depth_left }.deserialize(&mut deserializer).ok()?;
@@ -35,7 +37,7 @@ impl Json {
     }
 
     /// The member of this name, if this is an object that has it.
-    pub(super) fn member(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn member(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => members.get(name),
             _ => None,
@@ -43,7 +45,7 @@ impl Json {
     }
 
     /// The number, if this is one that counts.
-    pub(super) fn as_count(&self) -> Option<u64> {
+    pub(crate) fn as_count(&self) -> Option<u64> {
         match self {
             Self::Count(count) => Some(*count),
             _ => None,
@@ -51,11 +53,18 @@ impl Json {
     }
 
     /// The string, unescaped, if this is one.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// The bytes, if this is a string of canonical base64url without padding for exactly `N` of them.
+    pub(crate) fn as_bytes<const N: usize>(&self) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let length = URL_SAFE_NO_PAD.decode_slice(self.as_text()?, &mut bytes).ok()?;
+        (length == N).then_some(bytes)
     }
 }
 
