@@ -169,6 +169,8 @@
     )
 )]
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;

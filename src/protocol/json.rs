@@ -1,5 +1,5 @@
-//! As much of a JSON document as the protocol asks for: objects, strings and counts. Everything else is checked and
-//! dropped.
+//! As much of a JSON document as the protocol asks for: objects, arrays, strings and counts. Everything else is checked
+//! and dropped.
 //!
 //! Stricter than `serde_json` alone, which lets the last of two equal members win and nests 128 deep. No limit
 //! of size here: the caller has one, and what is allocated is in proportion to it.
@@ -22,7 +22,8 @@ pub(crate) enum Json {
     Text(String),
     /// A number that isn't negative, has no fraction and fits.
     Count(u64),
-    /// An array, another number, `true`, `false` or `null`.
+    Array(Vec<Self>),
+    /// Another number, `true`, `false` or `null`.
     Other,
 }
 
@@ -65,6 +66,18 @@ impl Json {
         let mut bytes = [0; N];
         let length = URL_SAFE_NO_PAD.decode_slice(self.as_text()?, &mut bytes).ok()?;
         (length == N).then_some(bytes)
+    }
+
+    /// The elements, if this is an array.
+    #[cfg_attr(
+        not(feature = "client"),
+        allow(dead_code, reason = "no text of a login has an array")
+    )]
+    pub(crate) fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(elements) => Some(elements),
+            _ => None,
+        }
     }
 }
 
@@ -112,8 +125,11 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
         let inner = self.inner()?;
-        while access.next_element_seed(inner)?.is_some() {}
-        Ok(Json::Other)
+        let mut elements = Vec::new();
+        while let Some(element) = access.next_element_seed(inner)? {
+            elements.push(element);
+        }
+        Ok(Json::Array(elements))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
