@@ -1,14 +1,30 @@
 //! What a client of npchat needs besides a connection: who somebody is, and what is sealed into a message.
 //!
-//! Everything here takes bytes and returns values: no socket, no clock, no state of a conversation. It is built on
-//! [`crate::protocol`] alone; the server isn't needed, and never looks into a message.
+//! Everything here takes bytes and returns values: no socket, no clock, no state of a conversation; identity files
+//! alone touch a disk. It is built on [`crate::protocol`] without the server, which never looks into a message.
+//!
+//! A message is made of a [`content::Content`] by [`envelope2::seal`], with the [`identity::Identity`] of its sender
+//! and the [`card::Card`] of its recipient, and read by [`envelope2::open`]. With somebody who gave a
+//! [`card::Shareable`], and hasn't been seen with envelope v2, it is [`envelope1`].
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`identity`] | the keys, name and relay of a person; made, signed with, erased |
+//! | [`identity::file`], [`identity::disk`] | the identity file, plain or with a passphrase; its rights, and how it is written |
+//! | [`identity::web`] | what npchat-web exports |
+//! | [`card`] | what people give to each other: cards, links, shareables; the digits that they compare |
 //! | [`names`] | names and origins of people, as cards and messages carry them |
 //! | [`keys`] | public keys that are known to be points of the curve |
 //! | [`content`] | what is inside a message: text, file, acknowledgements, requests |
+//! | [`envelope2`] | how it is signed and sealed: HPKE around a signed content |
+//! | [`envelope1`] | the same as npchat-web writes and reads it |
+//! | `write` | JSON as the client writes it |
 
+pub mod card;
 pub mod content;
+pub mod envelope1;
+pub mod envelope2;
+pub mod identity;
 pub mod keys;
 pub mod names;
+mod write;

@@ -11,10 +11,10 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
 
 use crate::client::keys::AgreementKey;
 use crate::client::names::{Name, Origin};
+use crate::client::write::{push_member, push_string};
 use crate::protocol::id::{PUBLIC_KEY_BYTES, RecipientId};
 use crate::protocol::json::Json;
 
@@ -28,6 +28,11 @@ pub const TIME_MAX_MS: u64 = (1 << 53) - 1;
 pub const FILE_NAME_MAX_BYTES: usize = 255;
 /// Largest media type of a file in bytes of UTF-8.
 pub const FILE_TYPE_MAX_BYTES: usize = 127;
+
+/// A hash as it stands in an array, with quotes and comma.
+const HASH_IN_JSON_BYTES: usize = 46;
+// The largest request fits an envelope, with a card beside it.
+const _: () = assert!(2 * HASHES_MAX * HASH_IN_JSON_BYTES + 2048 < CONTENT_MAX_BYTES);
 
 /// A content, its members parsed and none of them believed yet: who signed it is known to its envelope alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +211,7 @@ impl Content {
             self.heads.write(&mut out, "p");
         }
         match &self.body {
-            Body::Text(text) => write_member(&mut out, "text", text),
+            Body::Text(text) => push_member(&mut out, "text", text),
             Body::File(file) => file.write(&mut out),
             Body::Unknown => {}
             Body::Ack(hashes) => hashes.write(&mut out, "ack"),
@@ -227,7 +232,7 @@ impl File {
     fn write(&self, out: &mut String) {
         out.push_str(r#","file":{"name":"#);
         push_string(out, &self.name);
-        write_member(out, "type", &self.media_type);
+        push_member(out, "type", &self.media_type);
         out.push_str(r#","data":""#);
         URL_SAFE_NO_PAD.encode_string(&self.data, out);
         out.push_str(r#""}"#);
@@ -238,23 +243,10 @@ impl CardUpdate {
     fn write(&self, out: &mut String) {
         out.push_str(r#","card":{"name":"#);
         push_string(out, self.name.as_str());
-        write_member(out, "origin", self.origin.as_str());
-        write_member(out, "dh", &URL_SAFE_NO_PAD.encode(self.dh.as_bytes()));
+        push_member(out, "origin", self.origin.as_str());
+        push_member(out, "dh", &URL_SAFE_NO_PAD.encode(self.dh.as_bytes()));
         out.push('}');
     }
-}
-
-/// Appends `,"name":"…"`.
-fn write_member(out: &mut String, name: &str, text: &str) {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":");
-    push_string(out, text);
-}
-
-/// Appends a JSON string, as `JSON.stringify` writes it too.
-fn push_string(out: &mut String, text: &str) {
-    out.push_str(&Value::from(text).to_string());
 }
 
 fn read_body(document: &Json) -> Result<Body, ContentError> {

@@ -81,6 +81,20 @@ impl Json {
     }
 }
 
+/// What is read from a key file is gone from memory with it.
+#[cfg(feature = "client")]
+impl zeroize::Zeroize for Json {
+    fn zeroize(&mut self) {
+        match self {
+            Self::Object(members) => members.values_mut().for_each(Self::zeroize),
+            Self::Array(elements) => elements.iter_mut().for_each(Self::zeroize),
+            Self::Text(text) => text.zeroize(),
+            Self::Count(count) => count.zeroize(),
+            Self::Other => {}
+        }
+    }
+}
+
 /// Reads one value at whose place so many objects and arrays may still begin, one in the other.
 #[derive(Clone, Copy)]
 struct Strict {

@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::client::content::CONTENT_MAX_BYTES;
 use crate::protocol::id::{PublicKey, RecipientId};
 use crate::protocol::json::Json;
 
@@ -16,11 +15,6 @@ use crate::protocol::json::Json;
 pub const HEADS_MAX: usize = 8;
 /// Most hashes in one `ack`, `want` or `have`.
 pub const HASHES_MAX: usize = 512;
-
-/// A hash as it stands in an array, with quotes and comma.
-const HASH_IN_JSON_BYTES: usize = 46;
-// The largest request fits an envelope, with a card beside it.
-const _: () = assert!(2 * HASHES_MAX * HASH_IN_JSON_BYTES + 2048 < CONTENT_MAX_BYTES);
 
 /// What no other text that npchat hashes begins with.
 const MESSAGE_LABEL: &[u8] = b"npchat/2 message\0";
