@@ -1,4 +1,6 @@
-//! What the fuzz targets share, beside the tests' kit: input in pieces.
+//! What the fuzz targets share, beside the tests' kit: input in pieces, and people with keys.
+
+pub mod people;
 
 use arbitrary::Arbitrary;
 
