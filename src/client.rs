@@ -7,6 +7,32 @@
 //! and the [`card::Card`] of its recipient, and read by [`envelope2::open`]. With somebody who gave a
 //! [`card::Shareable`], and hasn't been seen with envelope v2, it is [`envelope1`].
 //!
+//! ```
+//! use npchat::client::content::{Body, Content, Heads};
+//! use npchat::client::envelope2;
+//! use npchat::client::identity::Identity;
+//! use npchat::client::names::{Name, Origin};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now_ms = 1_793_000_000_000;
+//! let relay = Origin::parse("https://relay.example").ok_or("no origin")?;
+//! let alice = Identity::generate(Name::default(), relay.clone(), now_ms)?;
+//! let bob = Identity::generate(Name::default(), relay, now_ms)?;
+//! let card = bob.card(None);
+//! let content = Content {
+//!     time_ms: now_ms,
+//!     to: card.id(),
+//!     heads: Heads::default(),
+//!     body: Body::Text("hello".into()),
+//!     card: Some(alice.card_update()),
+//! };
+//! let envelope = envelope2::seal(&alice, &card.dh, &content.to_bytes())?;
+//! let opened = envelope2::open(&bob, &envelope)?;
+//! assert_eq!((opened.sender.id(), opened.content), (alice.id(), content));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | what lives there |
 //! |---|---|
 //! | [`identity`] | the keys, name and relay of a person; made, signed with, erased |

@@ -42,7 +42,8 @@
 //!
 //! What both sides say is [`protocol`], what runs is [`server`], which is built with the feature `server`. Of the
 //! latter [`server::Server`], [`server::Config`] and their errors are public; the rest is so only with the feature
-//! `internals`, which tests, benches, fuzz targets and examples have.
+//! `internals`, which tests, benches, fuzz targets and examples have. What people seal for each other is [`client`],
+//! with the feature of that name; its map is there.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -119,9 +120,9 @@
 //!    has a number beside it, so that what is reported for a POST that is over is, too.
 //! 8. Errors name whose fault it is: one closed enum of [`protocol::error::Refusal`]s, one of
 //!    [`protocol::error::CloseReason`]s, a counter each.
-//! 9. [`protocol`] names nothing of [`server`]. [`server::http`] and [`server::websocket`] name nothing of npchat, but
-//!    for the grammar of an authority and the pace of a transfer. No two files name each other, nor is there a longer
-//!    circle.
+//! 9. [`protocol`] names nothing of [`server`] or [`client`], and these nothing of each other. [`server::http`] and
+//!    [`server::websocket`] name nothing of npchat, but for the grammar of an authority and the pace of a transfer. No
+//!    two files name each other, nor is there a longer circle.
 //!
 //! `.ci/run` reads the sources for the first and the last of them.
 //!

@@ -1,6 +1,6 @@
 //! An identity: who its owner is to others, by two keys, a name and a relay.
 //!
-//! Its file is [`file`], how that lies on a disk [`disk`]; [`web`] reads what npchat-web exports. Conversations and
+//! Its file is [`mod@file`], how that lies on a disk [`disk`]; [`web`] reads what npchat-web exports. Conversations and
 //! contacts aren't part of an identity.
 
 pub mod disk;
