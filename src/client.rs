@@ -39,6 +39,7 @@
 //! | [`identity::file`], [`identity::disk`] | the identity file, plain or with a passphrase; its rights, and how it is written |
 //! | [`identity::web`] | what npchat-web exports |
 //! | [`card`] | what people give to each other: cards, links, shareables; the digits that they compare |
+//! | [`thread`] | one conversation as a graph of messages: heads, gaps, order, what to send again |
 //! | [`names`] | names and origins of people, as cards and messages carry them |
 //! | [`keys`] | public keys that are known to be points of the curve |
 //! | [`content`] | what is inside a message: text, file, acknowledgements, requests |
@@ -54,3 +55,4 @@ pub mod identity;
 pub mod keys;
 pub mod names;
 mod write;
+pub mod thread;
