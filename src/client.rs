@@ -40,6 +40,7 @@
 //! | [`identity::web`] | what npchat-web exports |
 //! | [`card`] | what people give to each other: cards, links, shareables; the digits that they compare |
 //! | [`thread`] | one conversation as a graph of messages: heads, gaps, order, what to send again |
+//! | [`records`] | what is kept on disk, and the changes that are made to it |
 //! | [`names`] | names and origins of people, as cards and messages carry them |
 //! | [`keys`] | public keys that are known to be points of the curve |
 //! | [`content`] | what is inside a message: text, file, acknowledgements, requests |
@@ -55,4 +56,5 @@ pub mod identity;
 pub mod keys;
 pub mod names;
 mod write;
+pub mod records;
 pub mod thread;
