@@ -39,6 +39,7 @@
 //! | [`identity::file`], [`identity::disk`] | the identity file, plain or with a passphrase; its rights, and how it is written |
 //! | [`identity::web`] | what npchat-web exports |
 //! | [`card`] | what people give to each other: cards, links, shareables; the digits that they compare |
+//! | [`account`] | the core: contacts, conversations, requests of strangers, what is to be posted; sans-IO |
 //! | [`thread`] | one conversation as a graph of messages: heads, gaps, order, what to send again |
 //! | [`records`] | what is kept on disk, and the changes that are made to it |
 //! | [`names`] | names and origins of people, as cards and messages carry them |
@@ -49,6 +50,7 @@
 //! | `write` | JSON as the client writes it |
 
 pub mod card;
+pub mod account;
 pub mod content;
 pub mod envelope1;
 pub mod envelope2;
