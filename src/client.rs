@@ -1,7 +1,7 @@
 //! What a client of npchat needs besides a connection: who somebody is, and what is sealed into a message.
 //!
-//! Everything here takes bytes and returns values: no socket, no clock, no state of a conversation; identity files
-//! alone touch a disk. It is built on [`crate::protocol`] without the server, which never looks into a message.
+//! Everything here takes bytes and `now` and returns values: no socket, no clock; identity files alone
+//! touch a disk. It is built on [`crate::protocol`] without the server, which never looks into a message.
 //!
 //! A message is made of a [`content::Content`] by [`envelope2::seal`], with the [`identity::Identity`] of its sender
 //! and the [`card::Card`] of its recipient, and read by [`envelope2::open`]. With somebody who gave a
@@ -49,14 +49,14 @@
 //! | [`envelope1`] | the same as npchat-web writes and reads it |
 //! | `write` | JSON as the client writes it |
 
-pub mod card;
 pub mod account;
+pub mod card;
 pub mod content;
 pub mod envelope1;
 pub mod envelope2;
 pub mod identity;
 pub mod keys;
 pub mod names;
-mod write;
 pub mod records;
 pub mod thread;
+mod write;

@@ -1,6 +1,6 @@
 //! What goes wrong in a run, how often and how badly.
 
-use crate::random::Random;
+use testkit::Random;
 
 /// Chances are in thousandths.
 #[derive(Debug, Clone)]

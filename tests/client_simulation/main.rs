@@ -14,8 +14,6 @@ mod envelope;
 mod faults;
 mod model;
 mod people;
-#[path = "../simulation/random.rs"]
-mod random;
 mod relay;
 mod side;
 mod table;

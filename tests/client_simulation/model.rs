@@ -8,8 +8,8 @@ use npchat::client::records::{Standing, Status, Version};
 use crate::client::Client;
 use crate::faults::Faults;
 use crate::people;
-use crate::random::Random;
 use crate::world::{Event, Seen, World};
+use testkit::Random;
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;

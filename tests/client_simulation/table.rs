@@ -14,8 +14,8 @@ use npchat::protocol::id::RecipientId;
 
 use crate::faults::Faults;
 use crate::people;
-use crate::random::Random;
 use crate::world::World;
+use testkit::Random;
 
 const MESSAGES: usize = 100;
 const LOST_IN: usize = 20;

@@ -14,8 +14,8 @@ use crate::client::Client;
 use crate::envelope::Envelope;
 use crate::faults::{Faults, happens};
 use crate::people;
-use crate::random::Random;
 use crate::relay::{Address, Relays};
+use testkit::Random;
 
 /// When a run begins, milliseconds since 1970.
 const BEGINNING_MS: u64 = 1_800_000_000_000;
