@@ -104,10 +104,10 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "this is no envelope",
-            Self::OtherSender(_) => "the envelope is from somebody else",
+            Self::OtherSender(_) => "the envelope is from another sender",
             Self::WrongHash => "the envelope's hash is wrong",
             Self::WrongSignature => "the envelope's signature is wrong",
-            Self::NotForUs => "the envelope is for somebody else",
+            Self::NotForUs => "the envelope is for another recipient",
             Self::BadText => "the message isn't text",
         })
     }

@@ -94,10 +94,10 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAnEnvelope => f.write_str("this is no envelope"),
-            Self::NotForUs => f.write_str("the envelope was altered, or is for somebody else"),
+            Self::NotForUs => f.write_str("the envelope was altered, or is for another recipient"),
             Self::WrongSignature => f.write_str("the envelope's signature is wrong"),
             Self::Content { error, .. } => error.fmt(f),
-            Self::WrongRecipient { .. } => f.write_str("the content is for somebody else"),
+            Self::WrongRecipient { .. } => f.write_str("the content is for another recipient"),
         }
     }
 }
