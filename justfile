@@ -15,7 +15,7 @@ test *names:
 # Format and lints.
 lint:
     cargo fmt --all --check
-    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # What each step of a message's way costs, or those steps whose names match.
 bench *names:

@@ -41,8 +41,9 @@
 //! # Rooms
 //!
 //! What both sides say is [`protocol`], what runs is [`server`], which is built with the feature `server`. Of the
-//! latter [`server::Server`], [`server::Config`] and their errors are public; the rest is so only with the feature
-//! `internals`, which tests, benches, fuzz targets and examples have. What people seal for each other is [`client`],
+//! latter [`server::Server`] with what it reports, [`server::config`], [`server::log`], [`server::system`], the two
+//! functions that `npchatd` calls, and the errors are public; the rest is so only with the feature `internals`, which
+//! tests, benches, fuzz targets and examples have. What people seal for each other is [`client`],
 //! with the feature of that name; its map is there.
 //!
 //! | module | what lives there |
@@ -82,12 +83,12 @@
 //! | [`server::relay`] | the service of this crate: what a POST and a WebSocket mean |
 //! | [`server::session`] | npchat over a WebSocket: challenge, login, delivery, acknowledgement |
 //! | [`server::signer`] | what makes and signs challenges |
-//! | [`server::store`] | the one way to the mailboxes: post, attach, expire, count. It hands out attachments alone |
+//! | [`server::store`] | the one way to the mailboxes: post, attach, expire, count. It hands out attachments and charges, and no mailbox |
 //! | [`server::mailboxes`] | sharded map of mailboxes and messages; the segments that they lie in, the memory budget |
 //! | [`server::timer_wheel`] | hierarchical timer wheel, for messages and for the deadlines of connections |
 //! | [`server::refusal`] | what HTTP and a WebSocket refuse, in npchat's words |
 //! | [`server::log`] | the lines that wait for stderr, a thread that writes them, the limit of repeated ones |
-//! | [`server::metrics`], [`server::token`] | counters each worker owns; names of connections |
+//! | [`server::metrics`], [`server::token`] | counters each worker owns; names of connections and of pending POSTs |
 //! | `sync` | the locks and atomics that a model checker takes the place of |
 //!
 //! # What is bounded, and by what
@@ -100,10 +101,10 @@
 //!
 //! # Walls
 //!
-//! 1. Only `worker`, `server` and `transport` touch a socket or a clock, and of those neither
-//!    [`server::worker::scheduler`] nor [`server::transport::tls`]; [`server::log`] reads the time of its lines. All
-//!    else takes bytes and `now`, so that all of [`server::connection`], its visits included, can be driven without a
-//!    socket, at any speed.
+//! 1. Only `worker`, `server`, `listeners`, `renewal` and `transport` touch a socket or a clock, and of `worker` and
+//!    `transport` neither [`server::worker::scheduler`] nor [`server::transport::tls`]; [`server::log`] reads the time
+//!    of its lines. All else takes bytes and `now`, so that all of [`server::connection`], its visits included, can be
+//!    driven without a socket, at any speed.
 //! 2. The hot path returns values: no event queues, no callbacks, no `dyn` between reading a POST and storing it, no
 //!    allocation but the message itself.
 //! 3. A connection never leaves its worker. Mailboxes are shared, in shards picked by a secretly keyed hash, each
@@ -111,11 +112,13 @@
 //!    between workers.
 //! 4. A stage owns what it needs and nothing else. The upgrade consumes the HTTP stage, in place, in the same slot. An
 //!    idle connection owns no buffers: scratch belongs to the worker.
-//! 5. Every queue has a cap. The message that doesn't fit gets an honest refusal, nothing stored is evicted. A
-//!    line of the log that doesn't fit is dropped and counted: nothing waits for stderr.
+//! 5. Every queue has a cap, but for what a service reports of POSTs, whose number the service bounds. The message that
+//!    doesn't fit gets an honest refusal, nothing stored is evicted. A line of the log that doesn't fit is dropped and
+//!    counted: nothing waits for stderr.
 //! 6. Everything that may take long has a budget for one turn; what is left goes into a queue for the next turn,
-//!    because edge-triggered readiness comes once. Established connections are served before new ones, which have not
-//!    been answered or logged in yet: a storm waits for itself.
+//!    because edge-triggered readiness comes once. The turn in which a drain begins is the exception: it visits every
+//!    connection once. Established connections are served before new ones, which have not been answered or logged in
+//!    yet: a storm waits for itself.
 //! 7. A token is an index and a generation, so that an event for a connection that is closed is seen as such. A ticket
 //!    has a number beside it, so that what is reported for a POST that is over is, too.
 //! 8. Errors name whose fault it is: one closed enum of [`protocol::error::Refusal`]s, one of

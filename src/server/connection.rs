@@ -392,7 +392,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    // Apart, so that the look for mail costs a connection without any no call.
+    // Apart, so that a connection without mail pays for no call.
     #[inline(never)]
     fn deliver_mail(&mut self, context: &mut Context<'_, S>) {
         let room = OUTBOUND_HIGH_WATER_BYTES.saturating_sub(context.out.len());

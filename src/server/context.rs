@@ -19,7 +19,7 @@ pub struct Context<'a, S> {
     pub service: &'a S,
     /// The moment of this turn. The time for which the worker was kept from running is left out.
     pub now: Instant,
-    /// The same for mail, whose time goes on while the process is stopped and while the machine sleeps.
+    /// The moment of this turn for mail, whose time goes on while the process is stopped and while the machine sleeps.
     pub mail_now: Instant,
     /// The `Date` of this second.
     pub date: &'a HttpDate,

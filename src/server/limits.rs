@@ -15,7 +15,7 @@ pub const DISCARDED_BODY_MAX_BYTES: u64 = 64 * 1024;
 
 /// Events that a worker takes from the kernel at once. When it has so many of established connections, it serves them.
 pub const EVENTS_PER_POLL: usize = 128;
-/// How often it asks the kernel in one turn, to find established connections among new ones.
+/// How often a worker asks the kernel for events in one turn, to find established connections among new ones.
 pub const POLLS_PER_TURN: usize = 32;
 /// Requests that one connection may have answered in one visit.
 pub const REQUESTS_PER_VISIT: usize = 64;
@@ -29,7 +29,7 @@ pub const FRAMES_PER_REQUEST: usize = 4;
 /// Resumed connections that a worker serves in one turn: they wait for nothing but their turn, so those that are ready
 /// go between.
 pub const RESUMED_VISITS_PER_TURN: usize = 16;
-/// Input that such connections are read in one turn, give or take one read.
+/// Input of resumed connections that a worker reads in one turn, give or take one read.
 pub const RESUMED_BYTES_PER_TURN: usize = 128 * 1024;
 /// Input of connections that linger, which is read in one turn only to be thrown away, give or take one read.
 pub const LINGERING_BYTES_PER_TURN: usize = 128 * 1024;
@@ -71,17 +71,18 @@ pub const OUTBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
 
 /// Connections that a worker looks at in one turn to find the largest holders, when connections hold too much.
 pub const EVICTIONS_PER_TURN: usize = 256;
-/// While they do, a worker that has nothing else to do looks this often whether new connections can go on.
+/// While connections hold more than they may, a worker with nothing else to do looks this often whether new ones can go
+/// on.
 pub const OVER_BUDGET_PAUSE_MILLIS: u64 = 10;
 /// What a connection takes beside its buffers: its place in a worker, and what a session has. With room for tables that
 /// double.
 pub const CONNECTION_BYTES: u64 = 1024;
-/// The same with TLS.
+/// What a TLS connection takes beside its buffers.
 pub const TLS_CONNECTION_BYTES: u64 = 8 * 1024;
 /// What a worker takes: read scratch, plaintext, records and output of one connection, and its events. Output with a
 /// message of the largest size comes on top, twice.
 pub const WORKER_BYTES: u64 = 1024 * 1024;
-/// What the process takes with nothing to do, counts of lost messages included.
+/// What the process takes with nothing to do, counts of expired messages included.
 pub const PROCESS_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Plaintext of one TLS record (RFC 8446 §5.1).
@@ -97,27 +98,29 @@ pub const TLS_SEALED_MAX_BYTES: usize = 32 * 1024;
 pub const TLS_PARTIAL_MAX_BYTES: usize = 20 * 1024;
 /// How often the files of the certificate are looked at. A change is taken up once it is as old as that.
 pub const CERTIFICATE_LOOK_SECONDS: u64 = 2;
-/// How long the end of a server waits for the thread that looks at them, which a dead file server may hold for ever.
+/// How long the end of a server waits for the thread that looks at the certificate's files, which a dead file server
+/// may hold for ever.
 pub const CERTIFICATE_THREAD_END_MILLIS: u64 = 500;
 
 /// Messages that a session may be sent before its client has acknowledged them.
 pub const WINDOW_MAX_MESSAGES: usize = 1024;
-/// Bytes of such messages; one message may go beyond.
+/// Bytes of messages that a session may be sent before its client has acknowledged them; one message may go beyond.
 pub const WINDOW_MAX_BYTES: usize = 256 * 1024;
-/// What they may be at first. The window doubles with each pong that comes quickly and halves with one that takes long,
-/// so that a client on a thin line isn't given more at once than it can acknowledge in time.
+/// Bytes that a session may have unacknowledged at first. The window doubles with each pong that comes quickly and
+/// halves with one that takes long, so that a client on a thin line isn't given more at once than it can acknowledge in
+/// time.
 pub const WINDOW_MIN_BYTES: usize = 16 * 1024;
 /// Messages that are kept for a session only because it is behind another one of its mailbox; with more it is closed.
 pub const LAG_MAX_MESSAGES: usize = WINDOW_MAX_MESSAGES;
-/// Bytes of such messages; one message may go beyond.
+/// Bytes of messages that are kept for a session only because it is behind another one; one message may go beyond.
 pub const LAG_MAX_BYTES: usize = WINDOW_MAX_BYTES;
 /// Sessions in a row that end with the same first unacknowledged message, after which it is tried last.
 pub const SUSPECT_FAILURES: u8 = 3;
-/// Such messages that are put behind the others when a session attaches.
+/// Messages at which sessions have ended that are put behind the others when a session attaches.
 pub const SUSPECTS_PER_ATTACH: usize = 16;
 /// A pong that comes within this has come quickly.
 pub const PONG_QUICK_MILLIS: u64 = 2000;
-/// One that comes after this has taken long.
+/// A pong that comes after this has taken long.
 pub const PONG_SLOW_MILLIS: u64 = 6000;
 /// Pings of a session that has room keep this distance: a message that comes later than that after the last ping is
 /// followed by one in the same write, others wait for the rest of it and a [`DEADLINE_TICK_MILLIS`] at most.
@@ -146,7 +149,7 @@ pub const MESSAGE_ROOM_BYTES: u64 = 16 * 1024;
 pub const BODY_BLOCK_BYTES: usize = 4 * 1024;
 /// Mailboxes, of all shards together, whose number of expired messages is known: 6 MiB, on top of the budget.
 pub const LOST_RECORDS_MAX: usize = 64 * 1024;
-/// What one of them takes at most, its place in the table included.
+/// What the count of one mailbox's expired messages takes at most, its place in the table included.
 pub const LOST_RECORD_BYTES: usize = 96;
 /// Expired messages are reported no more when so much time has passed since the last of them: 30 days.
 pub const LOST_HOLD_SECONDS: u32 = 30 * 24 * 60 * 60;
@@ -177,9 +180,9 @@ pub const LOGIN_DEADLINE_SECONDS: u64 = 10;
 pub const WRITE_STALL_SECONDS: u64 = PONG_TIMEOUT_SECONDS;
 /// A connection that is silent for so long is asked by the kernel whether its peer is still there (RFC 9293 §3.8.4).
 pub const TCP_KEEPALIVE_IDLE_SECONDS: u64 = 60;
-/// Time between two such questions that get no answer.
+/// Time between two TCP keep-alive probes that get no answer.
 pub const TCP_KEEPALIVE_INTERVAL_SECONDS: u64 = 15;
-/// Such questions without an answer, after which the connection is over.
+/// TCP keep-alive probes without an answer, after which the connection is over.
 pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// A session that has nothing to acknowledge is pinged this often, or a little more often.
 pub const PING_INTERVAL_SECONDS: u64 = 30;
@@ -204,12 +207,13 @@ pub const TCP_USER_TIMEOUT_SECONDS: u64 =
 pub const TCP_NOTSENT_LOWAT_BYTES: u32 = 32 * 1024;
 /// From the last byte sent to the end of a closing connection.
 pub const LINGER_SECONDS: u64 = 5;
-/// The same while the server stops: clients that are asleep must not hold up its end.
+/// From the last byte sent to the end of a closing connection while the server stops: clients that are asleep must not
+/// hold up its end.
 pub const DRAIN_LINGER_SECONDS: u64 = 1;
 /// Input that a closing connection reads and discards, so that its last answer isn't destroyed by a reset.
 pub const LINGER_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The same after a flood of frames, whose sender is owed no such care: what it still sends would cost more than all
-/// else.
+/// Input that a connection closed for a flood of frames reads and discards. Its sender is owed no care: what it still
+/// sends would cost more than all else.
 pub const LINGER_AFTER_FLOOD_MAX_BYTES: usize = 256 * 1024;
 
 /// Tick of a worker's deadlines.
@@ -237,7 +241,7 @@ pub const LOG_LINE_MAX_BYTES: usize = 4096;
 pub const LOG_REPEAT_SECONDS: u64 = 60;
 /// Longest that the end of the process waits until its last lines have been written.
 pub const LOG_FLUSH_MILLIS: u64 = 1000;
-/// The same when it is to end at once.
+/// Longest wait for the last lines of the log when the process is to end at once.
 pub const LOG_LAST_FLUSH_MILLIS: u64 = 100;
 /// A stderr that doesn't wait and takes nothing now is tried again after this.
 pub const LOG_RETRY_MILLIS: u64 = 20;

@@ -116,7 +116,7 @@ pub struct Mailboxes {
 impl Mailboxes {
     /// No mailboxes, in `shards` shards, rounded up to a power of two from 1 to [`SHARDS_MAX`].
     ///
-    /// `keys` are secret and random; `budget` is charged for all that they retention, by the segment; deadlines count
+    /// `keys` are secret and random; `budget` is charged for all that they hold, by the segment; deadlines count
     /// from `epoch`, which no `now` comes before.
     #[must_use]
     pub fn new(caps: Caps, shards: usize, keys: [u64; 2], budget: Arc<Budget>, epoch: Instant) -> Self {

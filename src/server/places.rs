@@ -83,11 +83,10 @@ impl Count {
 
     /// Takes one if one is left. It guards no other memory, so no ordering is needed beyond its own.
     fn take(&self) -> bool {
-        let is_left = self.taken.fetch_add(1, Ordering::Relaxed) < self.most;
-        if !is_left {
-            self.give_back();
-        }
-        is_left
+        let more = |taken| (taken < self.most).then_some(taken + 1);
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 
     fn give_back(&self) {

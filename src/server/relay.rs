@@ -59,7 +59,7 @@ impl Service for Relay {
         }
     }
 
-    fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Session> {
+    fn open(&self, request: &Request<'_>, store: &Store) -> Option<Session> {
         let Resource::Mailbox { id, .. } = request.resource else {
             return None;
         };
@@ -69,7 +69,7 @@ impl Service for Relay {
             .as_ref()
             .is_some_and(|upgrade| upgrade.offers(SUBPROTOCOL));
         Some(if offers_npchat_2 {
-            Session::bound_to_host(id, request.head.host.and_then(|authority| relay.login_host(authority)))
+            Session::bound_to_host(id, request.head.host.and_then(|authority| store.login_host(authority)))
         } else {
             Session::new(id)
         })

@@ -45,8 +45,8 @@ pub trait Service: Debug + Sized + Send + Sync + 'static {
         answers::sent(reply, context.out, u64::from(ttl_seconds));
     }
 
-    /// Whom a WebSocket that this request asks for talks to. `None`: there are no WebSockets.
-    fn open(&self, request: &Request<'_>, relay: &Store) -> Option<Self::Handler>;
+    /// What answers on a WebSocket that this request asks for. `None`: there are no WebSockets here.
+    fn open(&self, request: &Request<'_>, store: &Store) -> Option<Self::Handler>;
 }
 
 /// What became of a POST.
@@ -88,8 +88,7 @@ pub trait Handler: Debug {
         }
     }
 
-    /// Whether [`Handler::deliver`] has something to do. A handler without mail leaves out this and what
-    /// follows.
+    /// Whether [`Handler::deliver`] has something to do; never, by default.
     fn has_mail(&self) -> bool {
         false
     }
@@ -106,7 +105,7 @@ pub trait Handler: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn deliver<S: Service>(&mut self, _room: usize, _turn: &mut Context<'_, S>) -> Result<(), CloseReason> {
+    fn deliver<S: Service>(&mut self, _room: usize, _context: &mut Context<'_, S>) -> Result<(), CloseReason> {
         Ok(())
     }
 
@@ -120,7 +119,11 @@ pub trait Handler: Debug {
     ///
     /// # Errors
     /// Why the connection is to be closed.
-    fn reach_deadline<S: Service>(&mut self, _is_heard: bool, _turn: &mut Context<'_, S>) -> Result<(), CloseReason> {
+    fn reach_deadline<S: Service>(
+        &mut self,
+        _is_heard: bool,
+        _context: &mut Context<'_, S>,
+    ) -> Result<(), CloseReason> {
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What a request means: post a message, attach a session, describe the relay. The one way to the mailboxes.
+//! What can be done with mail: post a message, attach a session, expire, count. The one way to the mailboxes.
 //!
 //! It knows neither HTTP nor WebSocket: those say the answers in their own words.
 
@@ -33,7 +33,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty relay. `secret` keys the map's hash, `started` is what `/info` has as startTime (RFC 3339).
+    /// An empty store. `secret` keys the map's hash, `started` is what `/info` has as startTime (RFC 3339).
     #[must_use]
     pub fn new(config: &Config, secret: [u64; 2], epoch: Instant, started: &str) -> Self {
         let budget = Arc::new(Budget::new(config.memory));

@@ -51,7 +51,7 @@ pub fn raise_file_limit() -> FileLimit {
     raise(limit, |raised| Ok(setrlimit(Resource::Nofile, raised)?))
 }
 
-/// The same for a process that has this limit.
+/// Raises this limit with `set`.
 fn raise(limit: Rlimit, set: impl FnOnce(Rlimit) -> io::Result<()>) -> FileLimit {
     let Rlimit { current, maximum } = limit;
     let raised = Rlimit {

@@ -361,7 +361,7 @@ impl Model {
         self.drop_had(mailbox);
     }
 
-    /// Whether the mailbox may retention a message whose time is over.
+    /// Whether the mailbox may hold a message whose time is over.
     pub(crate) fn has_overdue(&self, mailbox: u8) -> bool {
         let mut held = self.messages.iter().filter(|message| message.mailbox == mailbox);
         held.any(|message| {

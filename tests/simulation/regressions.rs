@@ -1,15 +1,26 @@
 //! What runs have found, each as the shortest story that shows it.
 //!
-//! One connection with no worker around it; nobody reads what it says unless the story has it.
+//! One connection with no worker around it, or a worker without connections; nothing is read but what the story has.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use npchat::server::config::{Config, Timeouts};
 use npchat::server::connection::visit::{Cause, Edges, IoContext};
-use npchat::server::limits::REQUESTS_PER_VISIT;
-use testkit::{Lent, Piped};
+use npchat::server::limits::{ACCEPT_PAUSE_MILLIS, REQUESTS_PER_VISIT};
+use npchat::server::signer::ChallengeSigner;
+use npchat::server::worker::shared::{Shared, Start};
+use testkit::{Lent, Piped, Random};
 
 use crate::identity;
+use crate::later::Later;
+use crate::model::Model;
+use crate::stage::Stage;
+use crate::times::Times;
+use crate::trace::Trace;
+use crate::worker::{Bell, Worker};
 
 #[test]
 fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late() {
@@ -33,6 +44,46 @@ fn a_request_that_waits_for_its_client_to_take_earlier_answers_is_not_too_late()
     let answers = String::from_utf8_lossy(&piped.io.sent);
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), REQUESTS_PER_VISIT);
     assert!(!answers.contains("HTTP/1.1 408"));
+}
+
+#[test]
+fn a_worker_without_room_sleeps_on_when_a_pause_in_accepting_is_over() {
+    let (config, start) = (Config::default(), Instant::now());
+    let (times, bell) = (Times::new(start, 1), Bell::default());
+    let begun = Start {
+        secret: [1, 2],
+        at: "1970-01-01T00:00:00Z",
+        room: 10,
+        listeners: 1,
+    };
+    let shared = Arc::new(Shared::new(&config, begun, &times, vec![bell.clone()]));
+    let stage = Stage::new(start, &shared, Model::new(&config), Random::new(0), Trace::new(None));
+    let service = Arc::new(Later::new(0, Random::new(0)));
+    let mut worker = Worker::new(
+        0,
+        (&shared, &service),
+        bell,
+        ChallengeSigner::new(1).expect("this machine can make a key"),
+        times.clone(),
+        &Rc::new(RefCell::new(stage)),
+        4096,
+    );
+    shared
+        .store
+        .connection_budget()
+        .charge(config.connection_memory_bytes() + 1);
+    worker
+        .listener
+        .pause_until(start + Duration::from_millis(ACCEPT_PAUSE_MILLIS));
+    for _ in 0..5 {
+        times.pass(Duration::from_millis(ACCEPT_PAUSE_MILLIS));
+        let now = times.now();
+        worker.take_turn(now, |_| false);
+        assert!(
+            worker.next_turn(now) > now,
+            "it takes one turn after the other for nothing"
+        );
+    }
 }
 
 /// One visit, for which an event has reported all that there is.

@@ -141,6 +141,11 @@ impl Listener {
         self.is_closed
     }
 
+    /// The system has refused to accept: it is asked again then.
+    pub(crate) fn pause_until(&mut self, until: Instant) {
+        self.paused_until = Some(until);
+    }
+
     pub(crate) fn is_paused(&self) -> bool {
         self.paused_until.is_some()
     }

@@ -121,7 +121,7 @@ impl fmt::Display for Endpoint {
 pub enum Scheme {
     /// HTTP and WebSocket in the clear.
     Http,
-    /// The same over TLS.
+    /// HTTP and WebSocket over TLS.
     Https,
 }
 

@@ -29,7 +29,11 @@ const CONNECTIONS_MAX: u64 = 16 * 1024 * 1024;
 /// Default memory budget where the machine doesn't report how much it has.
 const FALLBACK_MEMORY_BYTES: u64 = 256 * MIB;
 
+/// Default of the time to stop.
+const DRAIN_SECONDS: u64 = 10;
+
 const _: () = {
+    assert!(limits::PENDING_POST_SECONDS + limits::DRAIN_LINGER_SECONDS < DRAIN_SECONDS);
     assert!(CLEAN_PERIOD_MIN_SECONDS * 1000 == 2 * limits::EXPIRY_TICK_MILLIS);
     assert!(MESSAGE_MAX_BYTES <= u32::MAX as u64);
     assert!(MAILBOX_MESSAGES_MAX < 1 << 31);
@@ -268,7 +272,7 @@ impl Default for Config {
             connection_memory: None,
             connections: None,
             timeouts: Timeouts::default(),
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(DRAIN_SECONDS),
             log: LevelFilter::INFO,
         }
     }

@@ -48,8 +48,8 @@ impl ResponseOptions {
         }
     }
 
-    /// The same by what is known when the answer is written: a drain may have begun since the head came, and waits for
-    /// every connection to end.
+    /// These options by what is known when the answer is written: a drain may have begun since the head came, and waits
+    /// for every connection to end.
     pub(super) fn in_drain<S>(self, context: &Context<'_, S>) -> Self {
         Self {
             keep_alive: self.keep_alive && !context.store.is_draining(),
@@ -103,12 +103,6 @@ pub(super) fn is_probe(request: &Request<'_>) -> bool {
         && request.resource.route().is_probe
         && matches!(head.framing, Framing::None | Framing::Length(0))
         && head.upgrade.is_none()
-}
-
-/// Whether the head that these bytes are is one of a HEAD, as [`HeadScanner::is_head`] has it.
-pub(super) fn is_head(head: &[u8]) -> bool {
-    let start = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
-    head.get(start..).unwrap_or_default().starts_with(b"HEAD ")
 }
 
 impl Fault {

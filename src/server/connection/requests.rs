@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::answers::{Answer, Fault, ResponseOptions, is_head, is_probe};
+use super::answers::{Answer, Fault, ResponseOptions, is_probe};
 use super::gathered::Gathered;
 use super::purpose::{Finished, Purpose, finish, purpose_of, set_memory_aside, whole_blocks, write_result};
 use super::waiting::Waiting;
@@ -247,7 +247,7 @@ impl<S: Service> Requests<S> {
                 *rest = after;
             }
         }
-        let Some(length) = self.scan_head(rest, context)? else {
+        let Some((length, is_head)) = self.scan_head(rest, context)? else {
             return Ok(Some(RequestProgress::NeedsInput));
         };
         let (bytes, after) = rest.split_at(length);
@@ -256,9 +256,9 @@ impl<S: Service> Requests<S> {
         let parsed = RequestHead::parse(bytes);
         let head = match &parsed {
             Ok(head) => head,
-            Err(error) => return Err(Fault::new(*error, is_head(bytes))),
+            Err(error) => return Err(Fault::new(*error, is_head)),
         };
-        let ttl_seconds = ttl_seconds(head.ttl).map_err(|refusal| Fault::new(refusal, is_head(bytes)))?;
+        let ttl_seconds = ttl_seconds(head.ttl).map_err(|refusal| Fault::new(refusal, is_head))?;
         let request = Request {
             head,
             resource: Resource::of(head.target),
@@ -287,7 +287,8 @@ impl<S: Service> Requests<S> {
         self.take_body(head, purpose, options, rest, context)
     }
 
-    fn scan_head(&mut self, rest: &[u8], context: &Context<'_, S>) -> Result<Option<usize>, Fault> {
+    /// The length of the head that has come whole, and whether it is one of a HEAD.
+    fn scan_head(&mut self, rest: &[u8], context: &Context<'_, S>) -> Result<Option<(usize, bool)>, Fault> {
         if rest.is_empty() {
             return Ok(None);
         }
@@ -298,7 +299,8 @@ impl<S: Service> Requests<S> {
             }
         };
         let end = scanner.scan(rest);
-        let end = end.map_err(|error| Fault::new(error, scanner.is_head(rest)))?;
+        let is_head = scanner.is_head(rest);
+        let end = end.map_err(|error| Fault::new(error, is_head))?;
         if end.is_none() {
             if let RequestPhase::Idle = self.phase {
                 // Absolute, from the head's first byte: a trickle doesn't move it, and it owes nothing to the idle
@@ -307,7 +309,7 @@ impl<S: Service> Requests<S> {
             }
             self.phase = RequestPhase::Head(scanner);
         }
-        Ok(end)
+        Ok(end.map(|length| (length, is_head)))
     }
 
     fn take_body(

@@ -22,7 +22,7 @@ pub(super) struct Upgraded<C> {
     login_deadline: Instant,
 }
 
-/// How a handler goes on.
+/// What came of one event.
 #[derive(Debug)]
 pub(super) enum Hearing {
     /// What was heard is dealt with.

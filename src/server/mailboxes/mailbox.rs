@@ -30,7 +30,7 @@ pub(super) struct Mailbox {
     pub(super) subscribers: u32,
     /// Messages that expired and aren't in the shard's table of such counts yet.
     pub(super) missed: u16,
-    /// Not zero: messages that must not be stored may be among the queue. Never without an subscribers.
+    /// Not zero: messages that must not be stored may be among the queue. Never without subscribers.
     pub(super) holds_live_only: u8,
     unused: u8,
 }

@@ -60,7 +60,7 @@ struct Care {
 }
 
 impl Subscribers {
-    /// An empty subscribers of a mailbox that holds `head` and the messages after it, and will give `next` to the next.
+    /// No subscribers, of a mailbox that holds `head` and the messages after it, and will give `next` to the next.
     pub(super) fn new(head: u32, oldest: Sequence, next: Sequence) -> Self {
         Self {
             all: Vec::with_capacity(1),

@@ -97,7 +97,7 @@ impl Acceptor {
                     return Some((socket, place));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.pending = false,
-                // The client was gone before we came: the next one may wait.
+                // The client has gone before it was accepted: the next one may be waiting.
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     self.pause(&error, now);

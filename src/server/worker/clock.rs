@@ -125,7 +125,8 @@ impl<C: Clock> Time<C> {
         self.epoch.instant + Duration::from_millis(u64::from(tick) * DEADLINE_TICK_MILLIS)
     }
 
-    /// The worker runs: if it should have long before, it was stopped, or the whole machine was. No turn takes so long.
+    /// The worker runs: if it should have long before, it was stopped, or the whole machine was. No turn takes so long,
+    /// but perhaps the one in which a drain begins.
     ///
     /// A second counts all the same, so that time goes on even for a worker that is always late.
     fn note_gap(&mut self, now: Instant) {
@@ -224,13 +225,13 @@ mod tests {
     fn turns_and_sleeps_of_any_length_that_was_asked_for_are_no_stall() {
         let source = Scripted::new();
         let mut clock = source.clock();
-        for (context, sleep) in [
+        for (turn, sleep) in [
             (900 * MILLI, LONG),
             (SECOND, SECOND),
             (MILLI, 100 * LONG),
             (SECOND, MILLI),
         ] {
-            source.pass(context);
+            source.pass(turn);
             clock.sleep(sleep);
             source.pass(sleep);
             clock.begin_turn();

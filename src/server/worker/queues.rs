@@ -44,7 +44,7 @@ struct Terms {
 }
 
 const ESTABLISHED: u8 = Class::Ready.bit() | Class::Resumed.bit() | Class::Mailed.bit();
-const ASIDE: u8 = Class::New.bit() | Class::Lingering.bit();
+const LOW_PRIORITY: u8 = Class::New.bit() | Class::Lingering.bit();
 
 const TERMS: [Terms; 7] = [
     terms(Class::Ready, ESTABLISHED, usize::MAX, usize::MAX, true),
@@ -56,8 +56,14 @@ const TERMS: [Terms; 7] = [
         true,
     ),
     terms(Class::Mailed, ESTABLISHED, MAILED_VISITS_PER_TURN, usize::MAX, true),
-    terms(Class::New, ASIDE, usize::MAX, usize::MAX, false),
-    terms(Class::Lingering, ASIDE, usize::MAX, LINGERING_BYTES_PER_TURN, true),
+    terms(Class::New, LOW_PRIORITY, usize::MAX, usize::MAX, false),
+    terms(
+        Class::Lingering,
+        LOW_PRIORITY,
+        usize::MAX,
+        LINGERING_BYTES_PER_TURN,
+        true,
+    ),
     terms(Class::Login, Class::Login.bit(), usize::MAX, usize::MAX, false),
     terms(Class::Handshake, Class::Handshake.bit(), usize::MAX, usize::MAX, false),
 ];
@@ -139,7 +145,7 @@ impl Queues {
         }
     }
 
-    /// The same, but it is the next: the steps that it has taken were for nothing if it waits for too long.
+    /// Puts a connection first in its queue: the steps that it has taken were for nothing if it waits for too long.
     pub(super) fn join_in_front(&mut self, class: Class, token: Token, queued: &mut Queued) {
         if queued.join(class) {
             self.at(class).waiting.push_front(token);
@@ -151,7 +157,8 @@ impl Queues {
         self.at(class).left = count;
     }
 
-    /// The next of those that wait, while something is left for it. One that has gone takes nothing.
+    /// The next of those that wait, while something is left for it. What it takes is for the caller to count: one that
+    /// has gone takes no step.
     pub(super) fn next(&mut self, class: Class) -> Option<Token> {
         let queue = self.at(class);
         if queue.left == 0 {

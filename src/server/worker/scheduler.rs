@@ -385,16 +385,21 @@ impl<I: Io, S: Service, C: Clock, W: Wake> Scheduler<I, S, C, W> {
         if self.queues.has_exempt() || self.sweep.is_under_way() {
             return Duration::ZERO;
         }
-        let mut paused_until = None;
-        if !self.queues.is_empty() || environment.is_pending() {
+        // Nothing is accepted while there is no room, so a pause that is over must not end the sleep by itself.
+        let (may_accept, accepts_again) = match environment.paused_until() {
+            Some(until) if until <= self.time.now => (true, None),
+            pause => (environment.is_pending(), pause),
+        };
+        let mut looks_again = None;
+        if !self.queues.is_empty() || may_accept {
             if !self.is_over_budget() {
                 return Duration::ZERO;
             }
             // What makes room is seen here if this worker does it, and then if it is another one.
-            paused_until = Some(self.time.now + Duration::from_millis(OVER_BUDGET_PAUSE_MILLIS));
+            looks_again = Some(self.time.now + Duration::from_millis(OVER_BUDGET_PAUSE_MILLIS));
         }
         let deadline = (self.next_deadline != u32::MAX).then(|| self.time.instant_of(self.next_deadline));
-        let next = [deadline, environment.paused_until(), self.drain_until, paused_until];
+        let next = [deadline, accepts_again, self.drain_until, looks_again];
         let next = next.into_iter().flatten().min();
         let sweep = self.sweep.latest_start().saturating_duration_since(self.time.mail_now);
         next.map_or(sweep, |at| at.saturating_duration_since(self.time.now).min(sweep))
