@@ -242,6 +242,10 @@ impl Peer {
         }
         match reason {
             CloseReason::Reset if self.socket.was_reset() => return,
+            CloseReason::ConnectionMemory => {
+                saw(Sight::Evicted);
+                return;
+            }
             CloseReason::Stalled => {
                 assert!(self.socket.pending() > 0, "stalled with nothing to send");
                 return;

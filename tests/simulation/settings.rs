@@ -30,6 +30,9 @@ pub(crate) const PINGS_FOR_SUSPECT: usize = 2 + WINDOW_MAX_MESSAGES.ilog2() as u
 /// Later than any session is closed that doesn't answer, but for one that doesn't take what it is sent either.
 pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
+/// What connections may hold in some runs.
+const CONNECTION_MEMORY_BYTES: u64 = 64 * 1024;
+
 /// Small limits, so that runs come to them.
 pub(crate) fn any(random: &mut Random) -> Config {
     let max_message = random.pick(&[64, 300, 300, 2_000, 2_000, 40_000, 90_000]);
@@ -49,6 +52,8 @@ pub(crate) fn any(random: &mut Random) -> Config {
         mailbox_messages: random.pick(&[2, 8, 64, 600, 600]),
         mailbox_bytes: narrow(max_message * random.pick(&[1, 4, 200])),
         memory: memory as u64,
+        // More than all clients hold that hold too little to be closed for it.
+        connection_memory: random.pick(&[None, None, Some(CONNECTION_MEMORY_BYTES)]),
         // Longer than anything takes, so that each connection ends in its own time.
         drain: Duration::from_secs(3600),
         timeouts: Timeouts {

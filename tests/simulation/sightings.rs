@@ -27,6 +27,8 @@ sights! {
     TurnedAway,
     /// A login with npchat.2 was told of mail that had expired.
     ExpiredReported,
+    /// A connection was closed because connections held more than they may.
+    Evicted,
     /// A client waited for the end of a pause in accepting.
     AcceptPaused,
     /// A connection was dropped because the system watched no more of them.

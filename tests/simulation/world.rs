@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use npchat::protocol::id::RecipientId;
 use npchat::server::config::Config;
-use npchat::server::limits::MESSAGES_PER_TAKE;
+use npchat::server::limits::{MESSAGES_PER_TAKE, OVER_BUDGET_PAUSE_MILLIS};
 use npchat::server::mailboxes::Retention;
 use npchat::server::mailboxes::Stats;
 use npchat::server::metrics::Totals;
@@ -321,6 +321,7 @@ impl World {
         self.end_pauses();
         let is_waiting = !self.stage.random.once_in(3);
         let mut waits = 0;
+        let mut looks = usize::from(self.config.connection_memory.is_some());
         let mut before = 0;
         for _ in 0..SETTLING_ROUNDS {
             for peer in &mut self.stage.peers {
@@ -333,6 +334,12 @@ impl World {
             let moved = self.moved();
             let is_busy = |worker: &Worker| worker.is_due(self.stage.now, &self.stage);
             let is_busy = self.workers.iter().any(is_busy);
+            if moved == before && !is_busy && looks > 0 {
+                // A worker that found no room looks again by itself.
+                looks -= 1;
+                self.pass_for(Duration::from_millis(OVER_BUDGET_PAUSE_MILLIS));
+                continue;
+            }
             if moved == before && !is_busy {
                 self.check_settled();
                 let is_confirmed = !self.stage.peers.iter().any(Peer::is_to_confirm);
