@@ -19,6 +19,7 @@ pub(super) enum Purpose<S: Service> {
 }
 
 /// How far a request that has come whole is answered.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Finished {
     Answered {
         /// Whether the connection goes on.

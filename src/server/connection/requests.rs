@@ -207,40 +207,64 @@ impl<S: Service> Requests<S> {
         rest: &mut &[u8],
         context: &mut Context<'_, S>,
     ) -> Result<Option<RequestProgress<S::Handler>>, Fault> {
-        if let RequestPhase::Body(receiving) = &mut self.phase {
-            receiving.make_room(rest.len());
-            let (body, keeps) = (&mut receiving.body, matches!(receiving.purpose, Purpose::Post(_)));
-            let keep = |piece: &[u8]| {
-                if keeps {
-                    body.append(piece);
-                }
-            };
-            let progress = receiving
-                .decoder
-                .read(rest, keep)
-                .map_err(|error| Fault::of_body(error, receiving.max_bytes, receiving.options))?;
-            receiving.pace.progress(progress.consumed, context.now);
-            *rest = &rest[progress.consumed..];
-            if !progress.is_done {
-                return Ok(Some(RequestProgress::NeedsInput));
+        match &self.phase {
+            RequestPhase::Body(_) => self.read_body(rest, context),
+            RequestPhase::Waiting(_) => Ok(self.answer_waiting(context)),
+            RequestPhase::Fresh | RequestPhase::Idle | RequestPhase::Head(_) => self.read_head(rest, context),
+        }
+    }
+
+    /// Goes on with a body.
+    fn read_body(
+        &mut self,
+        rest: &mut &[u8],
+        context: &mut Context<'_, S>,
+    ) -> Result<Option<RequestProgress<S::Handler>>, Fault> {
+        let RequestPhase::Body(receiving) = &mut self.phase else {
+            return Ok(None);
+        };
+        receiving.make_room(rest.len());
+        let (body, keeps) = (&mut receiving.body, matches!(receiving.purpose, Purpose::Post(_)));
+        let keep = |piece: &[u8]| {
+            if keeps {
+                body.append(piece);
             }
-            // The message is charged anew, so the two must not overlap.
-            receiving.charge = None;
-            let options = receiving.options.in_drain(context);
-            let finished = finish(&receiving.purpose, options, &receiving.body.whole(), context);
-            return Ok(match finished {
-                Finished::Answered { is_kept } => self.after_answer(is_kept, context),
-                Finished::Pending(ticket) => Some(self.wait_for(ticket, options, context)),
-            });
+        };
+        let progress = receiving
+            .decoder
+            .read(rest, keep)
+            .map_err(|error| Fault::of_body(error, receiving.max_bytes, receiving.options))?;
+        receiving.pace.progress(progress.consumed, context.now);
+        *rest = &rest[progress.consumed..];
+        if !progress.is_done {
+            return Ok(Some(RequestProgress::NeedsInput));
         }
-        if let RequestPhase::Waiting(waiting) = &self.phase {
-            let Some(result) = waiting.result else {
-                return Ok(Some(RequestProgress::Waits));
-            };
-            let options = waiting.options.in_drain(context);
-            let is_kept = write_result(result, options, context);
-            return Ok(self.after_answer(is_kept, context));
-        }
+        // The message is charged anew, so the two must not overlap.
+        receiving.charge = None;
+        let options = receiving.options.in_drain(context);
+        let finished = finish(&receiving.purpose, options, &receiving.body.whole(), context);
+        Ok(self.after_finish(finished, options, context))
+    }
+
+    /// Answers the POST whose answer was pending, if what became of it has been reported.
+    fn answer_waiting(&mut self, context: &mut Context<'_, S>) -> Option<RequestProgress<S::Handler>> {
+        let RequestPhase::Waiting(waiting) = &self.phase else {
+            return None;
+        };
+        let Some(result) = waiting.result else {
+            return Some(RequestProgress::Waits);
+        };
+        let options = waiting.options.in_drain(context);
+        let is_kept = write_result(result, options, context);
+        self.after_answer(is_kept, context)
+    }
+
+    /// The next head, and what it asks for if it has come whole.
+    fn read_head(
+        &mut self,
+        rest: &mut &[u8],
+        context: &mut Context<'_, S>,
+    ) -> Result<Option<RequestProgress<S::Handler>>, Fault> {
         if self.is_idle() {
             // Some clients end a body with an empty line too many: that begins no request (RFC 9112 §2.2).
             while let Some(after) = rest.strip_prefix(b"\r\n") {
@@ -330,10 +354,8 @@ impl<S: Service> Requests<S> {
         if piece.is_done {
             *rest = &rest[piece.consumed..];
             let options = options.in_drain(context);
-            return Ok(match finish(&purpose, options, piece.data, context) {
-                Finished::Answered { is_kept } => self.after_answer(is_kept, context),
-                Finished::Pending(ticket) => Some(self.wait_for(ticket, options, context)),
-            });
+            let finished = finish(&purpose, options, piece.data, context);
+            return Ok(self.after_finish(finished, options, context));
         }
         let max_bytes = head.framing.length().unwrap_or(max_bytes);
         let (purpose, charge) = set_memory_aside(purpose, piece.data.len(), max_bytes, context);
@@ -377,6 +399,19 @@ impl<S: Service> Requests<S> {
         self.has_answered = true;
         self.deadline = context.now + context.timeouts.keep_alive;
         (!keep_alive).then_some(RequestProgress::Close(CloseReason::Answered))
+    }
+
+    /// Goes on after a request that has come whole.
+    fn after_finish(
+        &mut self,
+        finished: Finished,
+        options: ResponseOptions,
+        context: &Context<'_, S>,
+    ) -> Option<RequestProgress<S::Handler>> {
+        match finished {
+            Finished::Answered { is_kept } => self.after_answer(is_kept, context),
+            Finished::Pending(ticket) => Some(self.wait_for(ticket, options, context)),
+        }
     }
 
     /// Goes on after a POST whose answer is pending.
