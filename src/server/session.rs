@@ -7,7 +7,7 @@ mod window;
 
 use std::time::{Duration, Instant};
 
-use self::window::{Window, pause};
+use self::window::{Window, jittered};
 use crate::protocol::host::Host;
 use crate::protocol::id::RecipientId;
 use crate::protocol::login::{self, Challenge, Handshake, HandshakeError, SUBPROTOCOL, Solution};
@@ -46,7 +46,7 @@ struct Live {
     attachment: Attachment,
     window: Window,
     /// The jitter of its pings.
-    salt: u32,
+    jitter_seed: u32,
 }
 
 impl Session {
@@ -263,17 +263,17 @@ impl Handler for Session {
 
 impl Live {
     fn new<S>(attachment: Attachment, context: &Context<'_, S>) -> Self {
-        let salt = context.address.token.index;
+        let jitter_seed = context.address.token.index;
         Self {
             attachment,
-            window: Window::new(context.now, pause(context.timeouts.ping, salt)),
-            salt,
+            window: Window::new(context.now, jittered(context.timeouts.ping, jitter_seed)),
+            jitter_seed,
         }
     }
 
     fn hear_pong<S>(&mut self, payload: &[u8], context: &mut Context<'_, S>) -> Handled {
-        let pause = self.next_pause(context);
-        let Some(confirmed) = self.window.pong(payload, context.now, pause) else {
+        let interval = self.next_ping_interval(context);
+        let Some(confirmed) = self.window.pong(payload, context.now, interval) else {
             return Handled::Done;
         };
         if let Some(upto) = confirmed.upto {
@@ -285,10 +285,10 @@ impl Live {
         Handled::AskedFor
     }
 
-    fn next_pause<S>(&mut self, context: &Context<'_, S>) -> Duration {
+    fn next_ping_interval<S>(&mut self, context: &Context<'_, S>) -> Duration {
         // Odd, so that it comes round to every value.
-        self.salt = self.salt.wrapping_add(0x1001);
-        pause(context.timeouts.ping, self.salt)
+        self.jitter_seed = self.jitter_seed.wrapping_add(0x1001);
+        jittered(context.timeouts.ping, self.jitter_seed)
     }
 
     fn ping_if_due<S>(&mut self, context: &mut Context<'_, S>) {

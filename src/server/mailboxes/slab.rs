@@ -69,11 +69,11 @@ impl<T> IndexMut<u32> for Slab<T> {
 /// Bytes of a slot, vacant or taken. The crate's own type of it is private, and this one has the same variants.
 pub(super) const fn slot_bytes<T>() -> usize {
     #[expect(dead_code, reason = "only its size is asked for")]
-    enum Slot<T> {
+    enum SlabEntry<T> {
         Vacant(usize),
         Taken(T),
     }
-    size_of::<Slot<T>>()
+    size_of::<SlabEntry<T>>()
 }
 
 #[cfg(test)]

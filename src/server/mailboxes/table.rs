@@ -7,11 +7,11 @@ use hashbrown::HashTable;
 /// Indices by 32 bits of a keyed hash, which stand beside each, so that growing is one pass over this table and nothing
 /// else: the shard's lock is held meanwhile.
 pub(super) struct Table {
-    entries: HashTable<Entry>,
+    entries: HashTable<TableEntry>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct TableEntry {
     hash: u32,
     index: u32,
 }
@@ -33,7 +33,7 @@ impl Table {
 
     /// Adds an index that isn't in it yet.
     pub(super) fn insert(&mut self, hash: u32, index: u32) {
-        let entry = Entry { hash, index };
+        let entry = TableEntry { hash, index };
         self.entries
             .insert_unique(spread(hash), entry, |entry| spread(entry.hash));
     }
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_entry_keeps_its_size() {
-        assert_eq!(size_of::<Entry>(), 8);
+        assert_eq!(size_of::<TableEntry>(), 8);
     }
 
     #[test]

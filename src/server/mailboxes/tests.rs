@@ -24,7 +24,7 @@ const ONE_SMALL_MESSAGE: u64 = 2 * SEGMENT_MIN_BYTES as u64;
 
 /// A message that a session was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Given {
+struct GivenMessage {
     body: String,
     sequence: Sequence,
 }
@@ -80,7 +80,7 @@ impl World {
         self.deliveries(session).into_iter().map(|given| given.body).collect()
     }
 
-    fn deliveries(&self, session: &Attachment) -> Vec<Given> {
+    fn deliveries(&self, session: &Attachment) -> Vec<GivenMessage> {
         let mut into = Vec::new();
         while matches!(
             self.take_some(session, Room::of_bytes(0), &mut into),
@@ -89,10 +89,10 @@ impl World {
         into
     }
 
-    fn take_some(&self, session: &Attachment, room: Room, into: &mut Vec<Given>) -> Taken {
+    fn take_some(&self, session: &Attachment, room: Room, into: &mut Vec<GivenMessage>) -> Taken {
         let mut deliveries = Deliveries::new();
         let taken = session.take(self.now, room, true, &mut deliveries);
-        into.extend(deliveries.iter().map(|delivery| Given {
+        into.extend(deliveries.iter().map(|delivery| GivenMessage {
             body: String::from_utf8(delivery.body.to_vec()).unwrap(),
             sequence: delivery.sequence,
         }));

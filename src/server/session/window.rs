@@ -53,15 +53,15 @@ pub(super) struct Confirmed {
 }
 
 impl Window {
-    /// Nothing is sent yet; with no mail, the first ping is due after `pause`.
-    pub(super) fn new(now: Instant, pause: Duration) -> Self {
+    /// Nothing is sent yet; with no mail, the first ping is due after `interval`.
+    pub(super) fn new(now: Instant, interval: Duration) -> Self {
         Self {
             max_bytes: WINDOW_MIN_BYTES,
             fresh: Room::NONE,
             last: None,
             ping: None,
             number: 0,
-            next_ping_at: now + pause,
+            next_ping_at: now + interval,
             spaced_until: now,
         }
     }
@@ -121,14 +121,14 @@ impl Window {
         }
     }
 
-    /// A pong: what it confirms, if it answers the ping under way. With no mail, the next ping is due after `pause`.
-    pub(super) fn pong(&mut self, payload: &[u8], now: Instant, pause: Duration) -> Option<Confirmed> {
+    /// A pong: what it confirms, if it answers the ping under way. With no mail, the next ping is due after `interval`.
+    pub(super) fn pong(&mut self, payload: &[u8], now: Instant, interval: Duration) -> Option<Confirmed> {
         let ping = self.ping.take_if(|_| payload == self.number.to_be_bytes())?;
         self.adapt(&ping, now);
         self.next_ping_at = if self.last.is_some() {
             self.spaced_until
         } else {
-            now + pause
+            now + interval
         };
         Some(Confirmed {
             messages: ping.covers.messages,
@@ -175,9 +175,9 @@ impl Window {
 }
 
 /// When to ask a silent client next: within `interval`, and not at the same time as all others.
-pub(super) fn pause(interval: Duration, salt: u32) -> Duration {
+pub(super) fn jittered(interval: Duration, seed: u32) -> Duration {
     // Knuth's multiplicative hash: neighbours end up far apart, and no random numbers are needed.
-    let spread = salt.wrapping_mul(2_654_435_769) >> 24;
+    let spread = seed.wrapping_mul(2_654_435_769) >> 24;
     interval * (1024 - spread) / 1024
 }
 
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn pauses_are_spread_over_a_quarter_and_never_longer_than_the_interval() {
-        let pauses: Vec<_> = (0..1000).map(|salt| pause(PAUSE, salt)).collect();
+        let pauses: Vec<_> = (0..1000).map(|seed| jittered(PAUSE, seed)).collect();
         assert!(pauses.iter().all(|pause| *pause <= PAUSE && *pause > PAUSE * 3 / 4));
         for part in 12..16 {
             let (from, to) = (PAUSE * part / 16, PAUSE * (part + 1) / 16);

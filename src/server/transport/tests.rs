@@ -73,7 +73,7 @@ impl Handler for Guest {
 }
 
 /// A connection that has been accepted, and its client.
-struct Scene {
+struct TlsScene {
     wired: Wired<Transport, Anything>,
     client: TcpStream,
     /// The server's end, to see what has come.
@@ -84,7 +84,7 @@ struct Scene {
     io: IoContext,
 }
 
-impl Scene {
+impl TlsScene {
     fn new() -> Self {
         Self::with(None)
     }
@@ -175,7 +175,7 @@ impl Scene {
 
 #[test]
 fn a_request_that_has_come_is_answered_and_neither_the_first_nor_a_kept_connection_ends_for_it() {
-    let mut scene = Scene::new();
+    let mut scene = TlsScene::new();
     scene.send(HEALTH);
     scene.reach_deadline(scene.timeouts.head);
     scene.expect_answer(OK);
@@ -189,7 +189,7 @@ fn a_request_that_has_come_is_answered_and_neither_the_first_nor_a_kept_connecti
 
 #[test]
 fn the_rest_of_a_head_and_of_a_body_that_has_come_makes_a_request() {
-    let mut scene = Scene::new();
+    let mut scene = TlsScene::new();
     scene.send(&HEALTH[..9]);
     scene.report_input();
     assert_eq!(scene.visit(Cause::Ordinary), None);
@@ -206,7 +206,7 @@ fn the_rest_of_a_head_and_of_a_body_that_has_come_makes_a_request() {
 
 #[test]
 fn a_login_that_has_come_and_the_rest_of_a_message_are_heard() {
-    let mut scene = Scene::new();
+    let mut scene = TlsScene::new();
     scene.send(UPGRADE);
     scene.report_input();
     assert_eq!(scene.visit(Cause::Ordinary), None);
@@ -222,7 +222,7 @@ fn a_login_that_has_come_and_the_rest_of_a_message_are_heard() {
 }
 
 /// Requests until their answers fill what the kernel holds.
-fn fill(scene: &mut Scene) {
+fn fill(scene: &mut TlsScene) {
     SockRef::from(&scene.end).set_send_buffer_size(4096).unwrap();
     SockRef::from(&scene.client).set_recv_buffer_size(4096).unwrap();
     while !scene.wired.connection.has_unsent() {
@@ -233,7 +233,7 @@ fn fill(scene: &mut Scene) {
 }
 
 /// The client reads until the server's kernel has room.
-fn read_until_there_is_room(scene: &mut Scene) {
+fn read_until_there_is_room(scene: &mut TlsScene) {
     let mut poll = mio::Poll::new().unwrap();
     let mut end = mio::net::TcpStream::from_std(scene.end.try_clone().unwrap());
     poll.registry()
@@ -248,13 +248,13 @@ fn read_until_there_is_room(scene: &mut Scene) {
 
 #[test]
 fn output_that_the_kernel_has_room_for_is_no_stall() {
-    let mut scene = Scene::new();
+    let mut scene = TlsScene::new();
     fill(&mut scene);
     read_until_there_is_room(&mut scene);
     scene.reach_deadline(scene.timeouts.write_stall);
     assert!(!scene.wired.connection.is_lingering());
 
-    let mut scene = Scene::new();
+    let mut scene = TlsScene::new();
     fill(&mut scene);
     scene.now = scene.wired.deadline(&scene.timeouts).unwrap();
     assert_eq!(scene.visit(Cause::Deadline), Some(CloseReason::Stalled));
@@ -284,7 +284,7 @@ fn client_hello() -> Vec<u8> {
 fn a_deadline_takes_no_step_of_a_handshake_that_the_turn_has_no_time_for() {
     let acceptor = acceptor();
     for has_begun in [false, true] {
-        let mut scene = Scene::with(Some(&acceptor));
+        let mut scene = TlsScene::with(Some(&acceptor));
         let hello = client_hello();
         let (start, rest) = hello.split_at(if has_begun { 5 } else { 0 });
         if has_begun {

@@ -16,7 +16,7 @@ use crate::server::token::Token;
 /// entry has 296 bytes). With all of that laid over it, the crate would do no more than `vacant` does.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
-    blocks: Vec<Box<[Entry<T>]>>,
+    blocks: Vec<Box<[SlotEntry<T>]>>,
     /// The one to be taken next is the last.
     vacant: Vec<u32>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Slots<T> {
 const BLOCK: usize = 256;
 
 #[derive(Debug)]
-struct Entry<T> {
+struct SlotEntry<T> {
     value: Option<T>,
     generation: u32,
     /// The connection's place in the worker's wheel of deadlines.
@@ -103,7 +103,7 @@ impl<T> Slots<T> {
     fn grow(&mut self) -> Option<()> {
         let start = self.blocks.len() * BLOCK;
         let fresh = u32::try_from(start).ok()?..u32::try_from(start + BLOCK).ok()?;
-        let vacant = || Entry {
+        let vacant = || SlotEntry {
             value: None,
             generation: 0,
             deadline: Node::new(),
@@ -113,18 +113,18 @@ impl<T> Slots<T> {
         Some(())
     }
 
-    fn entry(&self, index: u32) -> Option<&Entry<T>> {
+    fn entry(&self, index: u32) -> Option<&SlotEntry<T>> {
         let (block, place) = place_of(index);
         self.blocks.get(block)?.get(place)
     }
 
-    fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
+    fn entry_mut(&mut self, index: u32) -> Option<&mut SlotEntry<T>> {
         let (block, place) = place_of(index);
         self.blocks.get_mut(block)?.get_mut(place)
     }
 
     /// The entry that the token names, if that is still there.
-    fn named_by(&mut self, token: Token) -> Option<&mut Entry<T>> {
+    fn named_by(&mut self, token: Token) -> Option<&mut SlotEntry<T>> {
         self.entry_mut(token.index)
             .filter(|entry| entry.generation == token.generation)
     }

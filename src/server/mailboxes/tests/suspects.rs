@@ -13,7 +13,7 @@ impl World {
         loop {
             let mut given = Vec::new();
             let taken = self.take_some(&session, Room::of_bytes(0), &mut given);
-            for Given { body, sequence } in given {
+            for GivenMessage { body, sequence } in given {
                 if body == poison {
                     return had;
                 }
