@@ -47,6 +47,7 @@
 //! | [`content`] | what is inside a message: text, file, acknowledgements, requests |
 //! | [`envelope2`] | how it is signed and sealed: HPKE around a signed content |
 //! | [`envelope1`] | the same as npchat-web writes and reads it |
+//! | [`seal_error`] | what keeps a message from being sealed |
 //! | `write` | JSON as the client writes it |
 
 pub mod account;
@@ -58,5 +59,6 @@ pub mod identity;
 pub mod keys;
 pub mod names;
 pub mod records;
+pub mod seal_error;
 pub mod thread;
 mod write;

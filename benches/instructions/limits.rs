@@ -54,7 +54,7 @@ impl Compiler {
         let output = Command::new("rustc").arg("--version").output();
         let output = output.expect("rustc can be asked for its version").stdout;
         let version = String::from_utf8_lossy(&output);
-        // Its name and number, not who has built it.
+        // Its name and number, without the distributor.
         let version: Vec<_> = version.split_whitespace().take(2).collect();
         Self(format!("{} on {}", version.join(" "), std::env::consts::ARCH))
     }

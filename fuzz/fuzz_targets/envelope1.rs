@@ -6,14 +6,15 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::client::content::{MessageHash, TIME_MAX_MS};
-use npchat::client::envelope1::{Message, OpenError, SealError, claimed_sender, open, seal};
+use npchat::client::envelope1::{Message, OpenError, claimed_sender, open, seal};
+use npchat::client::seal_error::SealError;
 use npchat_fuzz::people::{ALICE, BOB, alter};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
     /// As it comes from anybody.
     Raw(&'a [u8]),
-    /// As it comes from a contact, or from somebody who has altered it.
+    /// As it comes from a contact, or altered on its way.
     Sealed {
         resend: Option<[u8; 32]>,
         previous: Option<[u8; 32]>,

@@ -6,14 +6,15 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
 use npchat::client::content::{CONTENT_MAX_BYTES, Content, MessageHash};
-use npchat::client::envelope2::{OpenError, SealError, is_envelope, open, seal};
+use npchat::client::envelope2::{OpenError, is_envelope, open, seal};
+use npchat::client::seal_error::SealError;
 use npchat_fuzz::people::{ALICE, BOB, alter};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
     /// As it comes from anybody.
     Raw(&'a [u8]),
-    /// As it comes from a contact who seals what it likes, or from somebody who has altered it.
+    /// As it comes from a contact that seals anything, or altered on its way.
     Sealed { changes: Vec<(u16, u8)>, content: &'a [u8] },
 }
 
@@ -46,7 +47,7 @@ fn check_sealed(content: &[u8], changes: &[(u16, u8)]) {
         return;
     }
     let sender = *ALICE.public_key();
-    // Spaces at the end are the padding's: whoever hashes them has signed another content.
+    // Spaces at the end are the padding's: a hash over them is that of another content.
     let trimmed = content.trim_suffix_spaces();
     let hash = MessageHash::of(&sender, trimmed);
     let opened = open(&BOB, &envelope);

@@ -286,7 +286,7 @@ impl Shareable {
 
     /// Reads the value of `contact`.
     pub(super) fn read(contact: &Json) -> Result<Self, CardError> {
-        let text = |name| contact.member(name).and_then(Json::as_text).ok_or(CardError::Malformed);
+        let text = |name| contact.text(name).ok_or(CardError::Malformed);
         let keys = contact.member("keys").ok_or(CardError::Malformed)?;
         let key = |name| {
             let key = keys.member(name)?.member("base64")?;

@@ -177,7 +177,7 @@ impl Content {
         };
         let document = Json::parse(bytes).ok_or(ContentError::Malformed)?;
         let time_ms = document.member("t").and_then(Json::as_count);
-        let to = document.member("to").and_then(Json::as_text);
+        let to = document.text("to");
         let body = read_body(&document)?;
         let heads = match (document.member("p"), body.is_message()) {
             (Some(heads), true) => Hashes::read(heads).ok_or(ContentError::BadHeads)?,

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
+use super::seal_error::SealError;
 use crate::client::card::Card;
 use crate::client::content::{MessageHash, TIME_MAX_MS};
 use crate::client::identity::{AgreementSecret, Identity};
@@ -61,26 +62,6 @@ pub struct Opened {
     /// What it says.
     pub message: Message,
 }
-
-/// Why an envelope can't be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SealError {
-    /// The envelope would be over [`ENVELOPE_MAX_BYTES`]: the user's text is too long.
-    TooLong,
-    /// The system's random numbers or its cryptography failed.
-    System,
-}
-
-impl fmt::Display for SealError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "the message is too long",
-            Self::System => "the system has no random numbers",
-        })
-    }
-}
-
-impl std::error::Error for SealError {}
 
 /// Why an envelope can't be opened. Anybody can post anything to an id: only [`OpenError::BadText`] is known to be the
 /// fault of the contact.
@@ -290,7 +271,7 @@ impl Envelope {
             return None;
         }
         let document = Json::parse(bytes)?;
-        let text = |name| document.member(name).and_then(Json::as_text);
+        let text = |name| document.text(name);
         let hash = |value: &Json| MessageHash::parse(value.as_text()?.as_bytes());
         let previous = match document.member("p") {
             Some(value) => Some(hash(value)?),

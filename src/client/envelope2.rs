@@ -8,6 +8,7 @@ use std::fmt;
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_P256_HKDF_SHA256_AES_256 as SUITE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 
+use super::seal_error::SealError;
 use crate::client::content::{CONTENT_MAX_BYTES, Content, ContentError, MessageHash};
 use crate::client::identity::{AgreementSecret, Identity};
 use crate::client::keys::AgreementKey;
@@ -44,26 +45,6 @@ pub struct Opened {
     /// The content as it was hashed: to be kept if the message is.
     pub bytes: Vec<u8>,
 }
-
-/// Why a content can't be sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SealError {
-    /// Over [`CONTENT_MAX_BYTES`]: the user's text or file is too long.
-    TooLong,
-    /// The system's random numbers or its cryptography failed.
-    System,
-}
-
-impl fmt::Display for SealError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "the message is too long",
-            Self::System => "the system has no random numbers",
-        })
-    }
-}
-
-impl std::error::Error for SealError {}
 
 /// Why an envelope can't be opened. Anybody can post anything to an id: all but the last two mean nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,6 +45,11 @@ impl Json {
         }
     }
 
+    /// The string, unescaped, that is the member of this name, if this is an object that has one there.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.member(name)?.as_text()
+    }
+
     /// The number, if this is one that counts.
     pub(crate) fn as_count(&self) -> Option<u64> {
         match self {

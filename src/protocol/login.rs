@@ -171,14 +171,14 @@ pub fn parse_announcement(text: &[u8]) -> Result<Option<Announcement>, Handshake
         let challenge = read_challenge(challenge).ok_or(HandshakeError::BadChallenge)?;
         return Ok(Some(Announcement::Challenge(Box::new(challenge))));
     }
-    if let Some(code) = document.member("error").and_then(Json::as_text) {
+    if let Some(code) = document.text("error") {
         return Ok(Some(Announcement::Error(code.to_owned())));
     }
     let lost = document.member("lost").and_then(|lost| lost.member("expired"));
     if let Some(expired) = lost.and_then(Json::as_count) {
         return Ok(Some(Announcement::Lost { expired }));
     }
-    let is_done = document.member("message").and_then(Json::as_text) == Some("handshake done");
+    let is_done = document.text("message") == Some("handshake done");
     Ok(is_done.then_some(Announcement::Done))
 }
 

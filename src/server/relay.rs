@@ -26,6 +26,22 @@ pub struct MailboxPost {
     pub retention: Option<Retention>,
 }
 
+impl MailboxPost {
+    /// Stores the message and answers, for any service that has mailboxes.
+    pub fn store<S: Service>(&self, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, S>) -> Posted {
+        let stored = context
+            .store
+            .post(&self.id, body, self.retention, context.mail_now, context.wake);
+        match stored {
+            Ok(ttl_seconds) => {
+                context.service.write_stored(ttl_seconds, reply, context);
+                Posted::Stored
+            }
+            Err(refusal) => Posted::Refused(refusal),
+        }
+    }
+}
+
 impl Service for Relay {
     type Post = MailboxPost;
     type Handler = Session;
@@ -47,16 +63,7 @@ impl Service for Relay {
     }
 
     fn post(&self, post: &MailboxPost, body: &[u8], reply: &Reply<'_>, context: &mut Context<'_, Self>) -> Posted {
-        let stored = context
-            .store
-            .post(&post.id, body, post.retention, context.mail_now, context.wake);
-        match stored {
-            Ok(ttl_seconds) => {
-                self.write_stored(ttl_seconds, reply, context);
-                Posted::Stored
-            }
-            Err(refusal) => Posted::Refused(refusal),
-        }
+        post.store(body, reply, context)
     }
 
     fn open(&self, request: &Request<'_>, store: &Store) -> Option<Session> {

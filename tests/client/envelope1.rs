@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use npchat::client::content::MessageHash;
-use npchat::client::envelope1::{ENVELOPE_MAX_BYTES, Message, OpenError, SealError, claimed_sender, open, seal};
+use npchat::client::envelope1::{ENVELOPE_MAX_BYTES, Message, OpenError, claimed_sender, open, seal};
 use npchat::client::identity::Identity;
+use npchat::client::seal_error::SealError;
 
 use crate::people::{NOW_MS, encode, stranger};
 

@@ -1,8 +1,9 @@
 //! Envelopes v2 that were altered, sent to another, sealed again, or made to confuse; and their sizes.
 
 use npchat::client::content::{Body, CONTENT_MAX_BYTES, ContentError, Heads, MessageHash};
-use npchat::client::envelope2::{ENVELOPE_MAX_BYTES, OpenError, SealError, is_envelope, open, seal};
+use npchat::client::envelope2::{ENVELOPE_MAX_BYTES, OpenError, is_envelope, open, seal};
 use npchat::client::identity::Identity;
+use npchat::client::seal_error::SealError;
 
 use crate::hpke;
 use crate::people::{NOW_MS, stranger, text};

@@ -79,16 +79,7 @@ impl Service for Later {
             return Posted::Pending(ticket);
         }
         drop(taken);
-        let stored = context
-            .store
-            .post(&post.id, body, post.retention, context.mail_now, context.wake);
-        match stored {
-            Ok(ttl_seconds) => {
-                self.write_stored(ttl_seconds, reply, context);
-                Posted::Stored
-            }
-            Err(refusal) => Posted::Refused(refusal),
-        }
+        post.store(body, reply, context)
     }
 
     fn open(&self, request: &Request<'_>, store: &Store) -> Option<Session> {

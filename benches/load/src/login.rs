@@ -149,7 +149,7 @@ impl LoginOptions {
         section.count("logins", count);
         section.measure("logins_per_second", as_f64(count) / seconds);
         if let Some(cost) = spent.micros_each(count) {
-            // What the senders' messages cost can't be told from what the logins do.
+            // The cost of the senders' messages can't be separated from that of the logins.
             let name = match self.posters {
                 0 => "server_cpu_micros_per_login",
                 _ => "server_cpu_micros_per_login_and_posts",

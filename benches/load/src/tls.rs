@@ -32,7 +32,7 @@ const TICKETS: usize = 65_536;
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[group(skip)]
 pub(crate) struct Options {
-    /// Certificates (PEM) of those who vouch for the server, or its own
+    /// Certificates (PEM) of the authorities of the server, or its own
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) cafile: Option<PathBuf>,
     /// Take any certificate

@@ -97,7 +97,7 @@ pub(crate) fn run(bench: &Bench, traffic: &Traffic) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Tells how many times the floor's cost the server's is: altogether, and how far the rounds are apart.
+/// Reports how many times the floor's cost the server's is: altogether, and how far the rounds are apart.
 fn compare(floor_costs: &[Option<f64>], server_costs: &[Option<f64>], report: &mut Report) {
     let known = |costs: &[Option<f64>]| costs.iter().copied().collect::<Option<Vec<f64>>>();
     let Some((floor, server)) = known(floor_costs).zip(known(server_costs)) else {

@@ -100,7 +100,7 @@ pub(crate) fn took_npchat_2(sent: &[u8]) -> bool {
 }
 
 /// A text that the relay itself says, its random parts left out. Without npchat.2 a message that
-/// says the same to the letter can't be told from it, but no short input posts one.
+/// says the same to the letter can't be distinguished from it, but no short input posts one.
 fn own_word(frame: &Frame) -> Option<Frame> {
     let text = str::from_utf8(&frame.payload).ok()?;
     if Challenge::parse(&frame.payload).is_some() {

@@ -165,7 +165,7 @@ fn read_document(bytes: &[u8]) -> Result<Zeroizing<Json>, FileError> {
         return Err(FileError::Malformed);
     }
     let document = Zeroizing::new(Json::parse(bytes).ok_or(FileError::Malformed)?);
-    let kind = document.member("npchat").and_then(Json::as_text);
+    let kind = document.text("npchat");
     let version = document.member("version").and_then(Json::as_count);
     match (kind, version) {
         (Some("identity"), Some(VERSION)) => Ok(document),
@@ -175,12 +175,7 @@ fn read_document(bytes: &[u8]) -> Result<Zeroizing<Json>, FileError> {
 }
 
 fn read_plain(document: &Json) -> Result<Identity, FileError> {
-    let text = |name| {
-        document
-            .member(name)
-            .and_then(Json::as_text)
-            .ok_or(FileError::Malformed)
-    };
+    let text = |name| document.text(name).ok_or(FileError::Malformed);
     let name = Name::parse(text("name")?).ok_or(FileError::Malformed)?;
     let relay = Origin::parse(text("relay")?).ok_or(FileError::Malformed)?;
     let auth = document.member("auth").ok_or(FileError::Malformed)?;
@@ -244,7 +239,7 @@ fn seal(mut plain: Zeroizing<Vec<u8>>, passphrase: &Passphrase) -> Result<Zeroiz
 }
 
 fn open(document: &Json, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    if document.member("kdf").and_then(Json::as_text) != Some(KDF) {
+    if document.text("kdf") != Some(KDF) {
         return Err(FileError::UnknownVersion);
     }
     let rounds = document.member("iterations").and_then(Json::as_count);
@@ -253,7 +248,7 @@ fn open(document: &Json, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, 
         .filter(|rounds| (ROUNDS..=ROUNDS_MAX).contains(rounds));
     let salt = document.member("salt").and_then(Json::as_bytes::<SALT_BYTES>);
     let iv = document.member("iv").and_then(Json::as_bytes::<IV_BYTES>);
-    let sealed = document.member("sealed").and_then(Json::as_text);
+    let sealed = document.text("sealed");
     let sealed = sealed.and_then(|sealed| URL_SAFE_NO_PAD.decode(sealed).ok());
     let (Some(rounds), Some(salt), Some(iv), Some(sealed)) = (rounds, salt, iv, sealed) else {
         return Err(FileError::Malformed);

@@ -52,12 +52,7 @@ impl Export {
         if !is_pair || *dh.public().as_bytes() != public {
             return Err(FileError::BadKey);
         }
-        let text = |name| {
-            document
-                .member(name)
-                .and_then(Json::as_text)
-                .ok_or(FileError::Malformed)
-        };
+        let text = |name| document.text(name).ok_or(FileError::Malformed);
         let name = Name::parse(text("name")?).ok_or(FileError::Malformed)?;
         let origin = Origin::parse(text("origin")?).ok_or(FileError::Malformed)?;
         let contacts = document.member("contacts").and_then(Json::as_array).unwrap_or_default();
@@ -84,12 +79,9 @@ fn read_pair(pair: &Json) -> Result<([u8; PUBLIC_KEY_BYTES], Zeroizing<[u8; SCAL
         .member("publicKey")
         .and_then(Json::as_bytes)
         .ok_or(FileError::Malformed)?;
-    let jwk = pair
-        .member("privateKey")
-        .and_then(Json::as_text)
-        .ok_or(FileError::Malformed)?;
+    let jwk = pair.text("privateKey").ok_or(FileError::Malformed)?;
     let jwk = decode(jwk)?;
-    let text = |name| jwk.member(name).and_then(Json::as_text);
+    let text = |name| jwk.text(name);
     if (text("kty"), text("crv")) != (Some("EC"), Some("P-256")) {
         return Err(FileError::BadKey);
     }

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What came of a run.
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
-    /// `Null` if it told nothing.
+    /// `Null` if it reported nothing.
     pub(crate) report: Value,
     pub(crate) stderr: String,
 }
